@@ -1,0 +1,12 @@
+//! What flows through the engine: blocks, deltas, progress, and the column types of chain data.
+
+mod block;
+mod delta;
+pub mod evm;
+pub mod format;
+mod progress;
+pub mod wide;
+
+pub use block::{BlockHash, BlockRef, BlockRun, TableRows};
+pub use delta::{Delta, Diffs, Origin, error_delta, errors_schema};
+pub use progress::{Progress, Reorg};
