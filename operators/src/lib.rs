@@ -1,1 +1,18 @@
-//! placeholder
+//! The incremental operators of Highwater, over signed Arrow batches.
+//!
+//! It owns what keeps state between ticks: aggregates, the first rows of an order, temporal filters,
+//! joins to reference tables, and the gates of `EMIT ON …`. Every operator is one function of its
+//! accumulated input, written naively in `tests/reference`, and answers each tick with what changed.
+//!
+//! It must never know: SQL, expressions, DataFusion, a source, a sink. Operators take column indices
+//! of batches whose expressions are already evaluated.
+//!
+//! Read next: [`aggregate`] (the largest and the hot one), then any other file.
+
+pub mod aggregate;
+pub mod broadcast_join;
+mod codec;
+pub mod emit_gate;
+mod rows;
+pub mod temporal_filter;
+pub mod top_k;

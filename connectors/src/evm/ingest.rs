@@ -1,0 +1,395 @@
+//! From the text of blocks, receipts and traces to the tables of a run.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+use arrow::error::ArrowError;
+use highwater_engine::model::evm;
+use highwater_engine::model::{BlockHash, BlockRef, BlockRun};
+use highwater_engine::source::{ReadRequest, SourceError};
+
+use super::decode::{self, RawLog};
+use super::field::{Fault, Field};
+use super::json::{Block, Log, Receipt, TraceItem, Transaction};
+use super::tables::{self, Place, RECEIPT_COLUMNS, TABLES, Table, token_transfers, transactions};
+use super::traces::{self, TraceRow};
+use super::validate::{Validator, Violation};
+use crate::columns::{Column, TableBuilder};
+
+/// How blocks are taken in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IngestSettings {
+    /// Value of the column `chain`.
+    pub chain: String,
+    /// Value of the column `chain_id`.
+    pub chain_id: u64,
+    /// Whether every block must pass [`super::validate`].
+    pub validate: bool,
+}
+
+impl Default for IngestSettings {
+    fn default() -> Self {
+        IngestSettings { chain: "ethereum".to_owned(), chain_id: 1, validate: true }
+    }
+}
+
+/// What has to be read for the wanted columns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Receipts: logs, token transfers, or a column of `transactions` that only they know.
+    pub receipts: bool,
+    /// Traces.
+    pub traces: bool,
+}
+
+/// One block with what was read along with it.
+#[derive(Clone, Debug, Default)]
+pub struct BlockData<'a> {
+    /// The block with its transactions.
+    pub block: Block<'a>,
+    /// Its receipts, if they were read.
+    pub receipts: Option<Vec<Receipt<'a>>>,
+    /// Its traces, if they were read.
+    pub traces: Option<Vec<TraceItem<'a>>>,
+}
+
+/// Logs that announced a transfer and were none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SkippedLogs {
+    /// How many.
+    pub count: u64,
+    /// The first of them and why.
+    pub reason: String,
+}
+
+/// Collects blocks and turns them into the tables of a [`BlockRun`].
+///
+/// ```
+/// use highwater_connectors::evm::ingest::{EvmIngest, IngestSettings};
+/// use highwater_engine::source::{ReadRequest, TableRequest};
+///
+/// let tables = vec![TableRequest { name: "blocks".into(), columns: vec![2, 8] }];
+/// let request = ReadRequest { tables, ..ReadRequest::default() };
+/// let mut ingest = EvmIngest::new(&request, IngestSettings { validate: false, ..IngestSettings::default() })?;
+/// let hash = format!("0x{}", "11".repeat(32));
+/// let text = format!(r#"{{"number":"0x5","hash":"{hash}","parentHash":"{hash}","timestamp":"0x10","gasUsed":"0x7"}}"#);
+/// ingest.push(&"example", &text, None, None)?;
+/// let run = ingest.finish()?;
+/// assert_eq!(run.blocks[0].number, 5);
+/// assert_eq!(run.tables[0].batch.num_rows(), 1);
+/// # Ok::<(), highwater_engine::source::SourceError>(())
+/// ```
+pub struct EvmIngest {
+    settings: IngestSettings,
+    tables: Vec<(Table, TableBuilder)>,
+    blocks: Vec<BlockRef>,
+    validator: Validator,
+    needs: Needs,
+    skipped: Option<SkippedLogs>,
+    scratch: Vec<u8>,
+}
+
+fn internal(source: ArrowError) -> SourceError {
+    SourceError::Read { action: "building", place: "the tables of a block".to_owned(), source: source.into() }
+}
+
+impl EvmIngest {
+    /// An ingest for the wanted tables and columns.
+    ///
+    /// # Errors
+    /// A table or column that EVM sources do not have.
+    pub fn new(request: &ReadRequest, settings: IngestSettings) -> Result<EvmIngest, SourceError> {
+        let mut ingest = EvmIngest {
+            settings,
+            tables: Vec::with_capacity(request.tables.len()),
+            blocks: Vec::new(),
+            validator: Validator::default(),
+            needs: Needs::default(),
+            skipped: None,
+            scratch: Vec::new(),
+        };
+        for wanted in &request.tables {
+            let table = TABLES.iter().find(|(name, _)| *name == wanted.name);
+            let (Some((_, table)), Some(schema)) = (table, evm::schema(&wanted.name)) else {
+                let detail = format!("there is no table {}", wanted.name);
+                return Err(SourceError::Malformed { place: "an EVM source".to_owned(), detail });
+            };
+            let builder = TableBuilder::new(&schema, &wanted.columns).map_err(internal)?;
+            match table {
+                Table::Logs | Table::TokenTransfers => ingest.needs.receipts = true,
+                Table::Traces => ingest.needs.traces = true,
+                Table::Transactions => {
+                    ingest.needs.receipts |=
+                        builder.columns.iter().any(|column| RECEIPT_COLUMNS.contains(&column.name()));
+                }
+                Table::Blocks => {}
+            }
+            ingest.tables.push((*table, builder));
+        }
+        Ok(ingest)
+    }
+
+    /// What must be given to [`EvmIngest::push`] for the wanted columns.
+    pub fn needs(&self) -> Needs {
+        self.needs
+    }
+
+    /// How many blocks were taken in since [`EvmIngest::finish`].
+    pub fn block_count(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Takes in one block from JSON text; `place` says where the text came from.
+    ///
+    /// Receipts and traces are looked at only if [`EvmIngest::needs`] says so.
+    ///
+    /// # Errors
+    /// Text that is not the JSON of a block, or a broken rule. The block is then left out altogether.
+    pub fn push(
+        &mut self,
+        place: &dyn Display,
+        block: &str,
+        receipts: Option<&str>,
+        traces: Option<&str>,
+    ) -> Result<BlockRef, SourceError> {
+        let receipts = receipts.filter(|_| self.needs.receipts);
+        let traces = traces.filter(|_| self.needs.traces);
+        let data = BlockData {
+            block: parse(place, "the block", block)?,
+            receipts: receipts.map(|text| parse(place, "the receipts", text)).transpose()?,
+            traces: traces.map(|text| parse(place, "the traces", text)).transpose()?,
+        };
+        self.push_data(place, data)
+    }
+
+    /// Takes in one block that was read already.
+    ///
+    /// # Errors
+    /// A broken rule. The block is then left out altogether.
+    pub fn push_data(&mut self, place: &dyn Display, data: BlockData<'_>) -> Result<BlockRef, SourceError> {
+        let blocks = self.blocks.len();
+        let block = data.block.clone_header();
+        let added = self.add(data);
+        added.map_err(|violation| {
+            for (_, table) in &mut self.tables {
+                table.truncate(blocks);
+            }
+            self.blocks.truncate(blocks);
+            invalid(place, &block, violation)
+        })
+    }
+
+    /// Everything taken in since the last call, as one run.
+    ///
+    /// # Errors
+    /// Only if Arrow refuses a column, which would be a bug.
+    pub fn finish(&mut self) -> Result<BlockRun, SourceError> {
+        let tables = self.tables.iter_mut().map(|(_, table)| table.finish());
+        let tables = tables.collect::<Result<Vec<_>, _>>().map_err(internal)?;
+        Ok(BlockRun { blocks: std::mem::take(&mut self.blocks), tables })
+    }
+
+    /// The logs skipped since the last call.
+    pub fn take_skipped(&mut self) -> Option<SkippedLogs> {
+        self.skipped.take()
+    }
+
+    fn add(&mut self, data: BlockData<'_>) -> Result<BlockRef, Violation> {
+        let block = block_ref(&data.block)?;
+        if self.settings.validate {
+            self.validator.check(&data.block, data.receipts.as_deref(), data.traces.as_deref())?;
+        }
+        let skipped = self.fill(&block, data)?;
+        self.blocks.push(block);
+        if let Some(new) = skipped {
+            let total = self.skipped.get_or_insert(SkippedLogs { count: 0, reason: new.reason });
+            total.count += new.count;
+        }
+        Ok(block)
+    }
+
+    fn fill(&mut self, block: &BlockRef, data: BlockData<'_>) -> Result<Option<SkippedLogs>, Violation> {
+        let receipts = data.receipts.as_deref().unwrap_or_default();
+        let rows = transaction_rows(&data.block.transactions, receipts);
+        let ordered = receipts_in_order(receipts);
+        let logs: Vec<&Log<'_>> = ordered.iter().flat_map(|receipt| &receipt.logs).collect();
+        let mut skipped = None;
+        let mut trace_items = data.traces;
+        let place = Place { chain: &self.settings.chain, chain_id: self.settings.chain_id, block };
+        for (table, builder) in &mut self.tables {
+            match table {
+                Table::Blocks => fill_table(builder, place, 1, |column| tables::blocks::fill(column, &data.block))?,
+                Table::Transactions => {
+                    fill_table(builder, place, rows.len(), |column| transactions::fill(column, &rows))?;
+                }
+                Table::Logs => fill_table(builder, place, logs.len(), |column| tables::logs::fill(column, &logs))?,
+                Table::TokenTransfers => {
+                    let mut decoded = Decoded::default();
+                    decoded.read(&ordered, &mut self.scratch);
+                    fill_table(builder, place, decoded.rows.len(), |column| {
+                        token_transfers::fill(column, &decoded.rows)
+                    })?;
+                    skipped = decoded.skipped;
+                }
+                Table::Traces => {
+                    let traces: Vec<TraceRow<'_>> = traces::flatten(trace_items.take().unwrap_or_default());
+                    fill_table(builder, place, traces.len(), |column| tables::traces::fill(column, &traces))?;
+                }
+            }
+        }
+        Ok(skipped)
+    }
+}
+
+/// Reads JSON, with the place and the position in the text in the error.
+pub(crate) fn parse<'a, T: serde::Deserialize<'a>>(
+    place: &dyn Display,
+    what: &str,
+    text: &'a str,
+) -> Result<T, SourceError> {
+    serde_json::from_str(text).map_err(|error| SourceError::Malformed {
+        place: place.to_string(),
+        detail: format!("{what} cannot be read: {error}"),
+    })
+}
+
+/// The place of a block in its chain.
+pub(crate) fn block_ref(block: &Block<'_>) -> Result<BlockRef, Violation> {
+    let hash = |field: Field<'_>, name| field.fixed().map(BlockHash).map_err(|fault| Violation::of(fault, name));
+    let seconds = block.timestamp.u64().map_err(|fault| Violation::of(fault, "block timestamp"))?;
+    let timestamp_ms = i64::try_from(seconds)
+        .ok()
+        .and_then(|seconds| seconds.checked_mul(1000))
+        .ok_or_else(|| Violation::of(Fault::TooLarge, "block timestamp"))?;
+    Ok(BlockRef {
+        number: block.number.i64().and(block.number.u64()).map_err(|fault| Violation::of(fault, "block number"))?,
+        hash: hash(block.hash, "block hash")?,
+        parent: hash(block.parent_hash, "block parentHash")?,
+        timestamp_ms,
+    })
+}
+
+struct Header {
+    number: u64,
+    hash: String,
+}
+
+impl Block<'_> {
+    /// What an error says about the block, as far as it can be read.
+    fn clone_header(&self) -> Header {
+        let hash = self.hash.fixed().map_or_else(|_| "unknown hash".to_owned(), |hash| BlockHash(hash).to_string());
+        Header { number: self.number.u64().unwrap_or(0), hash }
+    }
+}
+
+fn invalid(place: &dyn Display, header: &Header, violation: Violation) -> SourceError {
+    SourceError::InvalidBlock {
+        place: place.to_string(),
+        number: header.number,
+        hash: header.hash.clone(),
+        rule: violation.rule,
+        detail: violation.detail,
+    }
+}
+
+fn fill_table(
+    builder: &mut TableBuilder,
+    place: Place<'_>,
+    rows: usize,
+    fill: impl Fn(&mut Column) -> Result<(), Fault>,
+) -> Result<(), Violation> {
+    for column in &mut builder.columns {
+        let filled = tables::fill_common(column, place, rows);
+        let filled = filled.and_then(|common| if common { Ok(()) } else { fill(column) });
+        filled.map_err(|fault| Violation::of(fault, column.name()))?;
+    }
+    builder.end_block(rows);
+    Ok(())
+}
+
+/// The receipt of each transaction, found by index; nodes list both in order, so the search is rare.
+pub(crate) fn receipts_by_transaction<'b, 'a>(
+    transactions: &[Transaction<'a>],
+    receipts: &'b [Receipt<'a>],
+) -> Vec<Option<&'b Receipt<'a>>> {
+    let in_order = transactions.len() == receipts.len()
+        && transactions.iter().zip(receipts).all(|(tx, receipt)| tx.transaction_index == receipt.transaction_index);
+    if in_order {
+        return receipts.iter().map(Some).collect();
+    }
+    let mut by_index = BTreeMap::new();
+    for receipt in receipts {
+        if let Ok(index) = receipt.transaction_index.u64() {
+            by_index.entry(index).or_insert(receipt);
+        }
+    }
+    let find = |tx: &Transaction<'a>| tx.transaction_index.u64().ok().and_then(|index| by_index.get(&index).copied());
+    transactions.iter().map(find).collect()
+}
+
+fn transaction_rows<'b, 'a>(
+    transactions: &'b [Transaction<'a>],
+    receipts: &'b [Receipt<'a>],
+) -> Vec<transactions::Row<'b, 'a>> {
+    let mut rows: Vec<_> = transactions.iter().zip(receipts_by_transaction(transactions, receipts)).collect();
+    sort_by_index(&mut rows, |(tx, _)| tx.transaction_index);
+    rows
+}
+
+fn receipts_in_order<'b, 'a>(receipts: &'b [Receipt<'a>]) -> Vec<&'b Receipt<'a>> {
+    let mut ordered: Vec<_> = receipts.iter().collect();
+    sort_by_index(&mut ordered, |receipt| receipt.transaction_index);
+    ordered
+}
+
+/// Brings rows into the order of the block; what has no index stays where it is among its likes, last.
+fn sort_by_index<T>(rows: &mut [T], index: impl Fn(&T) -> Field<'_>) {
+    let key = |row: &T| index(row).u64().unwrap_or(u64::MAX);
+    if !rows.is_sorted_by_key(key) {
+        rows.sort_by_key(key);
+    }
+}
+
+/// The transfers of one block.
+#[derive(Default)]
+struct Decoded<'b, 'a> {
+    rows: Vec<token_transfers::Row<'b, 'a>>,
+    skipped: Option<SkippedLogs>,
+}
+
+impl<'b, 'a> Decoded<'b, 'a> {
+    fn read(&mut self, receipts: &[&'b Receipt<'a>], scratch: &mut Vec<u8>) {
+        let mut transfers = Vec::new();
+        for receipt in receipts {
+            for log in &receipt.logs {
+                if let Err(reason) = decode_log(log, scratch, &mut transfers) {
+                    let first = || SkippedLogs { count: 0, reason: skip_reason(log, &reason) };
+                    self.skipped.get_or_insert_with(first).count += 1;
+                }
+                self.rows.extend(
+                    transfers.drain(..).map(|transfer| token_transfers::Row { transfer, log, receipt }),
+                );
+            }
+        }
+    }
+}
+
+fn skip_reason(log: &Log<'_>, reason: &str) -> String {
+    let index = log.log_index.u64().map_or_else(|_| "?".to_owned(), |index| index.to_string());
+    let tx = log.transaction_hash.fixed().map_or_else(|_| "?".to_owned(), |hash| BlockHash(hash).to_string());
+    format!("log {index} of transaction {tx} is not a token transfer: {reason}")
+}
+
+/// Appends the transfers of a log. Logs of other events have none.
+fn decode_log(log: &Log<'_>, scratch: &mut Vec<u8>, out: &mut Vec<decode::Transfer>) -> Result<(), String> {
+    let topics = log.topics.as_slice();
+    let Some(Ok(topic0)) = topics.first().map(|topic| topic.fixed::<32>()) else { return Ok(()) };
+    let Some(decoder) = decode::decoder(&topic0) else { return Ok(()) };
+    let mut words = [topic0; 4];
+    for (word, topic) in words.iter_mut().zip(topics) {
+        *word = topic.fixed().map_err(|fault| format!("a topic {fault}"))?;
+    }
+    scratch.clear();
+    log.data.append_to(scratch).map_err(|fault| format!("the data {fault}"))?;
+    (decoder.decode)(RawLog { topics: &words[..topics.len()], data: scratch }, out).map_err(|error| error.to_string())
+}

@@ -1,0 +1,13 @@
+//! EVM chains: from JSON-RPC text to validated Arrow tables.
+//!
+//! Read in this order: [`json`] (what nodes say), [`field`] (one value of it), [`validate`] (what is
+//! believed), [`ingest`] (text in, [`BlockRun`](highwater_engine::model::BlockRun) out), [`decode`]
+//! (what logs mean).
+
+pub mod decode;
+pub mod field;
+pub mod ingest;
+pub mod json;
+mod tables;
+pub mod traces;
+pub mod validate;

@@ -1,0 +1,64 @@
+//! Which value goes into which column: one file per table.
+//!
+//! Each `fill` appends all rows of one block to one column, so that the choice of the column is made
+//! once a block and the loop over rows is tight.
+
+pub(crate) mod blocks;
+pub(crate) mod logs;
+pub(crate) mod token_transfers;
+pub(crate) mod traces;
+pub(crate) mod transactions;
+
+use highwater_engine::model::BlockRef;
+
+use super::field::{Fault, Field};
+use crate::columns::Column;
+
+/// The tables of an EVM source.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Table {
+    Blocks,
+    Transactions,
+    Logs,
+    TokenTransfers,
+    Traces,
+}
+
+/// The name of each table.
+pub(crate) const TABLES: [(&str, Table); 5] = [
+    ("blocks", Table::Blocks),
+    ("transactions", Table::Transactions),
+    ("logs", Table::Logs),
+    ("token_transfers", Table::TokenTransfers),
+    ("traces", Table::Traces),
+];
+
+/// The columns of `transactions` that only a receipt knows.
+pub(crate) const RECEIPT_COLUMNS: [&str; 7] =
+    ["effective_gas_price", "gas_used", "cumulative_gas_used", "success", "contract_address", "l1_fee", "log_count"];
+
+/// What every row of a block says about where it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) chain: &'a str,
+    pub(crate) chain_id: u64,
+    pub(crate) block: &'a BlockRef,
+}
+
+/// Fills one of the five common columns; false if `column` is none of them.
+pub(crate) fn fill_common(column: &mut Column, place: Place<'_>, rows: usize) -> Result<bool, Fault> {
+    let repeated = |field| std::iter::repeat_n(field, rows);
+    match column.name() {
+        "chain" => column.texts(std::iter::repeat_n(Some(place.chain), rows))?,
+        "chain_id" => column.fields(repeated(Field::Number(place.chain_id)))?,
+        "block_number" => column.fields(repeated(Field::Number(place.block.number)))?,
+        "block_hash" => column.fields(repeated(Field::Bytes(&place.block.hash.0)))?,
+        "block_timestamp" => column.repeat_time(place.block.timestamp_ms, rows),
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+pub(crate) fn no_rule(table: &str, column: &Column) -> ! {
+    unreachable!("nothing fills column {} of {table}: the schema and this file must be changed together", column.name())
+}

@@ -1,0 +1,353 @@
+//! What is believed: the rules every block must pass before its rows are used.
+//!
+//! Providers answer with receipts of another fork, without logs, or with half a block. Each rule here
+//! has caught such an answer; its name is stable and appears in the error. Whether a block links to
+//! its parent is not judged here but by the engine, which knows the chain.
+
+use alloy_primitives::keccak256;
+
+use super::field::{Fault, Field};
+use super::json::{Block, Log, Receipt, TraceItem, Transaction};
+
+/// A value that every block needs is not there.
+pub const MISSING_FIELD: &str = "missing-field";
+/// A transaction names another block as its own.
+pub const HASH_MISMATCH: &str = "hash-mismatch";
+/// Two transactions have one index.
+pub const DUPLICATE_TRANSACTION_INDEX: &str = "duplicate-transaction-index";
+/// The block's bloom filter says that there are logs and there are none.
+pub const EMPTY_LOGS_NONZERO_BLOOM: &str = "empty-logs-nonzero-bloom";
+/// The address or a topic of a log is not in the block's bloom filter.
+pub const LOG_NOT_IN_BLOOM: &str = "log-not-in-bloom";
+/// A log names another block as its own.
+pub const LOG_BLOCK_MISMATCH: &str = "log-block-mismatch";
+/// A log names another transaction than the receipt it is in.
+pub const LOG_TRANSACTION_MISMATCH: &str = "log-transaction-mismatch";
+/// Two logs have one index.
+pub const DUPLICATE_LOG_INDEX: &str = "duplicate-log-index";
+/// There are more or fewer receipts than transactions.
+pub const RECEIPT_COUNT: &str = "receipt-count";
+/// A receipt belongs to no transaction of the block, or two to one.
+pub const RECEIPT_TRANSACTION_MISMATCH: &str = "receipt-transaction-mismatch";
+/// A receipt names another block as its own.
+pub const RECEIPT_BLOCK_MISMATCH: &str = "receipt-block-mismatch";
+/// A trace belongs to no transaction of the block.
+pub const TRACE_TRANSACTION_UNKNOWN: &str = "trace-transaction-unknown";
+/// The block has transactions and no traces.
+pub const MISSING_TRACES: &str = "missing-traces";
+/// A number is larger than its column holds.
+pub const NUMBER_RANGE: &str = "number-range";
+/// A value is not hexadecimal text of the right length.
+pub const BAD_HEX: &str = "bad-hex";
+
+/// A broken rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Its stable name.
+    pub rule: &'static str,
+    /// What differs, with values.
+    pub detail: String,
+}
+
+impl Violation {
+    /// A violation of `rule`.
+    pub fn new(rule: &'static str, detail: impl Into<String>) -> Violation {
+        Violation { rule, detail: detail.into() }
+    }
+
+    /// A value called `name` that cannot be used.
+    pub fn of(fault: Fault, name: &str) -> Violation {
+        let rule = match fault {
+            Fault::Missing => MISSING_FIELD,
+            Fault::TooLarge => NUMBER_RANGE,
+            Fault::NotHex | Fault::Length { .. } => BAD_HEX,
+        };
+        Violation::new(rule, format!("{name} {fault}"))
+    }
+}
+
+/// The rules, with what they remember between blocks for speed.
+#[derive(Debug, Default)]
+pub struct Validator {
+    bloom: BloomBits,
+}
+
+impl Validator {
+    /// Checks one block with whatever of receipts and traces was read with it.
+    ///
+    /// # Errors
+    /// The first rule that is broken.
+    pub fn check(
+        &mut self,
+        block: &Block<'_>,
+        receipts: Option<&[Receipt<'_>]>,
+        traces: Option<&[TraceItem<'_>]>,
+    ) -> Result<(), Violation> {
+        let number = block.number.u64().map_err(|fault| Violation::of(fault, "block number"))?;
+        if block.logs_bloom.is_absent() {
+            return Err(Violation::of(Fault::Missing, "block logsBloom"));
+        }
+        check_transactions(block, number)?;
+        if let Some(receipts) = receipts {
+            check_receipts(block, number, receipts)?;
+            check_logs(block, number, receipts)?;
+            self.check_bloom(block, receipts)?;
+        }
+        traces.map_or(Ok(()), |traces| check_traces(block, traces))
+    }
+
+    fn check_bloom(&mut self, block: &Block<'_>, receipts: &[Receipt<'_>]) -> Result<(), Violation> {
+        let filter: [u8; 256] = block.logs_bloom.fixed().map_err(|fault| Violation::of(fault, "block logsBloom"))?;
+        if receipts.iter().all(|receipt| receipt.logs.is_empty()) {
+            return match filter.iter().all(|byte| *byte == 0) {
+                true => Ok(()),
+                false => Err(Violation::new(EMPTY_LOGS_NONZERO_BLOOM, "no receipt has a log but logsBloom is not zero")),
+            };
+        }
+        for log in receipts.iter().flat_map(|receipt| &receipt.logs) {
+            self.check_log_in_bloom(&filter, log)?;
+        }
+        Ok(())
+    }
+
+    fn check_log_in_bloom(&mut self, filter: &[u8; 256], log: &Log<'_>) -> Result<(), Violation> {
+        let address: [u8; 20] = log.address.fixed().map_err(|fault| Violation::of(fault, "log address"))?;
+        let mut held = self.bloom.contains(filter, &address);
+        for topic in log.topics.as_slice() {
+            let topic: [u8; 32] = topic.fixed().map_err(|fault| Violation::of(fault, "log topic"))?;
+            held &= self.bloom.contains(filter, &topic);
+        }
+        match held {
+            true => Ok(()),
+            false => Err(Violation::new(
+                LOG_NOT_IN_BLOOM,
+                format!("the address or a topic of log {} is not in logsBloom", show(log.log_index)),
+            )),
+        }
+    }
+}
+
+fn show(field: Field<'_>) -> String {
+    match field {
+        Field::Absent => "(none)".to_owned(),
+        Field::Hex(text) => text.to_owned(),
+        Field::Number(number) => number.to_string(),
+        Field::Bytes(bytes) => format!("0x{}", alloy_primitives::hex::encode(bytes)),
+    }
+}
+
+/// Tells whether a member of the block says that it is in another block.
+fn in_other_block(block: &Block<'_>, number: u64, named_hash: Field<'_>, named_number: Field<'_>) -> bool {
+    !named_hash.same_bytes::<32>(block.hash) || named_number.u64() != Ok(number)
+}
+
+/// Reads the index of every item and reports the first that two items share.
+fn indices<T>(items: &[T], index: impl Fn(&T) -> Field<'_>, name: &str) -> Result<Result<Vec<u64>, u64>, Violation> {
+    let mut found = Vec::with_capacity(items.len());
+    for item in items {
+        found.push(index(item).u64().map_err(|fault| Violation::of(fault, name))?);
+    }
+    if !found.is_sorted_by(|one, two| one < two) {
+        let mut sorted = found.clone();
+        sorted.sort_unstable();
+        if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Ok(Err(pair[0]));
+        }
+    }
+    Ok(Ok(found))
+}
+
+fn check_transactions(block: &Block<'_>, number: u64) -> Result<(), Violation> {
+    for tx in &block.transactions {
+        if tx.hash.is_absent() {
+            return Err(Violation::of(Fault::Missing, "transaction hash"));
+        }
+        if in_other_block(block, number, tx.block_hash, tx.block_number) {
+            let detail = format!(
+                "transaction {} says it is in block {} ({})",
+                show(tx.hash),
+                show(tx.block_number),
+                show(tx.block_hash)
+            );
+            return Err(Violation::new(HASH_MISMATCH, detail));
+        }
+    }
+    match indices(&block.transactions, |tx: &Transaction<'_>| tx.transaction_index, "transaction transactionIndex")? {
+        Ok(_) => Ok(()),
+        Err(index) => {
+            Err(Violation::new(DUPLICATE_TRANSACTION_INDEX, format!("two transactions have the index {index}")))
+        }
+    }
+}
+
+fn check_receipts(block: &Block<'_>, number: u64, receipts: &[Receipt<'_>]) -> Result<(), Violation> {
+    if receipts.len() != block.transactions.len() {
+        let detail = format!("{} receipts for {} transactions", receipts.len(), block.transactions.len());
+        return Err(Violation::new(RECEIPT_COUNT, detail));
+    }
+    let by_index = super::ingest::receipts_by_transaction(&block.transactions, receipts);
+    for (tx, receipt) in block.transactions.iter().zip(by_index) {
+        let Some(receipt) = receipt else {
+            let detail = format!("transaction {} has no receipt with its index", show(tx.transaction_index));
+            return Err(Violation::new(RECEIPT_TRANSACTION_MISMATCH, detail));
+        };
+        if !receipt.transaction_hash.same_bytes::<32>(tx.hash) {
+            let detail = format!(
+                "the receipt of transaction {} is for {} instead of {}",
+                show(tx.transaction_index),
+                show(receipt.transaction_hash),
+                show(tx.hash)
+            );
+            return Err(Violation::new(RECEIPT_TRANSACTION_MISMATCH, detail));
+        }
+        if in_other_block(block, number, receipt.block_hash, receipt.block_number) {
+            let detail = format!(
+                "the receipt of transaction {} says it is in block {} ({})",
+                show(tx.transaction_index),
+                show(receipt.block_number),
+                show(receipt.block_hash)
+            );
+            return Err(Violation::new(RECEIPT_BLOCK_MISMATCH, detail));
+        }
+    }
+    Ok(())
+}
+
+fn check_logs(block: &Block<'_>, number: u64, receipts: &[Receipt<'_>]) -> Result<(), Violation> {
+    let mut found = Vec::new();
+    for receipt in receipts {
+        for log in &receipt.logs {
+            if in_other_block(block, number, log.block_hash, log.block_number) {
+                let detail = format!("log {} says it is in {}", show(log.log_index), show(log.block_hash));
+                return Err(Violation::new(LOG_BLOCK_MISMATCH, detail));
+            }
+            if !belongs_to(log, receipt) {
+                let detail = format!(
+                    "log {} in the receipt of {} says it is of {}",
+                    show(log.log_index),
+                    show(receipt.transaction_hash),
+                    show(log.transaction_hash)
+                );
+                return Err(Violation::new(LOG_TRANSACTION_MISMATCH, detail));
+            }
+            found.push(log.log_index);
+        }
+    }
+    match indices(&found, |index| *index, "log logIndex")? {
+        Ok(_) => Ok(()),
+        Err(index) => Err(Violation::new(DUPLICATE_LOG_INDEX, format!("two logs have the index {index}"))),
+    }
+}
+
+fn belongs_to(log: &Log<'_>, receipt: &Receipt<'_>) -> bool {
+    // System logs of zkSync have the zero hash.
+    log.transaction_index.u64() == receipt.transaction_index.u64()
+        && (log.transaction_hash.same_bytes::<32>(receipt.transaction_hash)
+            || log.transaction_hash.same_bytes::<32>(Field::Bytes(&[0; 32])))
+}
+
+fn check_traces(block: &Block<'_>, traces: &[TraceItem<'_>]) -> Result<(), Violation> {
+    if traces.is_empty() && !block.transactions.is_empty() {
+        let detail = format!("no traces for {} transactions", block.transactions.len());
+        return Err(Violation::new(MISSING_TRACES, detail));
+    }
+    for (position, trace) in (0u64..).zip(traces) {
+        if trace.transaction_hash.is_absent() {
+            continue;
+        }
+        let given = if trace.action.is_some() { trace.transaction_position } else { Field::Number(position) };
+        let index = given.u64().map_err(|fault| Violation::of(fault, "trace transactionPosition"))?;
+        // Transactions are in order of their index in all but broken blocks, where the mismatch shows.
+        let tx = usize::try_from(index).ok().and_then(|index| block.transactions.get(index));
+        if !tx.is_some_and(|tx| tx.hash.same_bytes::<32>(trace.transaction_hash)) {
+            let detail = format!("a trace is of {}, which is not transaction {index}", show(trace.transaction_hash));
+            return Err(Violation::new(TRACE_TRANSACTION_UNKNOWN, detail));
+        }
+    }
+    Ok(())
+}
+
+/// The three bits that a value sets in a bloom filter, remembered for the values seen lately.
+///
+/// Hashing is the dearest part of checking a log, and the same tokens and topics come again and again.
+struct BloomBits {
+    slots: Vec<Slot>,
+}
+
+#[derive(Clone, Copy)]
+struct Slot {
+    /// The value, zero-padded, and its length.
+    key: ([u8; 32], usize),
+    bits: [u16; 3],
+}
+
+const SLOTS: usize = 4096;
+
+impl Default for BloomBits {
+    fn default() -> Self {
+        BloomBits { slots: vec![Slot { key: ([0; 32], 0), bits: [0; 3] }; SLOTS] }
+    }
+}
+
+impl std::fmt::Debug for BloomBits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BloomBits").finish_non_exhaustive()
+    }
+}
+
+impl BloomBits {
+    fn contains(&mut self, filter: &[u8; 256], value: &[u8]) -> bool {
+        self.bits(value).iter().all(|bit| {
+            let byte = 255 - usize::from(*bit / 8);
+            filter[byte] & (1 << (bit % 8)) != 0
+        })
+    }
+
+    fn bits(&mut self, value: &[u8]) -> [u16; 3] {
+        let mut padded = [0; 32];
+        padded[..value.len()].copy_from_slice(value);
+        let key = (padded, value.len());
+        let slot = &mut self.slots[slot_of(value)];
+        if slot.key != key {
+            *slot = Slot { key, bits: bloom_bits(value) };
+        }
+        slot.bits
+    }
+}
+
+/// Spreads values over the slots by their last bytes, which differ most.
+fn slot_of(value: &[u8]) -> usize {
+    let tail = value.last_chunk::<8>().map_or(0, |tail| u64::from_le_bytes(*tail));
+    let mixed = tail.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52;
+    usize::try_from(mixed).expect("12 bits fit") % SLOTS
+}
+
+/// The bits of a value as the yellow paper defines them: three times eleven bits of its hash.
+pub(crate) fn bloom_bits(value: &[u8]) -> [u16; 3] {
+    let hash = keccak256(value);
+    let pair = |at: usize| u16::from_be_bytes([hash[at], hash[at + 1]]) & 0x07ff;
+    [pair(0), pair(2), pair(4)]
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::{Bloom, BloomInput};
+
+    use super::*;
+
+    #[test]
+    fn bits_agree_with_the_reference_filter() {
+        let mut cache = BloomBits::default();
+        for round in 0..2u8 {
+            for value in [&[1u8; 20][..], &[2; 32], &[round; 32], &[0; 20], &[0; 32]] {
+                let filter = Bloom::from(BloomInput::Raw(value));
+                assert!(cache.contains(&filter.0, value));
+                let set: u32 = filter.0.iter().map(|byte| byte.count_ones()).sum();
+                let mut bits = cache.bits(value).to_vec();
+                bits.sort_unstable();
+                bits.dedup();
+                assert_eq!(usize::try_from(set).unwrap(), bits.len());
+            }
+        }
+    }
+}

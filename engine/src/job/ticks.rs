@@ -1,0 +1,206 @@
+//! Cutting runs of blocks into ticks.
+
+use crate::Tick;
+use crate::chain::{ChainError, ChainTracker, ChangeSet};
+use crate::model::{BlockRef, BlockRun, Delta, Progress, Reorg};
+use crate::runtime::TickInput;
+
+/// The blocks of one tick.
+#[derive(Debug)]
+pub(super) struct CutTick {
+    pub(super) runs: Vec<BlockRun>,
+    /// Position of the source from which nothing of this or an earlier tick is missing. Within a run
+    /// the position stays before it; blocks that come again are passed over by the chain tracker.
+    pub(super) cursor: Option<u64>,
+}
+
+/// Collects blocks until a tick is full.
+#[derive(Debug)]
+pub(super) struct TickCutter {
+    blocks_per_tick: usize,
+    /// The last block that was pushed.
+    head: Option<BlockRef>,
+    pending: Vec<BlockRun>,
+    pending_blocks: usize,
+    cursor: Option<u64>,
+}
+
+impl TickCutter {
+    pub(super) fn new(blocks_per_tick: usize, head: Option<BlockRef>) -> TickCutter {
+        let blocks_per_tick = blocks_per_tick.max(1);
+        TickCutter { blocks_per_tick, head, pending: Vec::new(), pending_blocks: 0, cursor: None }
+    }
+
+    /// Takes a run and gives the ticks that are full now. A run that does not extend the chain closes
+    /// the pending tick and becomes a tick of its own, whole.
+    pub(super) fn push(&mut self, run: BlockRun, cursor: u64) -> Vec<CutTick> {
+        let mut full = Vec::new();
+        let (Some(first), Some(last)) = (run.blocks.first(), run.blocks.last()) else { return full };
+        let extends = self.head.is_none_or(|head| head.hash == first.parent);
+        self.head = Some(*last);
+        if !extends {
+            full.extend(self.flush());
+            full.push(CutTick { runs: vec![run], cursor: Some(cursor) });
+            return full;
+        }
+        let mut from = 0;
+        while from < run.blocks.len() {
+            let to = run.blocks.len().min(from + self.blocks_per_tick - self.pending_blocks);
+            self.pending_blocks += to - from;
+            self.pending.push(run.slice(from, to));
+            from = to;
+            if from == run.blocks.len() {
+                self.cursor = Some(cursor);
+            }
+            if self.pending_blocks == self.blocks_per_tick {
+                full.extend(self.flush());
+            }
+        }
+        full
+    }
+
+    /// The blocks collected so far as a tick.
+    pub(super) fn flush(&mut self) -> Option<CutTick> {
+        if self.pending.is_empty() {
+            return None;
+        }
+        self.pending_blocks = 0;
+        Some(CutTick { runs: std::mem::take(&mut self.pending), cursor: self.cursor.take() })
+    }
+}
+
+/// What a tick does, for journal and summary.
+#[derive(Debug)]
+pub(super) struct TickPlan {
+    pub(super) input: TickInput,
+    pub(super) changes: Vec<ChangeSet>,
+}
+
+/// Applies the runs of one tick to the chain and makes the workers' input; `None` if all blocks were known.
+pub(super) fn plan(
+    tick: Tick,
+    runs: Vec<BlockRun>,
+    finalized: Option<u64>,
+    chain: &mut ChainTracker,
+    workers: usize,
+) -> Result<Option<TickPlan>, ChainError> {
+    let mut changes = Vec::with_capacity(runs.len());
+    for run in runs {
+        let change = chain.apply(run, finalized)?;
+        if !change.applied.blocks.is_empty() {
+            changes.push(change);
+        }
+    }
+    let Some(head) = chain.head().filter(|_| !changes.is_empty()) else { return Ok(None) };
+    let mut progress = Progress::at(tick, &head);
+    progress.applied_blocks = changes.iter().map(|change| change.applied.blocks.len() as u64).sum();
+    progress.reorg = changes.iter().find_map(reorg_of);
+    set_finality(&mut progress, chain);
+    let mut deltas = vec![Vec::new(); workers];
+    for change in &changes {
+        add_deltas(change, &progress, &mut deltas);
+    }
+    Ok(Some(TickPlan { input: TickInput { progress, deltas }, changes }))
+}
+
+/// The tick that calls everything final at the end of a bounded source.
+pub(super) fn last_tick(tick: Tick, chain: &mut ChainTracker, workers: usize) -> Option<TickInput> {
+    let head = chain.head()?;
+    chain.finalize_all();
+    let mut progress = Progress::at(tick, &head);
+    progress.applied_blocks = 0;
+    progress.end_of_input = true;
+    set_finality(&mut progress, chain);
+    Some(TickInput { progress, deltas: vec![Vec::new(); workers] })
+}
+
+fn set_finality(progress: &mut Progress, chain: &ChainTracker) {
+    progress.finalized_number = chain.finalized().map(|block| block.number);
+    progress.finalized_ms = chain.finalized().map(|block| block.timestamp_ms);
+}
+
+fn reorg_of(change: &ChangeSet) -> Option<Reorg> {
+    let oldest = change.reverted.last()?;
+    Some(Reorg {
+        ancestor_number: oldest.block.number.saturating_sub(1),
+        depth: change.reverted.len() as u64,
+        replaced_by: change.applied.blocks.len() as u64,
+    })
+}
+
+fn add_deltas(change: &ChangeSet, progress: &Progress, deltas: &mut [Vec<(usize, Delta)>]) {
+    for tracked in &change.reverted {
+        let worker = worker_of(&tracked.block, deltas.len());
+        for (table, rows) in tracked.rows.iter().enumerate() {
+            push(&mut deltas[worker], table, Delta::of_block(rows.clone(), -1, tracked.block.number));
+        }
+    }
+    let run = &change.applied;
+    let final_blocks = run.blocks.iter().take_while(|block| progress.is_final(block.number)).count();
+    add_final(run, final_blocks, deltas);
+    for (index, block) in run.blocks.iter().enumerate().skip(final_blocks) {
+        let worker = worker_of(block, deltas.len());
+        for (table, rows) in run.tables.iter().enumerate() {
+            push(&mut deltas[worker], table, Delta::of_block(rows.slice(index, index + 1), 1, block.number));
+        }
+    }
+}
+
+/// Final blocks may share a delta: each worker gets one stretch of them.
+fn add_final(run: &BlockRun, count: usize, deltas: &mut [Vec<(usize, Delta)>]) {
+    let workers = deltas.len();
+    for (worker, deltas) in deltas.iter_mut().enumerate() {
+        let (from, to) = (count * worker / workers, count * (worker + 1) / workers);
+        if from == to {
+            continue;
+        }
+        for (table, rows) in run.tables.iter().enumerate() {
+            push(deltas, table, Delta::of_block(rows.slice(from, to), 1, run.blocks[to - 1].number));
+        }
+    }
+}
+
+fn push(deltas: &mut Vec<(usize, Delta)>, table: usize, delta: Delta) {
+    if !delta.is_empty() {
+        deltas.push((table, delta));
+    }
+}
+
+fn worker_of(block: &BlockRef, workers: usize) -> usize {
+    usize::try_from(block.number % workers as u64).expect("less than the number of workers")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{block, run_of};
+
+    fn heights(ticks: &[CutTick]) -> Vec<Vec<u64>> {
+        let blocks = |tick: &CutTick| tick.runs.iter().flat_map(|run| &run.blocks).map(|block| block.number).collect();
+        ticks.iter().map(blocks).collect()
+    }
+
+    #[test]
+    fn ticks_are_filled_across_runs_and_closed_by_reorgs() {
+        let mut chain = ChainTracker::new("eth");
+        let mut cutter = TickCutter::new(3, None);
+        let blocks: Vec<_> = (1..=8).map(|number| block(b'a', number, None)).collect();
+        assert!(cutter.push(run_of(&blocks[..2]), 10).is_empty());
+        let mut full = cutter.push(run_of(&blocks[2..8]), 20);
+        assert_eq!(heights(&full), [vec![1, 2, 3], vec![4, 5, 6]]);
+        // Both ticks end inside the second run, so a restart begins after the first one.
+        assert_eq!(full.iter().map(|tick| tick.cursor).collect::<Vec<_>>(), [Some(10), None]);
+        let fork = block(b'b', 8, Some(&blocks[6]));
+        full.extend(cutter.push(run_of(&[fork]), 30));
+        assert_eq!(heights(&full[2..]), [vec![7, 8], vec![8]]);
+        assert_eq!(full[2..].iter().map(|tick| tick.cursor).collect::<Vec<_>>(), [Some(20), Some(30)]);
+
+        let plans: Vec<_> = (1..)
+            .zip(full)
+            .map(|(tick, cut)| plan(tick, cut.runs, None, &mut chain, 2).unwrap().unwrap())
+            .collect();
+        assert_eq!(plans[2].input.progress.reorg, None);
+        let reorg = plans[3].input.progress.reorg.as_ref().unwrap();
+        assert_eq!((reorg.ancestor_number, reorg.depth, reorg.replaced_by), (7, 1, 1));
+    }
+}

@@ -1,0 +1,226 @@
+//! Building the dataflow of a job, without naming timely types.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use timely::dataflow::channels::pact::{Exchange, ParallelizationContract, Pipeline};
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::probe::Handle;
+use timely::dataflow::operators::{Capability, Concatenate, Probe};
+use timely::dataflow::{Scope, Stream};
+use timely::progress::operate::FrontierInterest;
+
+use super::packet::{Packet, key_converter, partition};
+use crate::Tick;
+use crate::model::{Delta, Progress};
+use crate::operator::{BatchOperator, Output, Route, Share, TickOperator};
+
+type Deltas<'s> = Stream<'s, Tick, Vec<Delta>>;
+type ProgressStream<'s> = Stream<'s, Tick, Vec<Progress>>;
+
+/// A relation in the graph under construction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Node(usize);
+
+/// A stateful operator as the worker reaches it between ticks.
+pub(super) type StateCell = Rc<RefCell<Box<dyn TickOperator>>>;
+
+/// What the outputs of this worker have received, by tick.
+pub(super) type OutputBuffer = Rc<RefCell<BTreeMap<Tick, Vec<(usize, Delta)>>>>;
+
+/// The dataflow of a job while it is built on one worker.
+///
+/// Every worker must build the same graph in the same order.
+pub struct Graph<'s> {
+    scope: Scope<'s, Tick>,
+    share: Share,
+    nodes: Vec<Deltas<'s>>,
+    tables: usize,
+    progress: ProgressStream<'s>,
+    pub(super) states: Vec<(String, StateCell)>,
+    outputs: OutputBuffer,
+    probe: Handle<Tick>,
+}
+
+impl std::fmt::Debug for Graph<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Graph").field("share", &self.share).field("nodes", &self.nodes.len()).finish_non_exhaustive()
+    }
+}
+
+impl<'s> Graph<'s> {
+    pub(super) fn new(
+        scope: Scope<'s, Tick>,
+        share: Share,
+        tables: Vec<Deltas<'s>>,
+        progress: ProgressStream<'s>,
+        outputs: OutputBuffer,
+        probe: Handle<Tick>,
+    ) -> Graph<'s> {
+        let progress = progress.probe_with(&probe);
+        Graph { scope, share, tables: tables.len(), nodes: tables, progress, states: Vec::new(), outputs, probe }
+    }
+
+    /// The changes of source table `index`.
+    ///
+    /// # Panics
+    /// If the runtime was not set up with so many tables.
+    pub fn table(&self, index: usize) -> Node {
+        assert!(index < self.tables, "the runtime has {} tables, table {index} was asked for", self.tables);
+        Node(index)
+    }
+
+    /// Applies a stateless operator; gives its relation and its errors.
+    pub fn batch(&mut self, input: Node, name: &str, mut operator: Box<dyn BatchOperator>) -> (Node, Node) {
+        let mut builder = OperatorBuilder::new(name.to_owned(), self.scope);
+        let mut input = builder.new_input(self.stream(input), Pipeline);
+        let (mut rows, rows_stream) = builder.new_output::<Vec<Delta>>();
+        let (mut errors, errors_stream) = builder.new_output::<Vec<Delta>>();
+        builder.set_notify_for(0, FrontierInterest::Never);
+        builder.build(move |_| {
+            move |_| {
+                let (mut rows, mut errors) = (rows.activate(), errors.activate());
+                input.for_each(|capability, deltas| {
+                    let mut output = Output::default();
+                    for delta in deltas.drain(..).filter(|delta| !delta.is_empty()) {
+                        operator.on_delta(delta, &mut output);
+                    }
+                    give(&mut output.deltas, |deltas| rows.give(&capability, deltas));
+                    give(&mut output.errors, |deltas| errors.give(&capability, deltas));
+                });
+            }
+        });
+        (self.add(rows_stream), self.add(errors_stream))
+    }
+
+    /// Applies a stateful operator; gives its relation and its errors.
+    ///
+    /// `id` names the state in checkpoints: stable as long as the operator means the same.
+    pub fn tick(&mut self, input: Node, route: &Route, id: &str, operator: Box<dyn TickOperator>) -> (Node, Node) {
+        let cell: StateCell = Rc::new(RefCell::new(operator));
+        self.states.push((id.to_owned(), cell.clone()));
+        let stream = self.stream(input);
+        if self.share.peers == 1 || *route == Route::Local {
+            self.run_ticks(stream, Pipeline, id, cell)
+        } else {
+            let packets = self.route(stream, route.clone());
+            self.run_ticks(packets, Exchange::new(|packet: &Packet| packet.target), id, cell)
+        }
+    }
+
+    /// The sum of several relations.
+    pub fn union(&mut self, inputs: &[Node]) -> Node {
+        let streams: Vec<_> = inputs.iter().map(|input| self.stream(*input)).collect();
+        let stream = self.scope.concatenate(streams);
+        self.add(stream)
+    }
+
+    /// Sends a relation to output `index`.
+    pub fn output(&mut self, input: Node, index: usize) {
+        let mut builder = OperatorBuilder::new("output".to_owned(), self.scope);
+        let mut input = builder.new_input(self.stream(input), Pipeline);
+        let (_, done) = builder.new_output::<Vec<Delta>>();
+        builder.set_notify_for(0, FrontierInterest::Never);
+        let buffer = self.outputs.clone();
+        builder.build(move |_| {
+            move |_| {
+                input.for_each(|capability, deltas| {
+                    let mut buffer = buffer.borrow_mut();
+                    let collected = buffer.entry(*capability.time()).or_default();
+                    collected.extend(deltas.drain(..).filter(|delta| !delta.is_empty()).map(|delta| (index, delta)));
+                });
+            }
+        });
+        done.probe_with(&self.probe);
+    }
+
+    /// Splits deltas by owner of their key, for an exchange.
+    fn route(&mut self, stream: Deltas<'s>, route: Route) -> Stream<'s, Tick, Vec<Packet>> {
+        let peers = self.share.peers;
+        let mut builder = OperatorBuilder::new("route".to_owned(), self.scope);
+        let mut input = builder.new_input(stream, Pipeline);
+        let (mut output, packets) = builder.new_output::<Vec<Packet>>();
+        builder.set_notify_for(0, FrontierInterest::Never);
+        builder.build(move |_| {
+            let mut converter = None;
+            move |_| {
+                let mut output = output.activate();
+                input.for_each(|capability, deltas| {
+                    let mut packets = Vec::new();
+                    for delta in deltas.drain(..).filter(|delta| !delta.is_empty()) {
+                        let Route::Key(columns) = &route else {
+                            packets.push(Packet { target: 0, delta });
+                            continue;
+                        };
+                        let converter = converter.get_or_insert_with(|| key_converter(&delta, columns));
+                        let parts = partition(&delta, columns, converter, peers);
+                        packets.extend(parts.into_iter().map(|(peer, delta)| Packet { target: peer as u64, delta }));
+                    }
+                    give(&mut packets, |packets| output.give(&capability, packets));
+                });
+            }
+        });
+        packets
+    }
+
+    /// Runs a stateful operator tick by tick: a tick is complete when the frontiers of the rows and of
+    /// the progress records have passed it.
+    fn run_ticks<D, P>(&mut self, stream: Stream<'s, Tick, Vec<D>>, pact: P, id: &str, cell: StateCell) -> (Node, Node)
+    where
+        D: Into<Delta> + Clone + 'static,
+        P: ParallelizationContract<Tick, Vec<D>>,
+    {
+        let mut builder = OperatorBuilder::new(id.to_owned(), self.scope);
+        let mut input = builder.new_input(stream, pact);
+        let mut progress_input = builder.new_input(self.progress.clone(), Pipeline);
+        let (mut rows, rows_stream) = builder.new_output::<Vec<Delta>>();
+        let (mut errors, errors_stream) = builder.new_output::<Vec<Delta>>();
+        builder.build(move |_| {
+            let mut waiting: BTreeMap<Tick, Vec<Delta>> = BTreeMap::new();
+            let mut ticks: BTreeMap<Tick, (Progress, [Capability<Tick>; 2])> = BTreeMap::new();
+            move |frontiers| {
+                input.for_each(|capability, items| {
+                    let deltas = items.drain(..).map(Into::into).filter(|delta: &Delta| !delta.is_empty());
+                    waiting.entry(*capability.time()).or_default().extend(deltas);
+                });
+                progress_input.for_each(|capability, records| {
+                    for record in records.drain(..) {
+                        let capabilities = [capability.retain(0), capability.retain(1)];
+                        ticks.insert(*capability.time(), (record, capabilities));
+                    }
+                });
+                let (mut rows, mut errors) = (rows.activate(), errors.activate());
+                while let Some(entry) = ticks.first_entry() {
+                    let tick = *entry.key();
+                    if frontiers.iter().any(|frontier| frontier.less_equal(&tick)) {
+                        break;
+                    }
+                    let (progress, [rows_capability, errors_capability]) = entry.remove();
+                    let deltas = waiting.remove(&tick).unwrap_or_default();
+                    let mut output = Output::default();
+                    cell.borrow_mut().on_tick(deltas, &progress, &mut output);
+                    give(&mut output.deltas, |deltas| rows.give(&rows_capability, deltas));
+                    give(&mut output.errors, |deltas| errors.give(&errors_capability, deltas));
+                }
+            }
+        });
+        (self.add(rows_stream), self.add(errors_stream))
+    }
+
+    fn stream(&self, node: Node) -> Deltas<'s> {
+        self.nodes[node.0].clone()
+    }
+
+    fn add(&mut self, stream: Deltas<'s>) -> Node {
+        self.nodes.push(stream);
+        Node(self.nodes.len() - 1)
+    }
+}
+
+/// Sends items unless there are none.
+fn give<D>(items: &mut Vec<D>, send: impl FnOnce(&mut Vec<D>)) {
+    if !items.is_empty() {
+        send(items);
+    }
+}

@@ -1,0 +1,410 @@
+//! What a job is after planning: plain data that the renderer turns into operators.
+//!
+//! A [`JobPlan`] holds views in dependency order. Each view is a tree of [`Node`]s; every node knows
+//! its output schema, with extension metadata. Columns are always indices into the output of the
+//! node's input, expressions are evaluated on batches of that input. Nothing here refers to names
+//! of the SQL text, except where a name is shown to people.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::{FieldRef, SchemaRef};
+use arrow::record_batch::RecordBatch;
+use datafusion_physical_expr::PhysicalExpr;
+use highwater_engine::sink::Closing;
+
+use crate::diagnostic::Span;
+
+/// A planned job.
+#[derive(Debug)]
+pub struct JobPlan {
+    /// The sources that are read, each with the tables and columns that any view needs.
+    pub sources: Vec<PlannedSource>,
+    /// Maintained views; a view reads only views before it.
+    pub views: Vec<PlannedView>,
+    /// Sinks in the order of the job.
+    pub sinks: Vec<PlannedSink>,
+    /// `SET name = value` in the order of the job.
+    pub settings: Vec<PlannedSetting>,
+    /// Every piece of keyed state with its bound: what `EXPLAIN STATE` prints.
+    pub state: Vec<StateEntry>,
+    /// The texts asked for by `EXPLAIN` statements, in the order of the job.
+    pub explains: Vec<String>,
+}
+
+/// A source and what is read of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlannedSource {
+    /// Name of the source.
+    pub name: String,
+    /// The tables read, sorted by name.
+    pub tables: Vec<PlannedTable>,
+}
+
+/// A table of a source and the columns read of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlannedTable {
+    /// Name without the source.
+    pub name: String,
+    /// Indices into the table's full schema, ascending: the union over the whole job.
+    pub columns: Vec<usize>,
+    /// The schema of just these columns.
+    pub schema: SchemaRef,
+}
+
+/// A maintained view.
+#[derive(Debug)]
+pub struct PlannedView {
+    /// Its name. The query of `CREATE SINK name FROM (query)` becomes a view of the sink's name.
+    pub name: String,
+    /// The dataflow.
+    pub root: Node,
+    /// Columns with extension metadata; the same as `root.schema`.
+    pub schema: SchemaRef,
+    /// Columns that identify a row, if the view has such; no columns for a view of one row.
+    pub key: Option<Vec<usize>>,
+    /// When a row of the view is final, if that can be read off the row.
+    pub closing: Option<ViewClosing>,
+    /// Column and direction (`true` = descending) of an ORDER BY at the top: for display only.
+    pub order: Vec<(usize, bool)>,
+    /// Whether a row that cannot be evaluated stops the job (`WITH (on_error = 'stop')`).
+    pub on_error_stop: bool,
+    /// Whether the SQL said MATERIALIZED.
+    pub materialized: bool,
+    /// Options of the view that the planner does not read itself (such as `retain`).
+    pub options: Vec<PlannedOption>,
+    /// Its name in the job's text; of a sink's query, the sink's name.
+    pub span: Span,
+}
+
+/// When a row of a view is final.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ViewClosing {
+    /// The column to look at.
+    pub closing: Closing,
+    /// For [`Closing::Time`]: milliseconds to add to the column (0 for `window_end`, the window's
+    /// size if only `window_start` is shown, 1 for a block time). 0 for [`Closing::Block`].
+    pub offset_ms: i64,
+}
+
+/// A sink.
+#[derive(Debug)]
+pub struct PlannedSink {
+    /// Its name.
+    pub name: String,
+    /// What it shows.
+    pub input: SinkInput,
+    /// When rows go out.
+    pub emit: Emit,
+    /// The word in `connector = '…'`.
+    pub connector: String,
+    /// The other options, secrets resolved.
+    pub options: Vec<PlannedOption>,
+    /// The sink's name in the job's text.
+    pub span: Span,
+}
+
+/// What a sink shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SinkInput {
+    /// The view of this index.
+    View(usize),
+    /// The rows of this view that could not be evaluated.
+    Errors(usize),
+}
+
+/// When the rows of a sink go out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Emit {
+    /// At once, with corrections.
+    #[default]
+    Changes,
+    /// Once the window of a row is over by block time; corrected if a reorg changes it later.
+    OnWindowClose,
+    /// Once a row is final; never corrected.
+    OnFinality,
+}
+
+/// `SET name = value`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedSetting {
+    /// Name, lower case.
+    pub name: String,
+    /// Value as text.
+    pub value: String,
+    /// The value in the job's text.
+    pub span: Span,
+}
+
+/// One option of a `WITH (…)` list with its place in the text.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PlannedOption {
+    /// Name, lower case.
+    pub name: String,
+    /// Value as text; may be a secret.
+    pub value: String,
+    /// Where the name is.
+    pub name_span: Span,
+    /// Where the value is.
+    pub value_span: Span,
+}
+
+impl fmt::Debug for PlannedOption {
+    /// The name only: the value may be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PlannedOption").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// One step of a view's dataflow.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// What it does.
+    pub kind: NodeKind,
+    /// Its output columns.
+    pub schema: SchemaRef,
+}
+
+/// The steps. Those with an `id` keep state; the id (`failure_rate/aggregate-0`) names it in checkpoints.
+#[derive(Debug, Clone)]
+pub enum NodeKind {
+    /// Rows of a chain table.
+    Scan {
+        /// Index into [`JobPlan::sources`].
+        source: usize,
+        /// Index into [`PlannedSource::tables`].
+        table: usize,
+        /// Indices into the columns of that [`PlannedTable`], in output order.
+        columns: Vec<usize>,
+    },
+    /// Rows of a maintained view.
+    View {
+        /// Index into [`JobPlan::views`].
+        view: usize,
+        /// Indices into its columns, in output order.
+        columns: Vec<usize>,
+    },
+    /// Rows of a maintained view that could not be evaluated.
+    Errors {
+        /// Index into [`JobPlan::views`].
+        view: usize,
+        /// Indices into `error, row`, in output order.
+        columns: Vec<usize>,
+    },
+    /// Constant rows, there from the first tick and never taken back (a reference table, VALUES).
+    Values {
+        /// The rows.
+        batch: RecordBatch,
+    },
+    /// Rows for which the predicate is true.
+    Filter {
+        /// Where rows come from.
+        input: Box<Node>,
+        /// A Boolean expression over the input.
+        predicate: Arc<dyn PhysicalExpr>,
+    },
+    /// One output column for each expression; names and metadata are in the schema.
+    Project {
+        /// Where rows come from.
+        input: Box<Node>,
+        /// Expressions over the input.
+        expressions: Vec<Arc<dyn PhysicalExpr>>,
+    },
+    /// Assigns rows to windows: appends `window_start` and `window_end`, `Timestamp(ms, UTC)`, not null.
+    /// A row without a time is dropped; HOP may give a row several times.
+    Window {
+        /// Where rows come from.
+        input: Box<Node>,
+        /// The time column, `Timestamp(ms, UTC)`.
+        time: usize,
+        /// The windows.
+        window: Window,
+    },
+    /// Groups; the output is the key columns, then one column a call.
+    Aggregate {
+        /// Name of the state.
+        id: String,
+        /// Where rows come from.
+        input: Box<Node>,
+        /// Key columns; none for one group that is always there.
+        keys: Vec<usize>,
+        /// The aggregates.
+        calls: Vec<AggregateCall>,
+        /// Position within `keys` of a `Timestamp(ms, UTC)` column: the group is final once the finalised
+        /// block time has reached it.
+        closing: Option<usize>,
+    },
+    /// The same, where no group spans two blocks: no state.
+    BlockAggregate {
+        /// Where rows come from.
+        input: Box<Node>,
+        /// Key columns; one of them names the block or the transaction.
+        keys: Vec<usize>,
+        /// The aggregates.
+        calls: Vec<AggregateCall>,
+    },
+    /// All rows of all inputs; columns by position.
+    Union {
+        /// Where rows come from.
+        inputs: Vec<Node>,
+    },
+    /// The first rows of each partition in an order.
+    TopK {
+        /// Name of the state.
+        id: String,
+        /// Where rows come from.
+        input: Box<Node>,
+        /// Partition columns; none for one order over everything.
+        partition: Vec<usize>,
+        /// The order; ties are broken by the whole row.
+        sort: Vec<SortKey>,
+        /// How many rows each partition shows.
+        limit: usize,
+        /// How many rows each partition skips first.
+        offset: usize,
+        /// Position within `partition` of a `Timestamp(ms, UTC)` column: the partition is final once the
+        /// finalised block time has reached it.
+        closing: Option<usize>,
+    },
+    /// Rows that are there for a time only: `valid_from <= now < valid_until`. Both columns are
+    /// `Timestamp(ms, UTC)` without NULL, and stay in the output.
+    TemporalFilter {
+        /// Name of the state.
+        id: String,
+        /// Where rows come from.
+        input: Box<Node>,
+        /// First instant of the row, inclusive.
+        valid_from: Option<usize>,
+        /// End of the row, exclusive.
+        valid_until: Option<usize>,
+    },
+    /// Rows joined to a reference table that is known when the job starts. Output: the input's
+    /// columns, then for Inner and Left the table's.
+    BroadcastJoin {
+        /// Where rows come from.
+        input: Box<Node>,
+        /// The reference rows, already filtered and projected.
+        table: RecordBatch,
+        /// Name of the table, for people.
+        table_name: String,
+        /// The kind of join.
+        join: JoinKind,
+        /// Key columns of the input. None: every row of the table matches.
+        input_keys: Vec<usize>,
+        /// The matching columns of the table, of the same types.
+        table_keys: Vec<usize>,
+        /// Whether a NULL key matches a NULL key.
+        null_equals_null: bool,
+        /// A further Boolean condition over the input's columns followed by the table's.
+        residual: Option<Arc<dyn PhysicalExpr>>,
+    },
+}
+
+/// Which windows rows go to. Windows are aligned to the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Window {
+    /// Windows side by side.
+    Tumble {
+        /// Width in milliseconds.
+        size_ms: i64,
+    },
+    /// Overlapping windows.
+    Hop {
+        /// Distance between starts in milliseconds.
+        slide_ms: i64,
+        /// Width in milliseconds.
+        size_ms: i64,
+    },
+}
+
+impl Window {
+    /// Width in milliseconds.
+    pub fn size_ms(&self) -> i64 {
+        match self {
+            Window::Tumble { size_ms } | Window::Hop { size_ms, .. } => *size_ms,
+        }
+    }
+}
+
+/// One aggregate of an [`NodeKind::Aggregate`] or [`NodeKind::BlockAggregate`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct AggregateCall {
+    /// What is computed.
+    pub function: AggregateFunction,
+    /// The argument column; none only for [`AggregateFunction::CountAll`].
+    pub argument: Option<usize>,
+    /// A Boolean column: only rows where it is true count.
+    pub filter: Option<usize>,
+    /// Name, type and metadata of the result.
+    pub field: FieldRef,
+}
+
+/// The aggregates there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AggregateFunction {
+    /// `count(*)`
+    CountAll,
+    /// `count(x)`
+    Count,
+    /// `count(DISTINCT x)`
+    CountDistinct,
+    /// `sum`
+    Sum,
+    /// `min`
+    Min,
+    /// `max`
+    Max,
+    /// `avg`
+    Avg,
+    /// `var_pop`
+    VarPop,
+    /// `var_samp`
+    VarSamp,
+    /// `stddev_pop`
+    StddevPop,
+    /// `stddev_samp`
+    StddevSamp,
+    /// `bool_and`
+    BoolAnd,
+    /// `bool_or`
+    BoolOr,
+}
+
+/// One column of an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SortKey {
+    /// The column.
+    pub column: usize,
+    /// Largest first.
+    pub descending: bool,
+    /// Where NULL goes.
+    pub nulls_first: bool,
+}
+
+/// How rows meet a reference table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum JoinKind {
+    /// A row for each match.
+    Inner,
+    /// A row for each match, or one with NULLs.
+    Left,
+    /// The row, if there is a match.
+    Semi,
+    /// The row, if there is no match.
+    Anti,
+}
+
+/// One piece of state, for `EXPLAIN STATE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateEntry {
+    /// Name of the state, such as `failure_rate/aggregate-0`.
+    pub id: String,
+    /// The operator, such as `aggregate`.
+    pub operator: &'static str,
+    /// The key columns in words.
+    pub key: String,
+    /// What bounds it, in words.
+    pub bound: String,
+    /// Whether nothing bounds it.
+    pub unbounded: bool,
+}

@@ -1,0 +1,199 @@
+//! The statements of a job.
+
+use std::fmt;
+
+use datafusion_sql::sqlparser::ast::{ColumnDef, Query};
+
+use super::LineIndex;
+use crate::diagnostic::Span;
+use crate::plan::Emit;
+
+/// A parsed job.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// The statements in order.
+    pub statements: Vec<Statement>,
+    pub(crate) lines: LineIndex,
+}
+
+/// One statement.
+#[derive(Debug, Clone)]
+pub enum Statement {
+    /// `CREATE SOURCE`
+    Source(SourceStatement),
+    /// `CREATE TABLE`
+    Table(TableStatement),
+    /// `CREATE SECRET`
+    Secret(SecretStatement),
+    /// `CREATE [MATERIALIZED] VIEW`
+    View(ViewStatement),
+    /// `CREATE SINK`
+    Sink(SinkStatement),
+    /// `SET`
+    Set(SetStatement),
+    /// `EXPLAIN`
+    Explain(ExplainStatement),
+}
+
+/// A name with its place. Names without quotes are lower case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Name {
+    /// The name.
+    pub text: String,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// One option of `WITH (…)`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OptionStatement {
+    /// The option, lower case.
+    pub name: Name,
+    /// What it is set to.
+    pub value: OptionValue,
+    /// Where the value stands.
+    pub value_span: Span,
+}
+
+/// The value of an option.
+#[derive(Clone, PartialEq, Eq)]
+pub enum OptionValue {
+    /// Text, a number, a Boolean or the inside of an `INTERVAL`, as text.
+    Text(String),
+    /// `SECRET name`.
+    Secret(Name),
+}
+
+impl fmt::Debug for OptionValue {
+    /// Without the text: people put secrets where they should not.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OptionValue::Text(_) => f.write_str("Text(…)"),
+            OptionValue::Secret(name) => write!(f, "Secret({})", name.text),
+        }
+    }
+}
+
+/// `CREATE SOURCE name WITH (…)`
+#[derive(Debug, Clone)]
+pub struct SourceStatement {
+    /// Its name: the schema of its tables.
+    pub name: Name,
+    /// Its options, `connector` among them.
+    pub options: Vec<OptionStatement>,
+    /// The whole statement.
+    pub span: Span,
+}
+
+/// `CREATE TABLE name (columns) WITH (…)` or `… AS VALUES (…)`
+#[derive(Debug, Clone)]
+pub struct TableStatement {
+    /// Its name.
+    pub name: Name,
+    /// Declared columns; none if they follow from the file or the values.
+    pub columns: Vec<ColumnDef>,
+    /// Where the file is.
+    pub options: Vec<OptionStatement>,
+    /// The inline rows.
+    pub values: Option<Box<Query>>,
+    /// The whole statement.
+    pub span: Span,
+}
+
+/// `CREATE SECRET name WITH (backend = …, key = …)`
+#[derive(Debug, Clone)]
+pub struct SecretStatement {
+    /// Its name.
+    pub name: Name,
+    /// `backend` and `key`.
+    pub options: Vec<OptionStatement>,
+    /// The whole statement.
+    pub span: Span,
+}
+
+/// `CREATE [OR REPLACE] [MATERIALIZED] VIEW name [WITH (…)] AS query`
+#[derive(Debug, Clone)]
+pub struct ViewStatement {
+    /// Its name.
+    pub name: Name,
+    /// Whether it takes the place of an earlier view of the name.
+    pub replace: bool,
+    /// Whether the view is kept.
+    pub materialized: bool,
+    /// New names for the columns; none to keep the query's.
+    pub columns: Vec<Name>,
+    /// Its options.
+    pub options: Vec<OptionStatement>,
+    /// `ON ERROR STOP`
+    pub on_error_stop: bool,
+    /// What it shows.
+    pub query: Box<Query>,
+    /// Where the query stands.
+    pub query_span: Span,
+    /// The whole statement.
+    pub span: Span,
+}
+
+/// `CREATE SINK name FROM view | (query) [WITH (…)] [EMIT …]`
+#[derive(Debug, Clone)]
+pub struct SinkStatement {
+    /// Its name.
+    pub name: Name,
+    /// What it shows.
+    pub from: SinkFrom,
+    /// Its options, `connector` among them.
+    pub options: Vec<OptionStatement>,
+    /// When rows go out.
+    pub emit: Option<EmitClause>,
+    /// The whole statement.
+    pub span: Span,
+}
+
+/// What a sink shows.
+#[derive(Debug, Clone)]
+pub enum SinkFrom {
+    /// A view, or `<view>_errors`.
+    View(Name),
+    /// A query of its own, and where it stands.
+    Query(Box<Query>, Span),
+}
+
+/// `EMIT …` with its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EmitClause {
+    /// When rows go out.
+    pub emit: Emit,
+    /// Where the clause stands.
+    pub span: Span,
+}
+
+/// `SET name = value`
+#[derive(Debug, Clone)]
+pub struct SetStatement {
+    /// The setting, lower case.
+    pub name: Name,
+    /// The value as text.
+    pub value: String,
+    /// Where the value stands.
+    pub value_span: Span,
+}
+
+/// `EXPLAIN [STATE] view | query`
+#[derive(Debug, Clone)]
+pub struct ExplainStatement {
+    /// Whether the state is asked for, not the steps.
+    pub state: bool,
+    /// Of what.
+    pub target: ExplainTarget,
+    /// The whole statement.
+    pub span: Span,
+}
+
+/// What is explained.
+#[derive(Debug, Clone)]
+pub enum ExplainTarget {
+    /// A view.
+    View(Name),
+    /// A query, and where it stands.
+    Query(Box<Query>, Span),
+}

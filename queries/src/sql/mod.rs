@@ -1,0 +1,15 @@
+//! The text of a job as statements, each part with its place.
+//!
+//! The queries inside stay sqlparser's syntax trees: DataFusion reads them. What Highwater adds to
+//! SQL (`CREATE SOURCE`, `CREATE SINK … EMIT …`, options with secrets) is read here.
+
+mod ast;
+mod location;
+mod parser;
+
+pub use ast::{
+    EmitClause, ExplainStatement, ExplainTarget, Job, Name, OptionStatement, OptionValue, SecretStatement,
+    SetStatement, SinkFrom, SinkStatement, SourceStatement, Statement, TableStatement, ViewStatement,
+};
+pub(crate) use location::LineIndex;
+pub use parser::parse;

@@ -1,0 +1,506 @@
+//! Reads the text of a job.
+//!
+//! The text is cut at `;` on the level of tokens, so that one broken statement does not hide
+//! mistakes in the next. Each statement is read by hand; queries, expressions and column lists are
+//! given to sqlparser.
+
+use datafusion_sql::sqlparser::ast::{Ident, Query};
+use datafusion_sql::sqlparser::dialect::GenericDialect;
+use datafusion_sql::sqlparser::keywords::Keyword;
+use datafusion_sql::sqlparser::parser::{Parser, ParserError};
+use datafusion_sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
+
+use super::LineIndex;
+use super::ast::{
+    EmitClause, ExplainStatement, ExplainTarget, Job, Name, OptionStatement, OptionValue, SecretStatement,
+    SetStatement, SinkFrom, SinkStatement, SourceStatement, Statement, TableStatement, ViewStatement,
+};
+use crate::diagnostic::{Code, Diagnostic, Span, did_you_mean};
+use crate::plan::Emit;
+
+static DIALECT: GenericDialect = GenericDialect {};
+
+/// Reads a job. Every statement that cannot be read gives one diagnostic.
+pub fn parse(text: &str) -> Result<Job, Vec<Diagnostic>> {
+    let lines = LineIndex::new(text);
+    let tokens = Tokenizer::new(&DIALECT, text).tokenize_with_location().map_err(|error| {
+        let message = lower_first(&error.message);
+        let span = lines.offset(error.location).map(|start| lines.word_at(start));
+        let hint = message.contains("string literal").then(|| "close the text with a single quote".to_owned());
+        vec![Diagnostic::new(Code::Syntax, message, span).with_hint_opt(hint)]
+    })?;
+    let mut statements = Vec::new();
+    let mut mistakes = Vec::new();
+    for piece in tokens.split(|token| token.token == Token::SemiColon) {
+        let Some(mut reader) = Reader::new(piece, &lines) else { continue };
+        match reader.statement() {
+            Ok(statement) => statements.push(statement),
+            Err(mistake) => mistakes.push(mistake),
+        }
+    }
+    if mistakes.is_empty() { Ok(Job { statements, lines }) } else { Err(mistakes) }
+}
+
+/// Reads one statement.
+struct Reader<'a> {
+    parser: Parser<'a>,
+    lines: &'a LineIndex,
+    span: Span,
+    on_error_stop: bool,
+}
+
+type Read<T> = Result<T, Diagnostic>;
+
+impl<'a> Reader<'a> {
+    /// A reader of these tokens; none if they are only space and comments.
+    fn new(tokens: &[TokenWithSpan], lines: &'a LineIndex) -> Option<Reader<'a>> {
+        let solid: Vec<TokenWithSpan> =
+            tokens.iter().filter(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF)).cloned().collect();
+        let (first, last) = (solid.first()?, solid.last()?);
+        let span = Span { start: lines.offset(first.span.start)?, end: lines.offset(last.span.end)? };
+        let (solid, on_error_stop) = cut_on_error(solid);
+        let parser = Parser::new(&DIALECT).with_tokens_with_locations(solid);
+        Some(Reader { parser, lines, span, on_error_stop })
+    }
+
+    fn statement(&mut self) -> Read<Statement> {
+        let first = self.peek();
+        let word = word_of(&first.token).unwrap_or_default();
+        match word.as_str() {
+            "create" => {
+                self.parser.advance_token();
+                self.create()
+            }
+            "set" => {
+                self.parser.advance_token();
+                self.set()
+            }
+            "explain" => {
+                self.parser.advance_token();
+                self.explain()
+            }
+            "select" | "with" | "values" => Err(self
+                .mistake("a query alone does nothing", &first)
+                .with_hint("show it with CREATE SINK name FROM (query) WITH (connector = 'stdout')")),
+            _ => Err(self.unknown_word("a statement", &first, &["create", "set", "explain"])),
+        }
+    }
+
+    fn create(&mut self) -> Read<Statement> {
+        let replace = self.parser.parse_keywords(&[Keyword::OR, Keyword::REPLACE]);
+        let materialized = self.word("materialized");
+        let token = self.peek();
+        let word = word_of(&token.token).unwrap_or_default();
+        match word.as_str() {
+            "view" => {
+                self.parser.advance_token();
+                return self.view(replace, materialized);
+            }
+            _ if materialized => return Err(self.unknown_word("VIEW", &token, &["view"])),
+            _ if replace && matches!(word.as_str(), "source" | "table" | "secret" | "sink") => {
+                return Err(self.mistake("OR REPLACE is for views only", &token).with_hint("remove OR REPLACE"));
+            }
+            "source" => self.parser.advance_token(),
+            "table" => self.parser.advance_token(),
+            "secret" => self.parser.advance_token(),
+            "sink" => self.parser.advance_token(),
+            _ => {
+                let known = ["source", "table", "secret", "view", "materialized", "sink"];
+                return Err(self.unknown_word("SOURCE, TABLE, SECRET, VIEW or SINK", &token, &known));
+            }
+        }
+        match word.as_str() {
+            "source" => self.source(),
+            "table" => self.table(),
+            "secret" => self.secret(),
+            _ => self.sink(),
+        }
+    }
+
+    fn source(&mut self) -> Read<Statement> {
+        let name = self.name()?;
+        if self.peek().token == Token::LParen {
+            let token = self.peek();
+            return Err(self
+                .mistake("a source has no column list", &token)
+                .with_hint("its tables and columns come with the connector: write WITH (connector = …)"));
+        }
+        let options = self.options(true)?;
+        self.end()?;
+        Ok(Statement::Source(SourceStatement { name, options, span: self.span }))
+    }
+
+    fn secret(&mut self) -> Read<Statement> {
+        let name = self.name()?;
+        let options = self.options(true)?;
+        self.end()?;
+        Ok(Statement::Secret(SecretStatement { name, options, span: self.span }))
+    }
+
+    fn table(&mut self) -> Read<Statement> {
+        let name = self.name()?;
+        let (columns, _) = self.parser.parse_columns().map_err(|error| self.syntax(&error))?;
+        let options = self.options(false)?;
+        let mut values = None;
+        if self.word("as") {
+            if !options.is_empty() {
+                let token = self.peek();
+                return Err(self.mistake("a table has either options or inline values", &token));
+            }
+            values = Some(self.query()?.0);
+        } else if options.is_empty() {
+            let token = self.peek();
+            return Err(self
+                .mistake("a table needs its rows", &token)
+                .with_hint("write WITH (connector = 'csv', path = '…') or AS VALUES (…), (…)"));
+        }
+        self.end()?;
+        Ok(Statement::Table(TableStatement { name, columns, options, values, span: self.span }))
+    }
+
+    fn view(&mut self, replace: bool, materialized: bool) -> Read<Statement> {
+        let name = self.name()?;
+        let columns = if self.peek().token == Token::LParen { self.names()? } else { Vec::new() };
+        let options = self.options(false)?;
+        self.expect_word("as")?;
+        let (query, query_span) = self.query()?;
+        if is_word(&self.peek().token, "emit") {
+            let token = self.peek();
+            return Err(self.mistake("a view has no EMIT", &token).with_hint("EMIT belongs at the end of CREATE SINK"));
+        }
+        self.end()?;
+        Ok(Statement::View(ViewStatement {
+            name,
+            replace,
+            materialized,
+            columns,
+            options,
+            on_error_stop: self.on_error_stop,
+            query,
+            query_span,
+            span: self.span,
+        }))
+    }
+
+    fn sink(&mut self) -> Read<Statement> {
+        let name = self.name()?;
+        self.expect_word("from")?;
+        let from = if self.parser.consume_token(&Token::LParen) {
+            let (query, span) = self.query()?;
+            self.expect_token(&Token::RParen)?;
+            SinkFrom::Query(query, span)
+        } else {
+            let view = self.name()?;
+            SinkFrom::View(view)
+        };
+        let options = self.options(false)?;
+        let emit = self.emit()?;
+        self.end()?;
+        Ok(Statement::Sink(SinkStatement { name, from, options, emit, span: self.span }))
+    }
+
+    fn emit(&mut self) -> Read<Option<EmitClause>> {
+        let first = self.peek();
+        if !self.word("emit") {
+            return Ok(None);
+        }
+        let start = self.token_span(&first);
+        let emit = if self.word("changes") {
+            Emit::Changes
+        } else {
+            self.expect_word("on")?;
+            if self.word("finality") {
+                Emit::OnFinality
+            } else if self.word("window") {
+                self.expect_word("close")?;
+                Emit::OnWindowClose
+            } else {
+                let token = self.peek();
+                return Err(self
+                    .mistake(format!("expected WINDOW CLOSE or FINALITY, found {}", shown(&token.token)), &token)
+                    .with_hint("EMIT CHANGES, EMIT ON WINDOW CLOSE or EMIT ON FINALITY"));
+            }
+        };
+        let end = self.token_span(&self.parser.get_current_token().clone());
+        Ok(Some(EmitClause { emit, span: start.to(end) }))
+    }
+
+    fn set(&mut self) -> Read<Statement> {
+        let name = self.dotted_name()?;
+        if !self.word("to") {
+            self.expect_token(&Token::Eq)?;
+        }
+        let (value, value_span) = self.value()?;
+        self.end()?;
+        match value {
+            OptionValue::Text(value) => Ok(Statement::Set(SetStatement { name, value, value_span })),
+            OptionValue::Secret(_) => {
+                Err(Diagnostic::new(Code::Syntax, "a setting cannot be a secret", Some(value_span)))
+            }
+        }
+    }
+
+    fn explain(&mut self) -> Read<Statement> {
+        let state = self.word("state");
+        let next = self.peek();
+        let parenthesised = next.token == Token::LParen;
+        let is_query = matches!(word_of(&next.token).as_deref(), Some("select" | "with" | "values"));
+        let target = if parenthesised || is_query {
+            let (query, span) = self.query()?;
+            ExplainTarget::Query(query, span)
+        } else {
+            ExplainTarget::View(self.name()?)
+        };
+        self.end()?;
+        Ok(Statement::Explain(ExplainStatement { state, target, span: self.span }))
+    }
+
+    /// A query and its place.
+    fn query(&mut self) -> Read<(Box<Query>, Span)> {
+        let first = self.peek();
+        let start = self.token_span(&first);
+        if let Some(mistake) = self.standard_window_form() {
+            return Err(mistake);
+        }
+        let query = self.parser.parse_query().map_err(|error| self.syntax(&error))?;
+        let end = self.token_span(&self.parser.get_current_token().clone());
+        Ok((query, start.to(end)))
+    }
+
+    /// `TUMBLE(TABLE t, DESCRIPTOR(ts), …)` does not parse; people know it from elsewhere.
+    fn standard_window_form(&self) -> Option<Diagnostic> {
+        let tokens: Vec<TokenWithSpan> = (0..).map(|n| self.parser.peek_nth_token(n)).take_while(not_end).collect();
+        let at = tokens.windows(3).position(|three| {
+            matches!(word_of(&three[0].token).as_deref(), Some("tumble" | "hop"))
+                && three[1].token == Token::LParen
+                && is_word(&three[2].token, "table")
+        })?;
+        let span = self.token_span(&tokens[at + 2]);
+        Some(
+            Diagnostic::new(Code::Syntax, "TABLE and DESCRIPTOR are not used in a window", span)
+                .with_hint("write TUMBLE(table, time_column, INTERVAL '5 minutes')"),
+        )
+    }
+
+    /// `WITH (name = value, …)`
+    fn options(&mut self, required: bool) -> Read<Vec<OptionStatement>> {
+        let mut options: Vec<OptionStatement> = Vec::new();
+        if required {
+            self.expect_word("with")?;
+        } else if !self.word("with") {
+            return Ok(options);
+        }
+        self.expect_token(&Token::LParen)?;
+        while !self.parser.consume_token(&Token::RParen) {
+            if !options.is_empty() {
+                self.expect_token(&Token::Comma)?;
+                if self.parser.consume_token(&Token::RParen) {
+                    break;
+                }
+            }
+            let name = self.dotted_name()?;
+            self.expect_token(&Token::Eq)?;
+            let (value, value_span) = self.value()?;
+            if options.iter().any(|option| option.name.text == name.text) {
+                let message = format!("option \"{}\" is given twice", name.text);
+                return Err(Diagnostic::new(Code::BadOption, message, name.span).with_hint("remove one of them"));
+            }
+            options.push(OptionStatement { name, value, value_span });
+        }
+        Ok(options)
+    }
+
+    /// The value of an option or a setting.
+    fn value(&mut self) -> Read<(OptionValue, Span)> {
+        let token = self.parser.next_token();
+        let span = self.token_span(&token);
+        let text = match &token.token {
+            Token::SingleQuotedString(text) => text.clone(),
+            Token::Number(text, _) => text.clone(),
+            Token::Minus => match self.parser.next_token().token {
+                Token::Number(text, _) => format!("-{text}"),
+                _ => return Err(self.mistake("expected a number after -", &token)),
+            },
+            Token::Word(word) if word.quote_style.is_none() => match word.value.to_lowercase().as_str() {
+                "secret" => {
+                    let name = self.name()?;
+                    let span = span.to(name.span);
+                    return Ok((OptionValue::Secret(name), span));
+                }
+                "interval" => {
+                    let next = self.parser.next_token();
+                    let Token::SingleQuotedString(text) = &next.token else {
+                        return Err(self.mistake("expected a duration such as '5 minutes'", &next));
+                    };
+                    let span = span.to(self.token_span(&next));
+                    return Ok((OptionValue::Text(text.clone()), span));
+                }
+                text @ ("true" | "false") => text.to_owned(),
+                _ => {
+                    return Err(self
+                        .mistake(format!("the value {} has no quotes", word.value), &token)
+                        .with_hint(format!("write '{}'", word.value)));
+                }
+            },
+            other => {
+                return Err(self
+                    .mistake(format!("expected a value, found {}", shown(other)), &token)
+                    .with_hint("a value is text in single quotes, a number, true or false"));
+            }
+        };
+        let end = self.token_span(&self.parser.get_current_token().clone());
+        Ok((OptionValue::Text(text), span.to(end)))
+    }
+
+    fn names(&mut self) -> Read<Vec<Name>> {
+        self.expect_token(&Token::LParen)?;
+        let mut names = vec![self.name()?];
+        while self.parser.consume_token(&Token::Comma) {
+            names.push(self.name()?);
+        }
+        self.expect_token(&Token::RParen)?;
+        Ok(names)
+    }
+
+    fn name(&mut self) -> Read<Name> {
+        let token = self.peek();
+        let ident = self.parser.parse_identifier().map_err(|_| {
+            self.mistake(format!("expected a name, found {}", shown(&token.token)), &token)
+        })?;
+        Ok(self.named(&ident))
+    }
+
+    fn dotted_name(&mut self) -> Read<Name> {
+        let mut name = self.name()?;
+        while self.parser.consume_token(&Token::Period) {
+            let next = self.name()?;
+            name.text = format!("{}.{}", name.text, next.text);
+            name.span = name.span.to(next.span);
+        }
+        Ok(name)
+    }
+
+    fn named(&self, ident: &Ident) -> Name {
+        let text = if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() };
+        Name { text, span: self.lines.span(ident.span).unwrap_or(self.span) }
+    }
+
+    fn word(&mut self, word: &str) -> bool {
+        let found = is_word(&self.peek().token, word);
+        if found {
+            self.parser.advance_token();
+        }
+        found
+    }
+
+    fn expect_word(&mut self, word: &str) -> Read<()> {
+        let token = self.peek();
+        if self.word(word) { Ok(()) } else { Err(self.unknown_word(&word.to_uppercase(), &token, &[word])) }
+    }
+
+    fn expect_token(&mut self, wanted: &Token) -> Read<()> {
+        let token = self.peek();
+        if self.parser.consume_token(wanted) {
+            return Ok(());
+        }
+        let message = format!("expected {wanted}, found {}", shown(&token.token));
+        Err(self.mistake(message, &token))
+    }
+
+    fn end(&mut self) -> Read<()> {
+        let token = self.peek();
+        if token.token == Token::EOF {
+            return Ok(());
+        }
+        let message = format!("expected the end of the statement, found {}", shown(&token.token));
+        let new_statement = matches!(word_of(&token.token).as_deref(), Some("create" | "set" | "explain"));
+        let hint = new_statement.then(|| "put a ; between statements".to_owned());
+        Err(self.mistake(message, &token).with_hint_opt(hint))
+    }
+
+    fn peek(&self) -> TokenWithSpan {
+        self.parser.peek_token()
+    }
+
+    fn token_span(&self, token: &TokenWithSpan) -> Span {
+        let end = Span { start: self.span.end, end: self.span.end };
+        if token.token == Token::EOF { end } else { self.lines.span(token.span).unwrap_or(end) }
+    }
+
+    fn mistake(&self, message: impl Into<String>, token: &TokenWithSpan) -> Diagnostic {
+        Diagnostic::new(Code::Syntax, message, self.token_span(token))
+    }
+
+    fn unknown_word(&self, wanted: &str, token: &TokenWithSpan, known: &[&str]) -> Diagnostic {
+        let hint = word_of(&token.token).and_then(|word| did_you_mean(&word, known.iter().copied()));
+        self.mistake(format!("expected {wanted}, found {}", shown(&token.token)), token)
+            .with_hint_opt(hint.map(|hint| hint.to_uppercase().replace("DID YOU MEAN", "did you mean")))
+    }
+
+    /// An error of sqlparser: its text ends in the place.
+    fn syntax(&self, error: &ParserError) -> Diagnostic {
+        let text = match error {
+            ParserError::TokenizerError(text) | ParserError::ParserError(text) => text.as_str(),
+            ParserError::RecursionLimitExceeded => "the query is nested too deeply",
+        };
+        let (message, location) = split_location(text);
+        let end = Span { start: self.span.end, end: self.span.end };
+        let span = location.and_then(|location| self.lines.offset(location)).map_or(end, |at| self.lines.word_at(at));
+        let message = lower_first(&message.replacen("Expected: ", "expected ", 1).replace(", found: ", ", found "))
+            .replace("found EOF", "found the end of the statement");
+        let hint = message.ends_with("found FROM").then(|| "remove the comma before FROM".to_owned());
+        Diagnostic::new(Code::Syntax, message, span).with_hint_opt(hint)
+    }
+}
+
+/// Removes a closing `ON ERROR STOP` or `ON ERROR SKIP`.
+fn cut_on_error(mut tokens: Vec<TokenWithSpan>) -> (Vec<TokenWithSpan>, bool) {
+    if let [.., on, error, action] = tokens.as_slice()
+        && is_word(&on.token, "on")
+        && is_word(&error.token, "error")
+        && (is_word(&action.token, "stop") || is_word(&action.token, "skip"))
+    {
+        let stop = is_word(&action.token, "stop");
+        tokens.truncate(tokens.len() - 3);
+        return (tokens, stop);
+    }
+    (tokens, false)
+}
+
+fn not_end(token: &TokenWithSpan) -> bool {
+    token.token != Token::EOF
+}
+
+/// The word in lower case, unless it is quoted.
+fn word_of(token: &Token) -> Option<String> {
+    match token {
+        Token::Word(word) if word.quote_style.is_none() => Some(word.value.to_lowercase()),
+        _ => None,
+    }
+}
+
+fn is_word(token: &Token, word: &str) -> bool {
+    word_of(token).is_some_and(|found| found == word)
+}
+
+fn shown(token: &Token) -> String {
+    match token {
+        Token::EOF => "the end of the statement".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn lower_first(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+}
+
+/// `… at Line: 3, Column: 14` apart.
+fn split_location(text: &str) -> (&str, Option<Location>) {
+    let Some((message, place)) = text.rsplit_once(" at Line: ") else { return (text, None) };
+    let Some((line, column)) = place.split_once(", Column: ") else { return (text, None) };
+    match (line.trim().parse(), column.trim().parse()) {
+        (Ok(line), Ok(column)) => (message, Some(Location::new(line, column))),
+        _ => (text, None),
+    }
+}
