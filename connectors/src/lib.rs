@@ -6,8 +6,12 @@
 
 mod columns;
 pub mod evm;
+pub mod parquet;
+mod range;
+pub mod recording;
+pub mod simulator;
 
 use highwater_engine::source::SourceConnector;
 
 /// Every kind of source.
-pub const SOURCES: &[&dyn SourceConnector] = &[];
+pub const SOURCES: &[&dyn SourceConnector] = &[&recording::Recording, &parquet::Parquet, &simulator::Simulator];

@@ -117,8 +117,7 @@ impl Contents {
         while row < delta.len() {
             let closing = closings.at(row);
             let spare = &mut self.spare;
-            let generation =
-                self.generations.entry(closing).or_insert_with(|| spare.pop().unwrap_or_default());
+            let generation = self.generations.entry(closing).or_insert_with(|| spare.pop().unwrap_or_default());
             while row < delta.len() && closings.at(row) == closing {
                 generation.add(self.scratch.row(row).data(), delta.diffs.at(row), &self.hasher);
                 row += 1;
@@ -142,9 +141,13 @@ impl Contents {
         }
         let mut rows = Vec::new();
         let mut ends = Vec::with_capacity(generations.len());
+        let mut negative = 0;
         for generation in &generations {
-            generation.sorted_rows(&mut rows);
+            negative += generation.sorted_rows(&mut rows);
             ends.push(rows.len());
+        }
+        if negative > 0 {
+            tracing::error!(rows = negative, "final rows were taken back more often than sent");
         }
         let sealed = if rows.is_empty() { None } else { Some(Sealed { batch: self.decode(&rows)?, ends }) };
         for mut generation in generations {
@@ -296,8 +299,9 @@ impl Generation {
         }
     }
 
-    /// Appends the rows in byte order, each as often as it counts.
-    fn sorted_rows<'a>(&'a self, rows: &mut Vec<&'a [u8]>) {
+    /// Appends the rows in byte order, each as often as it counts; tells how many have a negative count.
+    fn sorted_rows<'a>(&'a self, rows: &mut Vec<&'a [u8]>) -> usize {
+        let negative = self.entries.iter().filter(|entry| entry.count < 0).count();
         let mut order: Vec<(u64, &Entry)> =
             self.entries.iter().filter(|entry| entry.count > 0).map(|entry| (self.prefix(entry), entry)).collect();
         order.sort_unstable_by(|(a_prefix, a), (b_prefix, b)| {
@@ -306,6 +310,7 @@ impl Generation {
         for (_, entry) in order {
             rows.extend((0..entry.count).map(|_| self.bytes(entry)));
         }
+        negative
     }
 
     fn bytes(&self, entry: &Entry) -> &[u8] {

@@ -134,9 +134,9 @@ impl EvmIngest {
         self.needs
     }
 
-    /// How many blocks were taken in since [`EvmIngest::finish`].
-    pub fn block_count(&self) -> usize {
-        self.blocks.len()
+    /// The block taken in last, unless [`EvmIngest::finish`] was called since.
+    pub fn last_block(&self) -> Option<BlockRef> {
+        self.blocks.last().copied()
     }
 
     /// Takes in one block from JSON text; `place` says where the text came from.

@@ -8,6 +8,6 @@ pub mod decode;
 pub mod field;
 pub mod ingest;
 pub mod json;
-mod tables;
+pub(crate) mod tables;
 pub mod traces;
 pub mod validate;

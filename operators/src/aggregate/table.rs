@@ -49,6 +49,11 @@ impl KeyTable {
         self.arena.get(id as usize)
     }
 
+    /// The id of a key, if it is there.
+    pub(crate) fn find(&self, key: &[u8]) -> Option<u32> {
+        self.index.find(hash(key), |id| self.arena.get(*id as usize) == key).copied()
+    }
+
     /// The id of a key, which is added if it is new.
     #[inline]
     pub(crate) fn find_or_insert(&mut self, key: &[u8]) -> u32 {

@@ -65,6 +65,9 @@ pub struct PlannedView {
     pub key: Option<Vec<usize>>,
     /// When a row of the view is final, if that can be read off the row.
     pub closing: Option<ViewClosing>,
+    /// Whether each row is an image of rows of one block, so that it goes only with that block:
+    /// all deltas have [`highwater_engine::model::Origin::Block`].
+    pub linear: bool,
     /// Column and direction (`true` = descending) of an ORDER BY at the top: for display only.
     pub order: Vec<(usize, bool)>,
     /// Whether a row that cannot be evaluated stops the job (`WITH (on_error = 'stop')`).
@@ -368,6 +371,25 @@ pub enum AggregateFunction {
     BoolAnd,
     /// `bool_or`
     BoolOr,
+}
+
+impl AggregateFunction {
+    /// The name in SQL.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AggregateFunction::CountAll | AggregateFunction::Count | AggregateFunction::CountDistinct => "count",
+            AggregateFunction::Sum => "sum",
+            AggregateFunction::Min => "min",
+            AggregateFunction::Max => "max",
+            AggregateFunction::Avg => "avg",
+            AggregateFunction::VarPop => "var_pop",
+            AggregateFunction::VarSamp => "var_samp",
+            AggregateFunction::StddevPop => "stddev_pop",
+            AggregateFunction::StddevSamp => "stddev_samp",
+            AggregateFunction::BoolAnd => "bool_and",
+            AggregateFunction::BoolOr => "bool_or",
+        }
+    }
 }
 
 /// One column of an order.

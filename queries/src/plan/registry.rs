@@ -6,7 +6,6 @@ use std::sync::{Arc, LazyLock};
 use datafusion_expr::planner::{ExprPlanner, TypePlanner};
 use datafusion_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 
-use super::now::now_function;
 use crate::functions;
 
 /// All functions by name.
@@ -31,10 +30,6 @@ fn build() -> Registry {
             scalar.insert(name.clone(), function.clone());
         }
         scalar.insert(function.name().to_owned(), function);
-    }
-    let now = now_function();
-    for name in ["now", "current_timestamp"] {
-        scalar.insert(name.to_owned(), now.clone());
     }
     let mut aggregate = HashMap::new();
     for function in functions::aggregate_functions() {

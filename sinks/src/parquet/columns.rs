@@ -178,7 +178,11 @@ fn plain_column(field: &Field, binary: Binary) -> Result<(Field, Step), String> 
         // Parquet knows milliseconds and finer.
         DataType::Timestamp(TimeUnit::Second, zone) => DataType::Timestamp(TimeUnit::Millisecond, zone.clone()),
         DataType::Dictionary(_, values) => (**values).clone(),
-        DataType::Interval(_) | DataType::Duration(_) | DataType::Null | DataType::Union(_, _) | DataType::Map(_, _) => {
+        DataType::Interval(_)
+        | DataType::Duration(_)
+        | DataType::Null
+        | DataType::Union(_, _)
+        | DataType::Map(_, _) => {
             return Err(format!(
                 "Parquet readers do not agree on the type {} of column \"{}\"; cast it in the view",
                 field.data_type(),

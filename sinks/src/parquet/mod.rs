@@ -21,6 +21,7 @@ use highwater_engine::sink::{Closing, Sink, SinkConnector, SinkError, SinkReques
 use crate::common::{encode_error, resolve, unsupported};
 use arrow::datatypes::{DataType, TimeUnit};
 
+mod buffer;
 mod cadence;
 mod changelog;
 mod columns;
@@ -136,9 +137,8 @@ fn settings(request: &SinkRequest, mut options: Options) -> Result<Settings, Sin
     let partition = take_partition(request, &mut options)?;
     let choices = [("zstd", Compress::Zstd), ("snappy", Compress::Snappy), ("none", Compress::None)];
     let compress = options.take_choice("compression", &choices)?.unwrap_or(Compress::Zstd);
-    let uint256 = options
-        .take_with("uint256", "a list of binary, d128, f64, string", Uint256::read)?
-        .unwrap_or_default();
+    let uint256 =
+        options.take_with("uint256", "a list of binary, d128, f64, string", Uint256::read)?.unwrap_or_default();
     let binary =
         options.take_choice("binary", &[("bytes", Binary::Bytes), ("hex", Binary::Hex)])?.unwrap_or(Binary::Bytes);
     let row_group_rows = take_count(&mut options, "row_group_rows", 1_000_000)?;

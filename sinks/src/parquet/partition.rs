@@ -42,7 +42,6 @@ impl Partition {
         if matches!(kind, DataType::Date32 | DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
             || kind.is_integer()
         {
-            // The column stays in the files, so the folder needs a name of its own or readers see it twice.
             Ok(Partition { column, date, name: name.to_owned() })
         } else {
             Err(format!("a column of dates, text or whole numbers ({name} is {kind}), or date(column)"))
@@ -52,10 +51,9 @@ impl Partition {
     /// Spreads rows over folders, keeping their order in each.
     pub(super) fn split(&self, batch: &RecordBatch) -> Result<BTreeMap<String, RecordBatch>, ArrowError> {
         let source = batch.column(self.column);
-        let values: ArrayRef = if self.date { cast(source, &DataType::Date32)? } else { source.clone() };
+        let values = if self.date { dates(source)? } else { source.clone() };
         let field = Field::new(&self.name, values.data_type().clone(), true);
         let mut rows: BTreeMap<String, Vec<u32>> = BTreeMap::new();
-        let mut last = String::new();
         let mut text = String::new();
         for row in 0..batch.num_rows() {
             text.clear();
@@ -67,7 +65,6 @@ impl Partition {
                     rows.insert(text.clone(), vec![index]);
                 }
             }
-            std::mem::swap(&mut last, &mut text);
         }
         rows.into_iter()
             .map(|(folder, indices)| Ok((folder, take_record_batch(batch, &UInt32Array::from(indices))?)))
@@ -87,6 +84,15 @@ impl Partition {
     }
 }
 
+/// The UTC date of each timestamp. Time zones only say how to show a timestamp: its number is UTC.
+fn dates(timestamps: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    let DataType::Timestamp(unit, _) = timestamps.data_type() else {
+        return Err(ArrowError::CastError(format!("{} has no date", timestamps.data_type())));
+    };
+    cast(&cast(timestamps, &DataType::Int64)?, &DataType::Timestamp(*unit, None))
+        .and_then(|plain| cast(&plain, &DataType::Date32))
+}
+
 /// `block_timestamp` gives `block_date`, `window_start` gives `window_start_date`.
 fn date_name(schema: &Schema, column: &str) -> String {
     let stem = column.strip_suffix("_timestamp").or_else(|| column.strip_suffix("_time")).unwrap_or(column);
@@ -96,10 +102,6 @@ fn date_name(schema: &Schema, column: &str) -> String {
 
 /// Percent-encodes what has a meaning in paths or folders of this form.
 fn escape(out: &mut String, text: &str) {
-    if text.is_empty() {
-        out.push_str(NULL_FOLDER);
-        return;
-    }
     for byte in text.bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => out.push(char::from(byte)),

@@ -42,27 +42,27 @@ pub(super) struct Layout {
     right: Vec<bool>,
     /// Whether values are hex bytes, which may be shortened in the middle.
     hex: Vec<bool>,
+    /// Whether values are 256-bit integers, which may be shown as `≈1.234e56`.
+    wide: Vec<bool>,
     widths: Vec<usize>,
 }
 
 impl Layout {
     pub(super) fn new(schema: &SchemaRef) -> Layout {
         let names: Vec<String> = schema.fields().iter().map(|field| printable(field.name().clone())).collect();
-        let wide = |index: usize| wide::wide_kind(schema.field(index)).is_some();
-        let right = (0..names.len())
-            .map(|index| schema.field(index).data_type().is_numeric() || wide(index))
-            .collect();
+        let wide: Vec<bool> = schema.fields().iter().map(|field| wide::wide_kind(field).is_some()).collect();
+        let right = (0..names.len()).map(|index| schema.field(index).data_type().is_numeric() || wide[index]).collect();
         let hex = (0..names.len())
             .map(|index| {
                 let bytes = matches!(
                     schema.field(index).data_type(),
                     DataType::FixedSizeBinary(_) | DataType::Binary | DataType::LargeBinary | DataType::BinaryView
                 );
-                bytes && !wide(index)
+                bytes && !wide[index]
             })
             .collect();
         let widths = names.iter().map(|name| width(name)).collect();
-        Layout { names, right, hex, widths }
+        Layout { names, right, hex, wide, widths }
     }
 
     /// Widens the columns for these rows, as far as `limit` columns of the terminal allow (0: no limit).
@@ -80,11 +80,14 @@ impl Layout {
         before != self.widths
     }
 
-    /// Hex first down to `0x5fbd…0aa3`, then the widest text column, until the line fits.
+    /// Amounts beyond any name first, hex down to `0x5fbd…0aa3`, then the widest text column, until the line fits.
     fn squeeze(&mut self, limit: usize) {
-        for index in 0..self.widths.len() {
-            if self.total() > limit && self.hex[index] {
-                self.widths[index] = self.widths[index].min(SHORT_HEX.max(width(&self.names[index])));
+        for (shortens, short) in [(&self.wide, SHORT_NUMBER), (&self.hex, SHORT_HEX)] {
+            for index in (0..self.names.len()).filter(|index| shortens[*index]) {
+                let total = self.widths.iter().sum::<usize>() + GAP * self.widths.len().saturating_sub(1);
+                if total > limit {
+                    self.widths[index] = self.widths[index].min(short.max(width(&self.names[index])));
+                }
             }
         }
         while self.total() > limit {
@@ -119,7 +122,7 @@ impl Layout {
             if index > 0 {
                 line.push_str(&" ".repeat(GAP));
             }
-            let cell = shorten(cell, self.widths[index], self.hex[index]);
+            let cell = shorten(cell, self.widths[index], self.hex[index], self.wide[index]);
             let pad = " ".repeat(self.widths[index].saturating_sub(width(&cell)));
             if self.right[index] {
                 line.push_str(&pad);
@@ -136,9 +139,16 @@ impl Layout {
 /// Width of `0x5fbd…0aa3`.
 const SHORT_HEX: usize = 11;
 
-fn shorten(cell: &str, limit: usize, hex: bool) -> String {
+/// Width of `≈-1.234e56`.
+const SHORT_NUMBER: usize = 10;
+
+fn shorten(cell: &str, limit: usize, hex: bool, wide: bool) -> String {
     if width(cell) <= limit {
         return cell.to_owned();
+    }
+    let (sign, digits) = cell.strip_prefix('-').map_or(("", cell), |digits| ("-", digits));
+    if wide && digits.len() > 4 && digits.is_ascii() {
+        return format!("≈{sign}{}.{}e{}", &digits[..1], &digits[1..4], digits.len() - 1);
     }
     if hex && cell.is_ascii() && cell.len() > SHORT_HEX {
         return format!("{}…{}", &cell[..6], &cell[cell.len() - 4..]);
@@ -180,9 +190,10 @@ mod tests {
         assert_eq!(width("abc"), 3);
         assert_eq!(width("蓝"), 2);
         let address = format!("0x5fbd{}0aa3", "1".repeat(32));
-        assert_eq!(shorten(&address, 11, true), "0x5fbd…0aa3");
-        assert_eq!(shorten("a long text", 6, false), "a lon…");
-        assert_eq!(shorten("short", 6, false), "short");
+        assert_eq!(shorten(&address, 11, true, false), "0x5fbd…0aa3");
+        assert_eq!(shorten("a long text", 6, false, false), "a lon…");
+        assert_eq!(shorten("short", 6, false, false), "short");
+        assert_eq!(shorten(&format!("-1234{}", "5".repeat(60)), 10, false, true), "≈-1.234e63");
         assert_eq!(printable("a\u{1b}[2Jb".to_owned()), "a\u{fffd}[2Jb");
     }
 }

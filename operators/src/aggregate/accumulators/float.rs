@@ -32,6 +32,11 @@ impl FloatSum {
     }
 }
 
+/// One NaN instead of the many that processors make, so that equal results have equal bytes.
+fn canonical(value: f64) -> f64 {
+    if value.is_nan() { f64::NAN } else { value }
+}
+
 /// Any number column as doubles.
 fn as_f64(argument: &ArrayRef, wide: Option<WideKind>) -> ArrayRef {
     let doubles = |value: fn(&[u8]) -> f64| -> ArrayRef {
@@ -66,7 +71,7 @@ impl Accumulator for FloatSum {
         let result = |group: &u32| {
             let sum = &self.sums[*group as usize];
             let divisor = if self.average { sum.count as f64 } else { 1.0 };
-            (sum.count != 0).then(|| sum.sum.value() / divisor)
+            (sum.count != 0).then(|| canonical(sum.sum.value() / divisor))
         };
         Arc::new(groups.iter().map(result).collect::<Float64Array>())
     }
@@ -136,12 +141,13 @@ impl Accumulator for FloatMoments {
     fn evaluate(&self, groups: &[u32], _: &mut Failures) -> ArrayRef {
         let result = |group: &u32| {
             let Moments { sum, squares, count } = &self.moments[*group as usize];
-            finish_moments(self.function, *count, || {
+            finish_moments(self.function, *count, |divisor| {
                 let (sum, count) = (sum.value(), *count as f64);
                 // Rounding may leave a little less than nothing.
                 let spread = squares.value() - sum * (sum / count);
-                if spread < 0.0 { 0.0 } else { spread }
+                if spread < 0.0 { 0.0 } else { spread / divisor }
             })
+            .map(canonical)
         };
         Arc::new(groups.iter().map(result).collect::<Float64Array>())
     }

@@ -4,6 +4,7 @@ mod boolean;
 mod count;
 mod distinct;
 mod exact_float;
+mod extreme_kinds;
 mod extremes;
 mod float;
 mod integer;
@@ -11,7 +12,7 @@ mod moments;
 mod wide;
 mod wide_integer;
 
-use arrow::array::{ArrayRef, BooleanArray};
+use arrow::array::{Array as _, ArrayRef, BooleanArray};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, Field};
 use highwater_engine::model::Diffs;

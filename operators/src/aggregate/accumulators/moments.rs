@@ -42,14 +42,14 @@ impl IntegerMoments {
     }
 }
 
-/// The result of a function from the sum of squared distances from the mean.
-pub(super) fn finish_moments(function: AggregateFunction, count: i64, spread: impl FnOnce() -> f64) -> Option<f64> {
+/// The result of a function from its variance, given the divisor (`n` or `n - 1`).
+pub(super) fn finish_moments(function: AggregateFunction, count: i64, variance: impl FnOnce(f64) -> f64) -> Option<f64> {
     use AggregateFunction as F;
     let divisor = if matches!(function, F::VarSamp | F::StddevSamp) { count - 1 } else { count };
     if divisor < 1 {
         return None;
     }
-    let variance = spread() / divisor as f64;
+    let variance = variance(divisor as f64);
     Some(if matches!(function, F::StddevPop | F::StddevSamp) { variance.sqrt() } else { variance })
 }
 
@@ -73,7 +73,9 @@ impl Accumulator for IntegerMoments {
     fn evaluate(&self, groups: &[u32], _: &mut Failures) -> ArrayRef {
         let result = |group: &u32| {
             let moments = &self.moments[*group as usize];
-            finish_moments(self.function, moments.count, || moments.scaled_spread() / moments.count as f64)
+            finish_moments(self.function, moments.count, |divisor| {
+                moments.scaled_spread() / (moments.count as f64 * divisor)
+            })
         };
         Arc::new(groups.iter().map(result).collect::<Float64Array>())
     }

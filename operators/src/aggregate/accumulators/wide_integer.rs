@@ -33,6 +33,8 @@ struct Sum {
 pub(super) struct WideSum {
     kind: Kind,
     average: bool,
+    /// Name of the argument, for messages.
+    argument: String,
     sums: Vec<Sum>,
 }
 
@@ -44,7 +46,7 @@ impl WideSum {
             (None, DataType::Decimal128(_, scale)) => Kind::Decimal(*scale),
             (None, _) => Kind::Unsigned64,
         };
-        WideSum { kind, average, sums: Vec::new() }
+        WideSum { kind, average, argument: field.name().clone(), sums: Vec::new() }
     }
 
     fn add(&mut self, rows: &Rows<'_>, value: impl Fn(usize) -> Wide) {
@@ -80,7 +82,7 @@ impl WideSum {
             }
             let value = fit(sum.sum);
             if value.is_none() {
-                failures.push((position, format!("the sum does not fit {limit}")));
+                failures.push((position, format!("the sum of \"{}\" does not fit {limit}", self.argument)));
             }
             value
         };

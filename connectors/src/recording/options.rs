@@ -1,0 +1,210 @@
+//! The options of `recording`, and which files they mean.
+
+use std::path::{Path, PathBuf};
+
+use highwater_engine::options::{OptionDoc, Options};
+use highwater_engine::source::SourceError;
+use serde::Deserialize;
+
+use super::lines::Lines;
+use crate::evm::field::Field;
+
+pub(super) const DOCS: &[OptionDoc] = &[
+    OptionDoc {
+        name: "path",
+        kind: "path",
+        default: "required",
+        doc: "A folder with blocks.jsonl[.gz] and receipts.jsonl[.gz] (and traces.jsonl[.gz]), or a file of block events *.ndjson[.gz].",
+        example: "data/devnet/blocks.ndjson.gz",
+    },
+    OptionDoc {
+        name: "chain",
+        kind: "text",
+        default: "the name of the chain id",
+        doc: "What the column chain says.",
+        example: "ethereum",
+    },
+    OptionDoc {
+        name: "chain_id",
+        kind: "integer",
+        default: "from the first transaction that has one, else 1",
+        doc: "What the column chain_id says.",
+        example: "1",
+    },
+    OptionDoc {
+        name: "confirmations",
+        kind: "integer (blocks)",
+        default: "64 for block events, 0 for folders",
+        doc: "How many blocks must follow a block before it is final.",
+        example: "12",
+    },
+    OptionDoc {
+        name: "gaps",
+        kind: "'error' or 'allow'",
+        default: "error",
+        doc: "Whether a folder may lack blocks between its first and its last.",
+        example: "allow",
+    },
+    OptionDoc {
+        name: "validate",
+        kind: "'strict' or 'off'",
+        default: "strict",
+        doc: "Whether every block must agree with its receipts, logs and bloom filter.",
+        example: "strict",
+    },
+];
+
+/// Blocks until final where a recording does not say: two epochs of Ethereum.
+const LIVE_CONFIRMATIONS: u64 = 64;
+
+/// The files of a recording.
+#[derive(Clone, Debug)]
+pub(super) enum Files {
+    /// One JSON-RPC result a line.
+    Folder { blocks: PathBuf, receipts: PathBuf, traces: PathBuf },
+    /// One event a line.
+    Events { blocks: PathBuf, traces: PathBuf },
+}
+
+/// All options, read.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) files: Files,
+    pub(super) chain: String,
+    pub(super) chain_id: u64,
+    pub(super) confirmations: u64,
+    pub(super) allow_gaps: bool,
+    pub(super) validate: bool,
+}
+
+impl Settings {
+    pub(super) fn read(mut options: Options) -> Result<Settings, SourceError> {
+        let path = options.require_path("path")?;
+        let chain = options.take_str("chain");
+        let chain_id = options.take_u64("chain_id")?;
+        let confirmations = options.take_u64("confirmations")?;
+        let allow_gaps = options.take_choice("gaps", &[("error", false), ("allow", true)])?;
+        let validate = options.take_choice("validate", &[("strict", true), ("off", false)])?;
+        let not_found = options.invalid(
+            "path",
+            path.display().to_string(),
+            "a folder with blocks.jsonl[.gz] or a file of block events (*.ndjson[.gz])",
+        );
+        options.finish()?;
+        let files = find_files(&path).ok_or(not_found)?;
+        let chain_id = chain_id.or_else(|| first_chain_id(files.blocks())).unwrap_or(1);
+        let default_confirmations = match files {
+            Files::Folder { .. } => 0,
+            Files::Events { .. } => LIVE_CONFIRMATIONS,
+        };
+        Ok(Settings {
+            files,
+            chain: chain.unwrap_or_else(|| chain_name(chain_id)),
+            chain_id,
+            confirmations: confirmations.unwrap_or(default_confirmations),
+            allow_gaps: allow_gaps.unwrap_or(false),
+            validate: validate.unwrap_or(true),
+        })
+    }
+}
+
+impl Files {
+    fn blocks(&self) -> &Path {
+        match self {
+            Files::Folder { blocks, .. } | Files::Events { blocks, .. } => blocks,
+        }
+    }
+}
+
+fn find_files(path: &Path) -> Option<Files> {
+    if path.is_file() {
+        let name = path.file_name()?.to_str()?;
+        let folder = path.parent()?;
+        return match name.strip_suffix(".gz").unwrap_or(name).ends_with(".ndjson") {
+            true => Some(Files::Events { blocks: path.to_owned(), traces: either(folder, "traces.ndjson") }),
+            false => Some(folder_files(folder, path.to_owned())),
+        };
+    }
+    let blocks = either(path, "blocks.jsonl");
+    if blocks.is_file() {
+        return Some(folder_files(path, blocks));
+    }
+    let blocks = either(path, "blocks.ndjson");
+    blocks.is_file().then(|| Files::Events { blocks, traces: either(path, "traces.ndjson") })
+}
+
+fn folder_files(folder: &Path, blocks: PathBuf) -> Files {
+    Files::Folder { blocks, receipts: either(folder, "receipts.jsonl"), traces: either(folder, "traces.jsonl") }
+}
+
+/// The plain file if it is there, else the compressed one, which may be missing too.
+fn either(folder: &Path, name: &str) -> PathBuf {
+    let plain = folder.join(name);
+    if plain.is_file() { plain } else { folder.join(format!("{name}.gz")) }
+}
+
+/// The error for a file that wanted columns need and that is not there.
+pub(super) fn require(path: &Path, what: &str, wanted_by: &str) -> Result<(), SourceError> {
+    if path.is_file() {
+        return Ok(());
+    }
+    Err(SourceError::Malformed {
+        place: path.display().to_string(),
+        detail: format!("the recording has no {what}, and {wanted_by} cannot be read without"),
+    })
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct PeekTransaction<'a> {
+    #[serde(borrow)]
+    chain_id: Field<'a>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct PeekBlock<'a> {
+    #[serde(borrow)]
+    transactions: Vec<PeekTransaction<'a>>,
+    block: Option<Box<PeekBlock<'a>>>,
+}
+
+/// The chain id of the first transaction that has one, looked for in the first lines.
+///
+/// Whatever cannot be read here will be named when the reader comes to it.
+fn first_chain_id(blocks: &Path) -> Option<u64> {
+    const LOOK_AT: usize = 16;
+    let mut lines = Lines::open(blocks).ok()?;
+    for _ in 0..LOOK_AT {
+        if !lines.advance().ok()? {
+            return None;
+        }
+        let peek: PeekBlock<'_> = serde_json::from_str(lines.text().ok()?).ok()?;
+        let inner = peek.block.unwrap_or_default();
+        let ids = peek.transactions.iter().chain(&inner.transactions).find_map(|tx| tx.chain_id.u64().ok());
+        if ids.is_some() {
+            return ids;
+        }
+    }
+    None
+}
+
+fn chain_name(chain_id: u64) -> String {
+    let name = match chain_id {
+        1 => "ethereum",
+        10 => "optimism",
+        56 => "bsc",
+        100 => "gnosis",
+        137 => "polygon",
+        324 => "zksync",
+        1_337 | 31_337 => "devnet",
+        8_453 => "base",
+        17_000 => "holesky",
+        42_161 => "arbitrum",
+        43_114 => "avalanche",
+        59_144 => "linea",
+        11_155_111 => "sepolia",
+        _ => return format!("chain-{chain_id}"),
+    };
+    name.to_owned()
+}

@@ -1,0 +1,101 @@
+//! An aggregate whose keys contain the block: a function of each delta alone.
+
+use std::sync::Arc;
+
+use arrow::array::Int64Array;
+use arrow::compute::filter_record_batch;
+use arrow::compute::kernels::cmp::{gt, lt};
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::row::RowConverter;
+use highwater_engine::model::{Delta, Diffs};
+use highwater_engine::operator::{BatchOperator, Output};
+
+use super::generation::{Generation, Slice};
+use super::spec::{AggregateError, AggregateSpec};
+use super::{batch_of, emit_failures, key_width};
+use crate::rows::Permanence;
+
+/// `GROUP BY` with the block among the keys.
+///
+/// Definition: every delta holds its blocks whole, so its groups are complete: the groups of the delta's
+/// rows, with the delta's sign and origin. State: none. Reorg: the same groups with the sign turned.
+/// A delta with a change for each row is taken as its insertions and, apart, its retractions.
+pub struct BlockAggregate {
+    spec: AggregateSpec,
+    output: SchemaRef,
+    converter: RowConverter,
+    key_schema: SchemaRef,
+    /// Empty between calls; kept for its memory.
+    groups: Generation,
+}
+
+impl BlockAggregate {
+    /// An aggregate with keys that contain the block, and no closing column.
+    pub fn new(spec: AggregateSpec) -> Result<BlockAggregate, AggregateError> {
+        spec.check()?;
+        if spec.keys.is_empty() || spec.closing.is_some() {
+            return Err(AggregateError::NotBlockLocal);
+        }
+        let output = spec.output_schema()?;
+        let key_schema: SchemaRef = Arc::new(Schema::new(output.fields()[..spec.keys.len()].to_vec()));
+        let converter = spec.key_converter()?;
+        let groups = Generation::new(&spec, key_width(&key_schema))?;
+        Ok(BlockAggregate { spec, output, converter, key_schema, groups })
+    }
+
+    /// Columns of the output: keys, then calls.
+    pub fn output_schema(&self) -> &SchemaRef {
+        &self.output
+    }
+
+    /// The groups of rows that all have one sign; `diffs` are how often each row counts.
+    fn group(&mut self, delta: &Delta, diffs: &Diffs, sign: i64, output: &mut Output) {
+        let columns = self.spec.key_columns(&delta.batch);
+        let keys = self.converter.convert_columns(&columns).expect("the batch has the columns of the input");
+        let slice = Slice {
+            batch: &delta.batch,
+            diffs,
+            permanence: &Permanence::Final,
+            finalized_number: None,
+            keys: &keys,
+            offset: 0,
+        };
+        self.groups.apply(&self.spec, &slice);
+        let changes = self.groups.finish(&self.converter);
+        self.groups.clear();
+        let Some(changes) = changes else { return };
+        emit_failures(&self.converter, &self.key_schema, &changes.failures, sign, delta.origin, output);
+        if let Some((batch, _)) = batch_of(vec![changes], &self.output) {
+            output.deltas.push(Delta { batch, diffs: Diffs::Uniform(sign), origin: delta.origin });
+        }
+    }
+
+    fn group_mixed(&mut self, delta: &Delta, output: &mut Output) {
+        let diffs = delta.diffs.to_array(delta.len());
+        let zero = Int64Array::new_scalar(0);
+        for (sign, mask) in [(-1, lt(&diffs, &zero)), (1, gt(&diffs, &zero))] {
+            let mask = mask.expect("two integer columns compare");
+            let batch = filter_record_batch(&delta.batch, &mask).expect("the mask has one entry a row");
+            if batch.num_rows() == 0 {
+                continue;
+            }
+            let times: Vec<i64> =
+                (0..mask.len()).filter(|row| mask.value(*row)).map(|row| diffs.value(row) * sign).collect();
+            let part = Delta { batch, diffs: Diffs::Uniform(sign), origin: delta.origin };
+            self.group(&part, &Diffs::Rows(times.into()), sign, output);
+        }
+    }
+}
+
+impl BatchOperator for BlockAggregate {
+    fn on_delta(&mut self, input: Delta, output: &mut Output) {
+        if input.is_empty() {
+            return;
+        }
+        match input.diffs {
+            Diffs::Uniform(0) => {}
+            Diffs::Uniform(diff) => self.group(&input, &Diffs::Uniform(diff.abs()), diff.signum(), output),
+            Diffs::Rows(_) => self.group_mixed(&input, output),
+        }
+    }
+}

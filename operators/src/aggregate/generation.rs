@@ -1,0 +1,381 @@
+//! The groups that close together: their keys, their states, and what they looked like before this tick.
+
+use std::collections::BTreeMap;
+
+use arrow::array::{Array, ArrayRef, AsArray as _, BooleanArray};
+use arrow::compute::kernels::cmp::not_distinct;
+use arrow::compute::{and, concat, filter};
+use arrow::record_batch::RecordBatch;
+use arrow::row::{RowConverter, Rows as EncodedRows};
+use highwater_engine::model::Diffs;
+
+use super::accumulators::{Accumulator, Failures, Rows, accumulator, selection};
+use super::spec::{AggregateError, AggregateSpec};
+use super::table::KeyTable;
+use crate::codec::{Decoder, Truncated};
+use crate::rows::Permanence;
+
+/// Rows of one part for one generation.
+pub(super) struct Slice<'a> {
+    pub(super) batch: &'a RecordBatch,
+    pub(super) diffs: &'a Diffs,
+    pub(super) permanence: &'a Permanence,
+    pub(super) finalized_number: Option<u64>,
+    /// The encoded keys of the whole part.
+    pub(super) keys: &'a EncodedRows,
+    /// Where in the part the slice starts.
+    pub(super) offset: usize,
+}
+
+/// What a tick changed in a generation.
+#[derive(Default)]
+pub(super) struct Changes {
+    /// Old rows and new rows, columns as in the output schema.
+    pub(super) columns: Vec<ArrayRef>,
+    /// The change of each row.
+    pub(super) diffs: Vec<i64>,
+    /// Groups whose result failed: key bytes, why, and the change.
+    pub(super) failures: Vec<(Vec<u8>, String, i64)>,
+}
+
+/// Groups with their states.
+///
+/// Dropping a generation forgets its groups without retracting their rows: that is how closed windows
+/// leave memory, and why the tables stay small enough for the cache.
+pub(super) struct Generation {
+    keys: KeyTable,
+    /// Rows of each group; a group exists while it has any.
+    counts: Vec<i64>,
+    /// The touch serial at which each group was last touched.
+    touched_at: Vec<u32>,
+    serial: u32,
+    accumulators: Vec<Box<dyn Accumulator>>,
+    /// The one group of an aggregate without keys: always there.
+    global: bool,
+    /// Whether the row of the global group has been emitted.
+    published: bool,
+    /// Groups touched in this tick that had a row before it.
+    existing: Vec<u32>,
+    /// Groups touched in this tick that had none.
+    created: Vec<u32>,
+    /// Results of `existing` before the tick, in pieces, for each accumulator.
+    before: Vec<Vec<ArrayRef>>,
+    failed_before: Failures,
+    /// Scratch: the group of each row.
+    groups: Vec<u32>,
+}
+
+impl Generation {
+    pub(super) fn new(spec: &AggregateSpec, key_width: Option<usize>) -> Result<Generation, AggregateError> {
+        let mut accumulators = Vec::with_capacity(spec.calls.len());
+        for call in &spec.calls {
+            let argument = call.argument.map(|index| spec.field(index)).transpose()?;
+            accumulators.push(accumulator(call.function, argument)?);
+        }
+        let mut generation = Generation {
+            keys: KeyTable::new(key_width),
+            counts: Vec::new(),
+            touched_at: Vec::new(),
+            serial: 1,
+            before: vec![Vec::new(); accumulators.len()],
+            accumulators,
+            global: spec.keys.is_empty(),
+            published: false,
+            existing: Vec::new(),
+            created: Vec::new(),
+            failed_before: Vec::new(),
+            groups: Vec::new(),
+        };
+        if generation.global {
+            generation.keys.find_or_insert(&[]);
+            generation.grow();
+        }
+        Ok(generation)
+    }
+
+    /// Adds rows.
+    pub(super) fn apply(&mut self, spec: &AggregateSpec, slice: &Slice<'_>) {
+        let rows = slice.batch.num_rows();
+        let old_existing = self.existing.len();
+        self.map_groups(slice.keys, slice.offset, rows);
+        self.grow();
+        self.remember(old_existing);
+        self.count_rows(slice.diffs);
+        for (call, accumulator) in spec.calls.iter().zip(&mut self.accumulators) {
+            let argument = call.argument.map(|index| slice.batch.column(index));
+            let filter = call.filter.map(|index| slice.batch.column(index).as_boolean());
+            let selected = selection(argument, filter);
+            accumulator.update(&Rows {
+                groups: &self.groups,
+                diffs: slice.diffs,
+                argument,
+                selected: selected.as_ref(),
+                permanence: slice.permanence,
+                finalized_number: slice.finalized_number,
+            });
+        }
+    }
+
+    /// Finds the group of each row, and which groups are touched for the first time in this tick.
+    fn map_groups(&mut self, keys: &EncodedRows, offset: usize, rows: usize) {
+        self.groups.clear();
+        self.groups.reserve(rows);
+        for row in offset..offset + rows {
+            let group = self.keys.find_or_insert(keys.row(row).data());
+            let index = group as usize;
+            if index >= self.touched_at.len() {
+                self.touched_at.push(0);
+                self.counts.push(0);
+            }
+            if self.touched_at[index] != self.serial {
+                self.touched_at[index] = self.serial;
+                let exists = if self.global { self.published } else { self.counts[index] > 0 };
+                if exists { &mut self.existing } else { &mut self.created }.push(group);
+            }
+            self.groups.push(group);
+        }
+    }
+
+    fn grow(&mut self) {
+        let slots = self.keys.slots();
+        self.touched_at.resize(slots, 0);
+        self.counts.resize(slots, 0);
+        self.accumulators.iter_mut().for_each(|accumulator| accumulator.resize(slots));
+    }
+
+    /// Keeps the results of the newly touched groups as they were before the tick.
+    fn remember(&mut self, from: usize) {
+        let groups = &self.existing[from..];
+        if groups.is_empty() {
+            return;
+        }
+        for (accumulator, before) in self.accumulators.iter().zip(&mut self.before) {
+            let mut failures = Failures::new();
+            before.push(accumulator.evaluate(groups, &mut failures));
+            self.failed_before.extend(failures.into_iter().map(|(position, why)| (from + position, why)));
+        }
+    }
+
+    fn count_rows(&mut self, diffs: &Diffs) {
+        let counts = self.counts.as_mut_slice();
+        match diffs {
+            Diffs::Uniform(diff) => self.groups.iter().for_each(|group| counts[*group as usize] += diff),
+            Diffs::Rows(diffs) => {
+                self.groups.iter().zip(diffs.iter()).for_each(|(group, diff)| counts[*group as usize] += diff);
+            }
+        }
+    }
+
+    /// What changed since the last call; groups without rows are forgotten.
+    pub(super) fn finish(&mut self, converter: &RowConverter) -> Option<Changes> {
+        if self.global && !self.published && self.created.is_empty() {
+            self.created.push(0);
+        }
+        if self.existing.is_empty() && self.created.is_empty() {
+            return None;
+        }
+        let changes = self.changes(converter);
+        self.forget();
+        changes
+    }
+
+    fn changes(&mut self, converter: &RowConverter) -> Option<Changes> {
+        let existing = self.existing.len();
+        let touched: Vec<u32> = self.existing.iter().chain(&self.created).copied().collect();
+        let mut failed = Failures::new();
+        let after: Vec<ArrayRef> =
+            self.accumulators.iter().map(|accumulator| accumulator.evaluate(&touched, &mut failed)).collect();
+        let before: Vec<ArrayRef> =
+            self.before.iter_mut().zip(&after).map(|(pieces, after)| join(std::mem::take(pieces), after)).collect();
+
+        let mut keep_before = vec![true; existing];
+        let mut keep_after: Vec<bool> =
+            touched.iter().map(|group| self.global || self.counts[*group as usize] > 0).collect();
+        let failures = self.failures(&touched, failed, &mut keep_before, &mut keep_after);
+        drop_unchanged(&before, &after, &mut keep_before, &mut keep_after);
+
+        let keys = self.key_columns(&touched, converter);
+        let old_rows = Side::new(keep_before);
+        let new_rows = Side::new(keep_after);
+        if old_rows.kept + new_rows.kept == 0 && failures.is_empty() {
+            return None;
+        }
+        let old_keys = keys.iter().map(|column| column.slice(0, existing));
+        let old = old_keys.chain(before).map(|column| old_rows.of(&column));
+        let new = keys.iter().chain(&after).map(|column| new_rows.of(column));
+        let columns = old.zip(new).map(|(old, new)| join(vec![old, new.clone()], &new)).collect();
+        let mut diffs = vec![-1; old_rows.kept];
+        diffs.resize(old_rows.kept + new_rows.kept, 1);
+        Some(Changes { columns, diffs, failures })
+    }
+
+    /// Rows that failed before or fail now have an error instead of a row.
+    fn failures(
+        &mut self,
+        touched: &[u32],
+        failed: Failures,
+        keep_before: &mut [bool],
+        keep_after: &mut [bool],
+    ) -> Vec<(Vec<u8>, String, i64)> {
+        let failed_before = std::mem::take(&mut self.failed_before);
+        let mut changes: BTreeMap<(usize, String), i64> = BTreeMap::new();
+        for (position, why) in failed_before {
+            keep_before[position] = false;
+            *changes.entry((position, why)).or_default() -= 1;
+        }
+        let alive = keep_after.to_vec();
+        for (position, why) in failed.into_iter().filter(|(position, _)| alive[*position]) {
+            keep_after[position] = false;
+            *changes.entry((position, why)).or_default() += 1;
+        }
+        let named = |((position, why), diff)| (self.keys.key(touched[position]).to_vec(), why, diff);
+        changes.into_iter().filter(|(_, diff)| *diff != 0).map(named).collect()
+    }
+
+    fn key_columns(&self, groups: &[u32], converter: &RowConverter) -> Vec<ArrayRef> {
+        if self.global {
+            return Vec::new();
+        }
+        let parser = converter.parser();
+        converter
+            .convert_rows(groups.iter().map(|group| parser.parse(self.keys.key(*group))))
+            .expect("the bytes were made by this converter")
+    }
+
+    /// Ends the tick: groups without rows go, and nothing is touched any more.
+    fn forget(&mut self) {
+        for group in self.existing.drain(..).chain(self.created.drain(..)) {
+            if self.counts[group as usize] == 0 && !self.global {
+                self.accumulators.iter_mut().for_each(|accumulator| accumulator.reset(group));
+                self.keys.remove(group);
+            }
+        }
+        self.published = true;
+        self.serial = match self.serial.checked_add(1) {
+            Some(serial) => serial,
+            None => {
+                self.touched_at.fill(0);
+                1
+            }
+        };
+    }
+
+    /// Rows of blocks up to this height are not taken back any more.
+    pub(super) fn fold(&mut self, finalized_number: u64) {
+        self.accumulators.iter_mut().for_each(|accumulator| accumulator.fold(finalized_number));
+    }
+
+    /// Forgets everything, keeping memory.
+    pub(super) fn clear(&mut self) {
+        for group in self.keys.ids() {
+            self.accumulators.iter_mut().for_each(|accumulator| accumulator.reset(group));
+            self.counts[group as usize] = 0;
+            self.keys.remove(group);
+        }
+    }
+
+    /// Groups held.
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Bytes held, approximately.
+    pub(super) fn bytes(&self) -> usize {
+        self.keys.bytes()
+            + self.counts.capacity() * 8
+            + self.touched_at.capacity() * 4
+            + self.accumulators.iter().map(|accumulator| accumulator.bytes()).sum::<usize>()
+    }
+
+    /// Appends the groups, in key order: key, row count, and a state for each call.
+    pub(super) fn save(&self, saved: &mut SavedGroups) {
+        let mut groups = self.keys.ids();
+        groups.sort_unstable_by(|a, b| self.keys.key(*a).cmp(self.keys.key(*b)));
+        saved.keys.extend(groups.iter().map(|group| self.keys.key(*group).to_vec()));
+        saved.counts.extend(groups.iter().map(|group| self.counts[*group as usize]));
+        for (accumulator, states) in self.accumulators.iter().zip(&mut saved.states) {
+            states.extend(accumulator.save(&groups));
+        }
+    }
+
+    /// Puts back a saved group; its row has been published.
+    pub(super) fn load(&mut self, key: &[u8], count: i64, states: &mut [Decoder<'_>]) -> Result<(), Truncated> {
+        let group = self.keys.find_or_insert(key);
+        self.grow();
+        self.published = true;
+        self.counts[group as usize] = count;
+        for (accumulator, state) in self.accumulators.iter_mut().zip(states) {
+            accumulator.load(group, state)?;
+        }
+        Ok(())
+    }
+}
+
+/// Groups as they are saved.
+pub(super) struct SavedGroups {
+    pub(super) keys: Vec<Vec<u8>>,
+    pub(super) counts: Vec<i64>,
+    /// One column a call.
+    pub(super) states: Vec<Vec<Vec<u8>>>,
+}
+
+/// One array of several pieces of the type of `like`.
+fn join(mut pieces: Vec<ArrayRef>, like: &ArrayRef) -> ArrayRef {
+    pieces.retain(|piece| !piece.is_empty());
+    match pieces.len() {
+        0 => like.slice(0, 0),
+        1 => pieces.remove(0),
+        _ => {
+            let references: Vec<&dyn Array> = pieces.iter().map(AsRef::as_ref).collect();
+            concat(&references).expect("the pieces are columns of one type")
+        }
+    }
+}
+
+/// A row that is the same before and after is not a change.
+fn drop_unchanged(before: &[ArrayRef], after: &[ArrayRef], keep_before: &mut [bool], keep_after: &mut [bool]) {
+    let existing = keep_before.len();
+    if existing == 0 {
+        return;
+    }
+    let mut same: Option<BooleanArray> = None;
+    for (before, after) in before.iter().zip(after) {
+        let equal = not_distinct(before, &after.slice(0, existing)).expect("both are results of one function");
+        let all = match same {
+            Some(same) => and(&same, &equal).expect("both have one entry a group"),
+            None => equal,
+        };
+        if !all.has_true() {
+            return;
+        }
+        same = Some(all);
+    }
+    for index in 0..existing {
+        let equal = same.as_ref().is_none_or(|same| same.value(index));
+        if equal && keep_before[index] && keep_after[index] {
+            keep_before[index] = false;
+            keep_after[index] = false;
+        }
+    }
+}
+
+/// Which rows of one side of the change are shown.
+struct Side {
+    kept: usize,
+    mask: Option<BooleanArray>,
+}
+
+impl Side {
+    fn new(keep: Vec<bool>) -> Side {
+        let kept = keep.iter().filter(|keep| **keep).count();
+        let mask = (kept < keep.len()).then(|| BooleanArray::from(keep));
+        Side { kept, mask }
+    }
+
+    fn of(&self, column: &ArrayRef) -> ArrayRef {
+        match &self.mask {
+            None => column.clone(),
+            Some(mask) => filter(column, mask).expect("the mask has one entry a row"),
+        }
+    }
+}

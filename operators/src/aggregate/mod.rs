@@ -1,0 +1,418 @@
+//! Keeps `SELECT keys, calls FROM input GROUP BY keys` true tick by tick.
+//!
+//! Definition: out(t) = the groups of the input accumulated up to t with their results, as in
+//! `tests/reference/aggregate.rs`; a group exists while it has rows; without keys there is always one.
+//!
+//! State: one entry for each group that may still change. With a closing key, groups live in
+//! *generations*, one for each closing time; when that time is final the generation is dropped as a
+//! whole and its rows stay published. Without, a group lives as long as it has rows.
+//!
+//! Reorg: every accumulator takes changes of either sign, exactly (integer and wide sums, exact float
+//! sums, multisets), so a retraction restores the state bit by bit.
+//!
+//! Errors: a sum that does not fit its type makes an error row in place of the group's row until it
+//! fits again; a row for a generation that is already dropped makes an error row.
+
+mod accumulators;
+mod block;
+mod generation;
+mod spec;
+mod table;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array as _, ArrayRef, AsArray as _, UInt32Array};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::{Schema, SchemaRef, TimestampMillisecondType};
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use arrow::row::{RowConverter, Rows as EncodedRows};
+use highwater_engine::error::StateError;
+use highwater_engine::model::{Delta, Diffs, Origin, Progress, error_delta, format};
+use highwater_engine::operator::{Output, Share, StateSize, TickOperator};
+
+pub use block::BlockAggregate;
+pub use spec::{AggregateCall, AggregateError, AggregateFunction, AggregateSpec};
+
+pub(crate) use table::KeyTable;
+
+use crate::codec::{Decoder, mismatch};
+use crate::rows::{Loaded, Part, Permanence, Saved, coalesce};
+use generation::{Changes, Generation, SavedGroups, Slice};
+
+const CLOSED_MS: &str = "closed_ms";
+
+/// A grouped aggregate over a changing relation.
+///
+/// Without keys it emits its one row from the first tick on; run it on the first worker only
+/// ([`AggregateSpec::route`]), or call [`TickOperator::load`] with no state on every worker, which
+/// silences all but the first.
+pub struct Aggregate {
+    name: String,
+    spec: AggregateSpec,
+    output: SchemaRef,
+    converter: RowConverter,
+    key_schema: SchemaRef,
+    /// Bytes of an encoded key, if that is the same for all.
+    key_width: Option<usize>,
+    /// By closing time; `None` for groups that never close.
+    generations: BTreeMap<Option<i64>, Generation>,
+    /// Groups that close up to this time are gone.
+    closed_ms: Option<i64>,
+    /// False on the workers that do not own the one group of an aggregate without keys.
+    active: bool,
+}
+
+impl Aggregate {
+    /// An aggregate with nothing in it. `name` is the view's, for messages.
+    pub fn new(name: &str, spec: AggregateSpec) -> Result<Aggregate, AggregateError> {
+        spec.check()?;
+        let output = spec.output_schema()?;
+        let key_schema = Arc::new(Schema::new(output.fields()[..spec.keys.len()].to_vec()));
+        let converter = spec.key_converter()?;
+        let key_width = key_width(&key_schema);
+        // Built once here so that building one later cannot fail.
+        let first = Generation::new(&spec, key_width)?;
+        let mut aggregate = Aggregate {
+            name: name.to_owned(),
+            spec,
+            output,
+            converter,
+            key_schema,
+            key_width,
+            generations: BTreeMap::new(),
+            closed_ms: None,
+            active: true,
+        };
+        if aggregate.spec.keys.is_empty() {
+            aggregate.generations.insert(None, first);
+        }
+        Ok(aggregate)
+    }
+
+    /// Columns of the output: keys, then calls.
+    pub fn output_schema(&self) -> &SchemaRef {
+        &self.output
+    }
+
+    fn apply(&mut self, part: &Part, progress: &Progress, output: &mut Output) {
+        let Some(position) = self.spec.closing else {
+            let keys = self.encode(&part.batch);
+            self.apply_run(None, part, &keys, 0, progress);
+            return;
+        };
+        let column = part.batch.column(self.spec.keys[position]).clone();
+        let runs = closing_runs(&column);
+        // Interleaved windows (HOP) would make a run of every row: bring them together first.
+        let distinct: std::collections::BTreeSet<Option<i64>> = runs.iter().map(|run| run.closing).collect();
+        if runs.len() > 2 * distinct.len() + 2 {
+            let part = sorted_by_closing(part, &column);
+            let column = part.batch.column(self.spec.keys[position]).clone();
+            self.apply_runs(&part, &closing_runs(&column), progress, output);
+        } else {
+            self.apply_runs(part, &runs, progress, output);
+        }
+    }
+
+    fn apply_runs(&mut self, part: &Part, runs: &[Run], progress: &Progress, output: &mut Output) {
+        let keys = self.encode(&part.batch);
+        for run in runs {
+            if run.closing.is_some() && run.closing <= self.closed_ms && !self.generations.contains_key(&run.closing) {
+                self.refuse(part, run, output);
+                continue;
+            }
+            if runs.len() == 1 {
+                self.apply_run(run.closing, part, &keys, 0, progress);
+                continue;
+            }
+            let diffs = match &part.diffs {
+                Diffs::Uniform(diff) => Diffs::Uniform(*diff),
+                Diffs::Rows(diffs) => Diffs::Rows(diffs.slice(run.start, run.len)),
+            };
+            let slice = Part {
+                batch: part.batch.slice(run.start, run.len),
+                diffs,
+                permanence: part.permanence.slice(run.start, run.len),
+            };
+            self.apply_run(run.closing, &slice, &keys, run.start, progress);
+        }
+    }
+
+    fn apply_run(&mut self, closing: Option<i64>, part: &Part, keys: &EncodedRows, offset: usize, progress: &Progress) {
+        let (spec, key_width) = (&self.spec, self.key_width);
+        let generation = self.generations.entry(closing).or_insert_with(|| {
+            Generation::new(spec, key_width).expect("the same generation was built when the operator was")
+        });
+        generation.apply(
+            spec,
+            &Slice {
+                batch: &part.batch,
+                diffs: &part.diffs,
+                permanence: &part.permanence,
+                finalized_number: progress.finalized_number,
+                keys,
+                offset,
+            },
+        );
+    }
+
+    fn encode(&self, batch: &RecordBatch) -> EncodedRows {
+        let columns = self.spec.key_columns(batch);
+        if columns.is_empty() {
+            // The converter cannot count the rows of no columns.
+            let mut rows = self.converter.empty_rows(batch.num_rows(), 0);
+            let parser = self.converter.parser();
+            (0..batch.num_rows()).for_each(|_| rows.push(parser.parse(&[])));
+            return rows;
+        }
+        self.converter.convert_columns(&columns).expect("the batch has the columns the operator was built for")
+    }
+
+    /// A row for a window that has left memory cannot be counted any more.
+    fn refuse(&self, part: &Part, run: &Run, output: &mut Output) {
+        let rows: Vec<(String, String)> = (run.start..run.start + run.len)
+            .map(|row| {
+                let mut text = String::new();
+                format::write_json_row(&mut text, &part.batch, row);
+                ("window already closed".to_owned(), text)
+            })
+            .collect();
+        let diffs = (run.start..run.start + run.len).map(|row| part.diffs.at(row)).collect();
+        output.errors.push(error_delta(&rows, diffs, Origin::Derived));
+    }
+
+    fn emit(&mut self, output: &mut Output) {
+        let changes: Vec<Changes> =
+            self.generations.values_mut().filter_map(|generation| generation.finish(&self.converter)).collect();
+        for change in &changes {
+            emit_failures(&self.converter, &self.key_schema, &change.failures, 1, Origin::Derived, output);
+        }
+        if let Some((batch, diffs)) = batch_of(changes, &self.output) {
+            output.deltas.push(Delta::derived(batch, diffs));
+        }
+    }
+
+    /// Drops generations that cannot change any more.
+    fn close(&mut self, progress: &Progress) {
+        let Some(finalized_ms) = progress.finalized_ms else { return };
+        // Going by what is final and not by the end of input: a job may be continued after its input grew.
+        if self.spec.closing.is_some() {
+            self.closed_ms = self.closed_ms.max(Some(finalized_ms));
+            self.generations.retain(|closing, _| closing.is_none() || *closing > Some(finalized_ms));
+        }
+    }
+
+    /// What a saved state must have been made for.
+    fn shape(&self) -> String {
+        let calls: Vec<String> = self
+            .spec
+            .calls
+            .iter()
+            .map(|call| {
+                let argument = call.argument.map(|index| self.spec.input.field(index).data_type().to_string());
+                format!("{}({})", call.function, argument.unwrap_or_default())
+            })
+            .collect();
+        let keys: Vec<String> = self.key_schema.fields().iter().map(|field| field.data_type().to_string()).collect();
+        format!("aggregate by ({}) of {}, closing {:?}", keys.join(", "), calls.join(", "), self.spec.closing)
+    }
+
+    /// The generation a key belongs to.
+    fn closing_of(&self, key: &[u8]) -> Result<Option<i64>, StateError> {
+        let Some(position) = self.spec.closing else { return Ok(None) };
+        let parser = self.converter.parser();
+        let columns = self
+            .converter
+            .convert_rows([parser.parse(key)])
+            .map_err(|source| StateError::Arrow { action: "loading", source })?;
+        let times = columns[position].as_primitive::<TimestampMillisecondType>();
+        Ok(times.is_valid(0).then(|| times.value(0)))
+    }
+
+    fn load_batch(&mut self, batch: &RecordBatch, share: Share) -> Result<(), StateError> {
+        let name = self.name.clone();
+        let loaded = Loaded::open(&name, &self.shape(), batch)?;
+        self.closed_ms = self.closed_ms.max(loaded.fact(CLOSED_MS)?);
+        let (keys, counts) = (loaded.bytes("key")?, loaded.numbers("rows")?);
+        let mut states = Vec::with_capacity(self.spec.calls.len());
+        for index in 0..self.spec.calls.len() {
+            states.push(loaded.bytes(&format!("state_{index}"))?);
+        }
+        for row in 0..batch.num_rows() {
+            let key = keys.value(row);
+            if !self.owns(key, share) {
+                continue;
+            }
+            let closing = self.closing_of(key)?;
+            let mut decoders: Vec<Decoder<'_>> = states.iter().map(|states| Decoder(states.value(row))).collect();
+            let generation = match self.generations.entry(closing) {
+                std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
+                std::collections::btree_map::Entry::Vacant(entry) => entry.insert(
+                    Generation::new(&self.spec, self.key_width).map_err(|error| mismatch(&name, error.to_string()))?,
+                ),
+            };
+            generation.load(key, counts.value(row), &mut decoders).map_err(|truncated| truncated.of(&name))?;
+        }
+        Ok(())
+    }
+
+    fn owns(&self, key: &[u8], share: Share) -> bool {
+        if self.spec.keys.is_empty() { share.index == 0 } else { share.owns(key) }
+    }
+}
+
+impl TickOperator for Aggregate {
+    fn on_tick(&mut self, input: Vec<Delta>, progress: &Progress, output: &mut Output) {
+        if !self.active {
+            debug_assert!(input.iter().all(Delta::is_empty), "rows without a key go to the first worker");
+            return;
+        }
+        for part in coalesce(input, progress) {
+            self.apply(&part, progress, output);
+        }
+        self.emit(output);
+        self.close(progress);
+        if let Some(finalized_number) = progress.finalized_number {
+            self.generations.values_mut().for_each(|generation| generation.fold(finalized_number));
+        }
+    }
+
+    fn save(&self) -> Result<Vec<RecordBatch>, StateError> {
+        let calls = self.spec.calls.len();
+        let mut groups = SavedGroups { keys: Vec::new(), counts: Vec::new(), states: vec![Vec::new(); calls] };
+        self.generations.values().for_each(|generation| generation.save(&mut groups));
+        let mut saved = Saved::new(&self.name, &self.shape())
+            .fact(CLOSED_MS, self.closed_ms)
+            .bytes("key", groups.keys)
+            .numbers("rows", groups.counts);
+        for (index, states) in groups.states.into_iter().enumerate() {
+            saved = saved.bytes(&format!("state_{index}"), states);
+        }
+        Ok(vec![saved.finish()?])
+    }
+
+    fn load(&mut self, state: &[RecordBatch], share: Share) -> Result<(), StateError> {
+        self.generations.clear();
+        self.closed_ms = None;
+        self.active = !self.spec.keys.is_empty() || share.index == 0;
+        if self.spec.keys.is_empty() && self.active {
+            let global = Generation::new(&self.spec, self.key_width)
+                .map_err(|error| mismatch(&self.name, error.to_string()))?;
+            self.generations.insert(None, global);
+        }
+        state.iter().try_for_each(|batch| self.load_batch(batch, share))
+    }
+
+    fn size(&self) -> StateSize {
+        StateSize {
+            entries: self.generations.values().map(Generation::len).sum(),
+            bytes: self.generations.values().map(Generation::bytes).sum(),
+        }
+    }
+}
+
+/// Rows next to each other with one closing time.
+struct Run {
+    closing: Option<i64>,
+    start: usize,
+    len: usize,
+}
+
+fn closing_runs(column: &ArrayRef) -> Vec<Run> {
+    let times = column.as_primitive::<TimestampMillisecondType>();
+    let mut runs: Vec<Run> = Vec::new();
+    for (row, closing) in times.iter().enumerate() {
+        match runs.last_mut() {
+            Some(run) if run.closing == closing => run.len += 1,
+            _ => runs.push(Run { closing, start: row, len: 1 }),
+        }
+    }
+    runs
+}
+
+fn sorted_by_closing(part: &Part, column: &ArrayRef) -> Part {
+    let times = column.as_primitive::<TimestampMillisecondType>();
+    let rows = u32::try_from(times.len()).expect("a tick has fewer than 2^32 rows");
+    let mut order: Vec<u32> = (0..rows).collect();
+    order.sort_by_key(|row| {
+        let row = *row as usize;
+        times.is_valid(row).then(|| times.value(row))
+    });
+    let diffs = match &part.diffs {
+        Diffs::Uniform(diff) => Diffs::Uniform(*diff),
+        Diffs::Rows(diffs) => Diffs::Rows(order.iter().map(|row| diffs[*row as usize]).collect()),
+    };
+    let permanence = match &part.permanence {
+        Permanence::Rows(blocks) => Permanence::Rows(order.iter().map(|row| blocks[*row as usize]).collect()),
+        whole => whole.clone(),
+    };
+    let batch = take_record_batch(&part.batch, &UInt32Array::from(order)).expect("the order is one of the batch's rows");
+    Part { batch, diffs, permanence }
+}
+
+/// The changes of all generations as one batch.
+fn batch_of(changes: Vec<Changes>, schema: &SchemaRef) -> Option<(RecordBatch, Vec<i64>)> {
+    let mut diffs: Vec<i64> = Vec::new();
+    let mut batches = Vec::with_capacity(changes.len());
+    for change in changes {
+        let options = RecordBatchOptions::new().with_row_count(Some(change.diffs.len()));
+        batches.push(
+            RecordBatch::try_new_with_options(schema.clone(), change.columns, &options)
+                .expect("results have the types of the output schema"),
+        );
+        diffs.extend(change.diffs);
+    }
+    if diffs.is_empty() {
+        return None;
+    }
+    let batch = if batches.len() == 1 {
+        batches.remove(0)
+    } else {
+        arrow::compute::concat_batches(schema, &batches).expect("the batches have one schema")
+    };
+    Some((batch, diffs))
+}
+
+/// Error rows of groups whose result failed; the row shows the keys.
+fn emit_failures(
+    converter: &RowConverter,
+    key_schema: &SchemaRef,
+    failures: &[(Vec<u8>, String, i64)],
+    sign: i64,
+    origin: Origin,
+    output: &mut Output,
+) {
+    if failures.is_empty() {
+        return;
+    }
+    let parser = converter.parser();
+    let columns = converter
+        .convert_rows(failures.iter().map(|(key, _, _)| parser.parse(key)))
+        .expect("the bytes were made by this converter");
+    let options = RecordBatchOptions::new().with_row_count(Some(failures.len()));
+    let keys = RecordBatch::try_new_with_options(key_schema.clone(), columns, &options)
+        .expect("the keys decode to the key columns");
+    let rows: Vec<(String, String)> = failures
+        .iter()
+        .enumerate()
+        .map(|(row, (_, why, _))| {
+            let mut text = String::new();
+            format::write_json_row(&mut text, &keys, row);
+            (why.clone(), text)
+        })
+        .collect();
+    let diffs = failures.iter().map(|(_, _, diff)| diff * sign).collect();
+    output.errors.push(error_delta(&rows, diffs, origin));
+}
+
+/// The width of an encoded key if every type of it has one.
+fn key_width(schema: &Schema) -> Option<usize> {
+    use arrow::datatypes::DataType;
+    let width = |data_type: &DataType| match data_type {
+        DataType::Boolean => Some(1),
+        DataType::FixedSizeBinary(width) => usize::try_from(*width).ok(),
+        other => other.primitive_width(),
+    };
+    // One byte a column says whether it is NULL.
+    schema.fields().iter().map(|field| width(field.data_type()).map(|width| width + 1)).sum()
+}

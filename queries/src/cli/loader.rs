@@ -1,0 +1,213 @@
+//! Opens what a job names: sources, reference tables, secrets, sinks. The only code that reads the environment.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use arrow::record_batch::RecordBatch;
+use highwater_connectors::SOURCES;
+use highwater_engine::error::BoxError;
+use highwater_engine::options::{OptionError, Options};
+use highwater_engine::sink::{SinkConnector, SinkError, SinkRequest, Terminal};
+use highwater_engine::source::{Source, SourceError, TableSchema};
+use highwater_sinks::SINKS;
+
+use super::args::SetOption;
+use super::tables;
+use crate::plan::{Catalog, Emit, LoadError, LoadRequest, PlannedSetting, PlannedSink, PlannedView, given};
+
+/// Settings of a job (`SET name = value`); the command line comes first.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Settings {
+    pub(super) workers: Option<u16>,
+    pub(super) blocks_per_tick: Option<u32>,
+}
+
+/// Where sinks go.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Destination {
+    pub(super) terminal: Terminal,
+    pub(super) out: Option<PathBuf>,
+}
+
+/// Opens what one job names.
+pub(super) struct Loader {
+    base: PathBuf,
+    set: Vec<SetOption>,
+    used: BTreeSet<usize>,
+    destination: Destination,
+    pub(super) settings: Settings,
+    /// The opened sources, by name.
+    pub(super) sources: BTreeMap<String, Box<dyn Source>>,
+}
+
+impl Loader {
+    /// A loader for a job in this folder, with options from the command line.
+    pub(super) fn new(base: PathBuf, set: Vec<SetOption>, destination: Destination) -> Loader {
+        Loader {
+            base,
+            set,
+            used: BTreeSet::new(),
+            destination,
+            settings: Settings::default(),
+            sources: BTreeMap::new(),
+        }
+    }
+
+    /// The first `--set` that named nothing in the job.
+    pub(super) fn unused_set(&self) -> Option<&SetOption> {
+        self.set.iter().enumerate().find(|(index, _)| !self.used.contains(index)).map(|(_, set)| set)
+    }
+
+    /// The connector and the options of a thing, with the command line's changes. An empty value takes
+    /// an option away.
+    pub(super) fn resolve(
+        &mut self,
+        kind: &str,
+        name: &str,
+        connector: &str,
+        given: Vec<(String, String)>,
+    ) -> (String, Options) {
+        let mut connector = connector.to_owned();
+        let mut given = given;
+        for (index, set) in self.set.iter().enumerate().filter(|(_, set)| set.owner == name) {
+            self.used.insert(index);
+            if set.option == "connector" {
+                connector.clone_from(&set.value);
+                continue;
+            }
+            given.retain(|(option, _)| *option != set.option);
+            if !set.value.is_empty() {
+                given.push((set.option.clone(), from_command_line(&set.option, &set.value)));
+            }
+        }
+        (connector, Options::new(format!("{kind} \"{name}\""), &self.base, given))
+    }
+
+    /// The connector of a sink and what it is opened with.
+    pub(super) fn sink(
+        &mut self,
+        sink: &PlannedSink,
+        view: &PlannedView,
+        request: SinkRequest,
+    ) -> Result<(&'static dyn SinkConnector, SinkRequest, Options), LoadError> {
+        let (connector, options) = self.resolve("sink", &sink.name, &sink.connector, given(&sink.options));
+        debug_assert!(request.view.starts_with(&view.name));
+        let known = || SINKS.iter().map(|sink| sink.name().to_owned()).collect();
+        let found = SINKS
+            .iter()
+            .find(|known| known.name() == connector)
+            .ok_or_else(|| LoadError::UnknownConnector { kind: "sink", name: connector, known: known() })?;
+        Ok((*found, request, options))
+    }
+
+    /// What a sink is told about its view.
+    pub(super) fn request(&self, sink: &PlannedSink, view: &PlannedView) -> SinkRequest {
+        super::outputs::request(sink, view, &self.destination)
+    }
+}
+
+/// A relative path on the command line is meant from where the command runs, not from the job.
+fn from_command_line(option: &str, value: &str) -> String {
+    if option != "path" || Path::new(value).is_absolute() {
+        return value.to_owned();
+    }
+    match std::env::current_dir() {
+        Ok(folder) => folder.join(value).display().to_string(),
+        Err(_) => value.to_owned(),
+    }
+}
+
+impl Catalog for Loader {
+    fn setting(&mut self, setting: &PlannedSetting) -> Result<(), LoadError> {
+        let mut options = Options::new("a job", &self.base, vec![(setting.name.clone(), setting.value.clone())]);
+        let whole = "a whole number above 0";
+        if let Some(workers) = options.take_with("workers", whole, |text| text.parse().ok().filter(|n| *n > 0))? {
+            self.settings.workers = Some(workers);
+        }
+        let blocks = options.take_with("blocks_per_tick", whole, |text| text.parse().ok().filter(|n| *n > 0))?;
+        self.settings.blocks_per_tick = blocks.or(self.settings.blocks_per_tick);
+        Ok(options.finish()?)
+    }
+
+    fn secret(&mut self, request: &LoadRequest) -> Result<String, LoadError> {
+        let mut options = Options::new(format!("secret \"{}\"", request.name), &self.base, request.given());
+        let key = options.require_str("key")?;
+        let value = match request.connector.as_str() {
+            "env" => read_environment(&key)?,
+            "file" => {
+                let path = self.base.join(&key);
+                let text = fs::read_to_string(&path);
+                let text = text.map_err(|source| failed(format!("reading {} failed: {source}", path.display())))?;
+                text.trim_end_matches(['\r', '\n']).to_owned()
+            }
+            other => {
+                let known = vec!["env".to_owned(), "file".to_owned()];
+                return Err(LoadError::UnknownConnector { kind: "secret", name: other.to_owned(), known });
+            }
+        };
+        options.finish()?;
+        Ok(value)
+    }
+
+    fn open_source(&mut self, request: &LoadRequest) -> Result<Vec<TableSchema>, LoadError> {
+        let (connector, options) = self.resolve("source", &request.name, &request.connector, request.given());
+        let Some(found) = SOURCES.iter().find(|source| source.name() == connector) else {
+            let known = SOURCES.iter().map(|source| source.name().to_owned()).collect();
+            return Err(LoadError::UnknownConnector { kind: "source", name: connector, known });
+        };
+        let source = found.open(options).map_err(|error| match error {
+            SourceError::Option(error) => LoadError::Option(error),
+            error => LoadError::Failed(Box::new(error)),
+        })?;
+        let tables = source.tables();
+        self.sources.insert(request.name.clone(), source);
+        Ok(tables)
+    }
+
+    fn load_table(&mut self, request: &LoadRequest) -> Result<RecordBatch, LoadError> {
+        let (connector, mut options) = self.resolve("table", &request.name, &request.connector, request.given());
+        let path = options.require_path("path")?;
+        options.finish()?;
+        let declared = request.schema.as_ref();
+        let read = match connector.as_str() {
+            "csv" => tables::read_csv(&path, declared),
+            "parquet" => tables::read_parquet(&path, declared),
+            _ => {
+                let known = vec!["csv".to_owned(), "parquet".to_owned()];
+                return Err(LoadError::UnknownConnector { kind: "table", name: connector, known });
+            }
+        };
+        read.map_err(|error| LoadError::Failed(Box::new(error)))
+    }
+
+    fn check_sink(&mut self, sink: &PlannedSink, view: &PlannedView) -> Result<(), LoadError> {
+        let request = self.request(sink, view);
+        let (connector, request, options) = self.sink(sink, view, request)?;
+        connector.check(&request, options).map_err(|error| match error {
+            SinkError::Option(error) => LoadError::Option(error),
+            error => LoadError::Failed(Box::new(error)),
+        })
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the job loader")]
+fn read_environment(key: &str) -> Result<String, LoadError> {
+    std::env::var(key).map_err(|_| failed(format!("the environment variable {key} is not set")))
+}
+
+fn failed(text: String) -> LoadError {
+    LoadError::Failed(BoxError::from(text))
+}
+
+/// An option error as a load error, for callers outside the planner.
+impl From<OptionError> for Box<LoadError> {
+    fn from(error: OptionError) -> Box<LoadError> {
+        Box::new(LoadError::Option(error))
+    }
+}
+
+/// The emit policy lets rows be taken back after they went out.
+pub(super) fn corrects(emit: Emit) -> bool {
+    emit != Emit::OnFinality
+}

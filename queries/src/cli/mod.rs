@@ -1,0 +1,261 @@
+//! The `highwater` command: run, replay, check, explain.
+//!
+//! Data goes to standard output, everything else to standard error. This is the only module that
+//! sees connectors and sinks.
+
+mod args;
+mod job_file;
+mod loader;
+mod outputs;
+mod reference;
+mod run;
+mod tables;
+mod watch;
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use highwater_engine::error::{Classified, Fault, chain};
+use highwater_engine::job::JobError;
+use highwater_engine::sink::Terminal;
+use tracing_subscriber::EnvFilter;
+
+pub use args::{JobArgs, RunArgs, SetOption};
+use args::{Cli, Command, ExplainArgs};
+pub use run::{Display, Outcome, Range, run};
+
+use crate::diagnostic::Diagnostic;
+use crate::plan::LoadError;
+use loader::Destination;
+
+/// A command that did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CliError {
+    /// The job file cannot be read.
+    #[error("reading the job {} failed", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The job has mistakes.
+    #[error("the job {path} has {} mistakes", diagnostics.len())]
+    Job {
+        /// The file.
+        path: String,
+        /// Its text.
+        text: String,
+        /// The mistakes.
+        diagnostics: Vec<Diagnostic>,
+    },
+    /// `--set` names nothing in the job.
+    #[error("--set {0}.…: the job has no source, table or sink \"{0}\"")]
+    UnusedSet(String),
+    /// A view that the job does not have.
+    #[error("the job has no view \"{name}\"; it has {known}")]
+    UnknownView {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// Several chains in one job.
+    #[error("the job reads the sources {0}; this version runs one source a job, so make it two jobs")]
+    SeveralSources(String),
+    /// A sink cannot be opened.
+    #[error("sink \"{name}\" cannot be opened")]
+    Load {
+        /// The sink.
+        name: String,
+        /// Why.
+        source: LoadError,
+    },
+    /// The job failed while running.
+    #[error("the job failed")]
+    Run(#[source] JobError),
+    /// An operator refused what the planner made.
+    #[error("the plan cannot be rendered; this is a bug in highwater")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A file cannot be written.
+    #[error("writing {} failed", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The reader of standard output went away: a normal end.
+    #[error("standard output was closed")]
+    Closed,
+}
+
+impl CliError {
+    /// 2 if the command line or the job file is wrong, 1 if the job failed.
+    fn exit_code(&self) -> u8 {
+        match self {
+            CliError::Run(error) if error.class().fault == Fault::User => 2,
+            CliError::Run(_) | CliError::Internal(_) | CliError::Write { .. } => 1,
+            CliError::Closed => 0,
+            _ => 2,
+        }
+    }
+}
+
+/// What standard output and standard error are.
+#[derive(Debug, Clone, Copy)]
+struct Streams {
+    stdout: Terminal,
+    stderr_interactive: bool,
+    stderr_colour: bool,
+}
+
+impl Streams {
+    fn look() -> Streams {
+        let colour = |choice: anstream::ColorChoice| choice != anstream::ColorChoice::Never;
+        let width = console_width();
+        Streams {
+            stdout: Terminal {
+                interactive: std::io::stdout().is_terminal(),
+                colour: colour(anstream::AutoStream::choice(&std::io::stdout())),
+                width,
+            },
+            stderr_interactive: std::io::stderr().is_terminal(),
+            stderr_colour: colour(anstream::AutoStream::choice(&std::io::stderr())),
+        }
+    }
+}
+
+/// Columns of the terminal; a usual width where there is none.
+fn console_width() -> u16 {
+    console::Term::stdout().size_checked().map_or(120, |(_, columns)| columns)
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let streams = Streams::look();
+    start_logging(streams);
+    match execute(cli.command, streams) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error, streams);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn start_logging(streams: Streams) {
+    let filter = EnvFilter::try_from_env("HIGHWATER_LOG").unwrap_or_else(|_| EnvFilter::new("highwater=warn,warn"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = if streams.stderr_interactive {
+        builder.with_ansi(streams.stderr_colour).without_time().with_target(false).try_init()
+    } else {
+        builder.json().flatten_event(true).try_init()
+    };
+    // A second start in one process (tests) keeps the first.
+    drop(started);
+}
+
+fn execute(command: Command, streams: Streams) -> Result<(), CliError> {
+    match command {
+        Command::Run(args) => run_and_report(&args, Range::default(), streams),
+        Command::Replay(args) => {
+            let range = Range { from: args.from, to: args.to, replay: true };
+            run_and_report(&args.run, range, streams)
+        }
+        Command::Check(args) => check(&args, streams),
+        Command::Explain(args) => explain(&args),
+        Command::Reference { page } => print(&reference::page(page)),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "highwater", &mut text);
+            print(&String::from_utf8_lossy(&text))
+        }
+    }
+}
+
+fn run_and_report(args: &RunArgs, range: Range, streams: Streams) -> Result<(), CliError> {
+    let display = Display {
+        bar: streams.stderr_interactive && !args.quiet,
+        colour: streams.stderr_colour,
+        terminal: streams.stdout,
+    };
+    let outcome = run(args, range, &display, run::stop_on_interrupt())?;
+    if let Some(path) = &args.metrics {
+        run::write_metrics(path, &outcome.metrics)?;
+    }
+    if !args.quiet {
+        if streams.stderr_interactive {
+            watch::print_summary(&outcome.summary, &outcome.errors, streams.stderr_colour);
+        } else {
+            let line = watch::summary_json(&outcome.summary, &outcome.errors);
+            // Nothing can be done about a closed standard error.
+            let _ = writeln!(std::io::stderr(), "{line}");
+        }
+    }
+    Ok(())
+}
+
+fn check(args: &JobArgs, streams: Streams) -> Result<(), CliError> {
+    let mut loaded = job_file::load(args, Destination { terminal: streams.stdout, out: None })?;
+    let plan = loaded.take_plan()?;
+    let (views, sinks) = (plan.views.len(), plan.sinks.len());
+    let path = args.job.display();
+    print(&format!("{path}: fine ({views} view{}, {sinks} sink{})\n", plural(views), plural(sinks)))
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+fn explain(args: &ExplainArgs) -> Result<(), CliError> {
+    let mut loaded = job_file::load(&args.job, Destination::default())?;
+    let plan = loaded.take_plan()?;
+    if let Some(name) = &args.view
+        && !plan.views.iter().any(|view| view.name == *name)
+    {
+        let known: Vec<_> = plan.views.iter().map(|view| format!("\"{}\"", view.name)).collect();
+        return Err(CliError::UnknownView { name: name.clone(), known: known.join(", ") });
+    }
+    if args.state {
+        let prefix = args.view.as_ref().map(|name| format!("{name}/"));
+        let wanted = plan.state.iter().filter(|entry| prefix.as_ref().is_none_or(|prefix| entry.id.starts_with(prefix)));
+        return print(&crate::plan::explain_state(&wanted.cloned().collect::<Vec<_>>()));
+    }
+    let mut text = String::new();
+    for view in plan.views.iter().filter(|view| args.view.as_ref().is_none_or(|name| view.name == *name)) {
+        let _ = writeln!(text, "{}", crate::plan::explain_view(&plan, view));
+    }
+    print(&text)
+}
+
+fn print(text: &str) -> Result<(), CliError> {
+    let mut out = std::io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(()),
+        Err(_) => Err(CliError::Closed),
+    }
+}
+
+fn report(error: &CliError, streams: Streams) {
+    let mut text = String::new();
+    match error {
+        CliError::Closed => return,
+        CliError::Job { path, text: job, diagnostics } => {
+            for diagnostic in diagnostics {
+                let _ = writeln!(text, "{}", diagnostic.render(path, job, streams.stderr_colour));
+            }
+        }
+        error => {
+            let style = if streams.stderr_colour { anstyle::AnsiColor::Red.on_default().bold() } else { anstyle::Style::new() };
+            let _ = writeln!(text, "{style}error{style:#}: {}", chain(error));
+        }
+    }
+    // Nothing can be done about a closed standard error.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}

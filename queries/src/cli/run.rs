@@ -1,0 +1,284 @@
+//! `run` and `replay`: from a job file to running threads.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use highwater_engine::job::{Job, JobError, JobOutput, JobSource, JobState, Summary, run as run_job};
+use highwater_engine::metrics::Registry;
+use highwater_engine::model::{BlockHash, BlockRef, BlockRun, errors_schema};
+use highwater_engine::sink::{Sink, SinkError};
+use highwater_engine::source::{ReadRequest, SourceError, SourceEvent, SourceReader, TableRequest};
+use highwater_engine::state::{Checkpoint, StateDir};
+use highwater_sinks::stdout::Stdout;
+
+use super::CliError;
+use super::args::RunArgs;
+use super::job_file::{LoadedJob, load};
+use super::loader::Destination;
+use super::outputs::{BesideBar, ErrorCount, ErrorWatch};
+use super::watch::Watch;
+use crate::plan::{Emit, JobPlan, PlannedSink, SinkInput};
+use crate::render::{OutputPlan, Rendered, render};
+
+/// Ticks in flight in catch-up; live ticks come one by one.
+const IN_FLIGHT: usize = 8;
+
+/// Which blocks to read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Range {
+    /// First block, inclusive.
+    pub from: Option<u64>,
+    /// Last block, inclusive.
+    pub to: Option<u64>,
+    /// Whether history is replayed: many blocks a tick unless said otherwise.
+    pub replay: bool,
+}
+
+/// Blocks a tick of a replay.
+const REPLAY_BLOCKS_PER_TICK: u32 = 100;
+
+/// What a run did.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Totals.
+    pub summary: Summary,
+    /// Rows of each view that could not be evaluated.
+    pub errors: Vec<(String, u64)>,
+    /// Metrics.
+    pub metrics: Registry,
+}
+
+/// How a run shows itself.
+#[derive(Debug, Clone, Default)]
+pub struct Display {
+    /// A progress bar on standard error.
+    pub bar: bool,
+    /// Colour on standard error.
+    pub colour: bool,
+    /// Standard output.
+    pub terminal: highwater_engine::sink::Terminal,
+}
+
+/// Runs a job file until its source ends or `stop` is set.
+///
+/// # Errors
+/// [`CliError::Job`] with diagnostics for mistakes in the job, [`CliError::Run`] for failures while running.
+pub fn run(args: &RunArgs, range: Range, display: &Display, stop: Arc<AtomicBool>) -> Result<Outcome, CliError> {
+    let destination = Destination { terminal: display.terminal, out: args.out.clone() };
+    let mut loaded = load(&args.job, destination)?;
+    let plan = Arc::new(loaded.take_plan()?);
+    let checkpoint = open_state(args, &plan, range)?;
+    let (state, resume) = match checkpoint {
+        Some((directory, checkpoint)) => {
+            let resume = checkpoint.as_ref().and_then(|checkpoint: &Checkpoint| checkpoint.cursor);
+            (Some(JobState { directory, checkpoint, every: args.checkpoint_every }), resume)
+        }
+        None => (None, None),
+    };
+    let (source, blocks) = open_source(&mut loaded, &plan, args, range, resume)?;
+    let watch = Watch::new(display.bar, display.colour, blocks);
+    let (outputs, output_plans, errors) = open_outputs(&mut loaded, &plan, &watch)?;
+    let Rendered { build, constants } =
+        render(plan, output_plans).map_err(|source| CliError::Internal(Box::new(source)))?;
+    let metrics = Registry::default();
+    let job = Job {
+        in_flight: IN_FLIGHT,
+        workers: usize::from(args.workers.or(loaded.loader.settings.workers).unwrap_or(1)),
+        source,
+        constants,
+        build,
+        outputs,
+        state,
+        stop: stop.clone(),
+        metrics: metrics.clone(),
+    };
+    drive(job, watch, &errors, metrics)
+}
+
+fn drive(job: Job, mut watch: Watch, errors: &[ErrorCount], metrics: Registry) -> Result<Outcome, CliError> {
+    let result = run_job(job, &mut watch);
+    watch.clear();
+    match result {
+        Ok(summary) => {
+            let errors = errors.iter().map(|errors| (errors.view.clone(), errors.get())).collect();
+            Ok(Outcome { summary, errors, metrics })
+        }
+        Err(JobError::Sink { source: SinkError::Closed, .. }) => Err(CliError::Closed),
+        Err(error) => Err(CliError::Run(error)),
+    }
+}
+
+fn open_state(
+    args: &RunArgs,
+    plan: &JobPlan,
+    range: Range,
+) -> Result<Option<(StateDir, Option<Checkpoint>)>, CliError> {
+    let Some(path) = &args.state else { return Ok(None) };
+    let fingerprint = fingerprint(plan, range);
+    let opened = StateDir::open(path, &fingerprint, args.reset);
+    opened.map(Some).map_err(|source| CliError::Run(JobError::State(source)))
+}
+
+/// What state depends on: the sources' tables and the views. Sinks and workers may change.
+fn fingerprint(plan: &JobPlan, range: Range) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    for source in &plan.sources {
+        let _ = write!(text, "{}:", source.name);
+        for table in &source.tables {
+            let _ = write!(text, "{}{:?}", table.name, table.columns);
+        }
+    }
+    for view in &plan.views {
+        let _ = write!(text, "{}={}", view.name, crate::plan::explain_node(&view.root));
+    }
+    let _ = write!(text, "{:?}", range.from);
+    alloy_primitives::keccak256(text.as_bytes()).to_string()
+}
+
+fn open_source(
+    loaded: &mut LoadedJob,
+    plan: &JobPlan,
+    args: &RunArgs,
+    range: Range,
+    resume: Option<u64>,
+) -> Result<(JobSource, Option<u64>), CliError> {
+    let planned = match plan.sources.as_slice() {
+        [] => return Ok((JobSource { name: "none".to_owned(), reader: Box::new(OneBlock(false)), tables: 0, blocks_per_tick: 1 }, None)),
+        [planned] => planned,
+        several => {
+            let names: Vec<_> = several.iter().map(|source| format!("\"{}\"", source.name)).collect();
+            return Err(CliError::SeveralSources(names.join(" and ")));
+        }
+    };
+    let source = loaded.loader.sources.remove(&planned.name).expect("the planner opened every source it names");
+    let default = if range.replay { REPLAY_BLOCKS_PER_TICK } else { 0 };
+    let asked = args.blocks_per_tick.or(loaded.loader.settings.blocks_per_tick).unwrap_or(default);
+    let blocks_per_tick = match usize::try_from(asked) {
+        Ok(0) | Err(_) => source.blocks_per_tick(),
+        Ok(blocks) => blocks,
+    };
+    let blocks = source.block_count_hint();
+    let tables = planned
+        .tables
+        .iter()
+        .map(|table| TableRequest { name: table.name.clone(), columns: table.columns.clone() })
+        .collect::<Vec<_>>();
+    let count = tables.len();
+    let request = ReadRequest { tables, from_block: range.from, to_block: range.to, resume };
+    let reader = source
+        .start(request)
+        .map_err(|error| CliError::Run(JobError::Source { name: planned.name.clone(), source: error }))?;
+    Ok((JobSource { name: planned.name.clone(), reader, tables: count, blocks_per_tick }, blocks))
+}
+
+type Outputs = (Vec<JobOutput>, Vec<OutputPlan>, Vec<ErrorCount>);
+
+fn open_outputs(loaded: &mut LoadedJob, plan: &JobPlan, watch: &Watch) -> Result<Outputs, CliError> {
+    let mut outputs = Vec::new();
+    let mut plans = Vec::new();
+    let mut errors = Vec::new();
+    let default_sinks = default_sinks(plan);
+    for sink in plan.sinks.iter().chain(&default_sinks) {
+        let (SinkInput::View(view) | SinkInput::Errors(view)) = sink.input;
+        let view = &plan.views[view];
+        let request = loaded.loader.request(sink, view);
+        let (schema, key) = (request.schema.clone(), request.key.clone());
+        let opened = open_sink(loaded, sink, view, request, watch)?;
+        outputs.push(JobOutput { name: sink.name.clone(), schema, key, sink: opened });
+        plans.push(OutputPlan { input: sink.input, emit: sink.emit });
+    }
+    for (index, view) in plan.views.iter().enumerate() {
+        let (sink, count) = ErrorWatch::new(&view.name, view.on_error_stop);
+        let name = format!("{}_errors", view.name);
+        outputs.push(JobOutput { name, schema: errors_schema(), key: None, sink: Box::new(sink) });
+        plans.push(OutputPlan { input: SinkInput::Errors(index), emit: Emit::Changes });
+        errors.push(count);
+    }
+    Ok((outputs, plans, errors))
+}
+
+/// A job without sinks shows its views on standard output.
+fn default_sinks(plan: &JobPlan) -> Vec<PlannedSink> {
+    if !plan.sinks.is_empty() {
+        return Vec::new();
+    }
+    let sink = |(index, view): (usize, &crate::plan::PlannedView)| PlannedSink {
+        name: view.name.clone(),
+        input: SinkInput::View(index),
+        emit: Emit::Changes,
+        connector: "stdout".to_owned(),
+        options: Vec::new(),
+        span: view.span,
+    };
+    plan.views.iter().enumerate().map(sink).collect()
+}
+
+fn open_sink(
+    loaded: &mut LoadedJob,
+    sink: &PlannedSink,
+    view: &crate::plan::PlannedView,
+    request: highwater_engine::sink::SinkRequest,
+    watch: &Watch,
+) -> Result<Box<dyn Sink>, CliError> {
+    let failed = |source| CliError::Run(JobError::Sink { name: sink.name.clone(), source });
+    let (connector, request, options) = loaded
+        .loader
+        .sink(sink, view, request)
+        .map_err(|source| CliError::Load { name: sink.name.clone(), source })?;
+    match watch.bar() {
+        Some(bar) if connector.name() == "stdout" => {
+            Stdout.open_with(request, options, BesideBar::shared(bar.clone())).map_err(failed)
+        }
+        _ => connector.open(request, options).map_err(failed),
+    }
+}
+
+/// A job that reads no chain still has one moment, in which its constants are there.
+struct OneBlock(bool);
+
+impl SourceReader for OneBlock {
+    fn next(&mut self) -> Result<SourceEvent, SourceError> {
+        if std::mem::replace(&mut self.0, true) {
+            return Ok(SourceEvent::End);
+        }
+        let block = BlockRef { number: 0, hash: BlockHash([1; 32]), parent: BlockHash::default(), timestamp_ms: 0 };
+        let run = BlockRun { blocks: vec![block], tables: Vec::new() };
+        Ok(SourceEvent::Blocks { run, cursor: 0, finalized: Some(0) })
+    }
+}
+
+/// Sets a flag at the first Ctrl-C; a second one ends the process at once.
+#[expect(clippy::exit, reason = "the second Ctrl-C asks for just that")]
+pub(super) fn stop_on_interrupt() -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    std::thread::spawn(move || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        runtime.block_on(async {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                flag.store(true, Ordering::Relaxed);
+                tracing::info!("stopping: finishing the ticks in flight; press Ctrl-C again to end at once");
+            }
+            if tokio::signal::ctrl_c().await.is_ok() {
+                std::process::exit(130);
+            }
+        });
+    });
+    stop
+}
+
+/// Writes the metrics file.
+pub(super) fn write_metrics(path: &Path, metrics: &Registry) -> Result<(), CliError> {
+    std::fs::write(path, metrics.prometheus())
+        .map_err(|source| CliError::Write { path: path.to_owned(), source })
+}
+
+/// A folder as given or the current one.
+pub(super) fn parent(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}

@@ -1,0 +1,191 @@
+//! What a person sees while a job runs, and the summary at its end.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use highwater_engine::Tick;
+use highwater_engine::job::{Observer, Summary, TickReport};
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// A progress bar on standard error, or nothing.
+pub(super) struct Watch {
+    bar: Option<ProgressBar>,
+    skipped: u64,
+}
+
+impl Watch {
+    /// A bar of `blocks` blocks (or a counter, if their number is not known).
+    pub(super) fn new(shown: bool, colour: bool, blocks: Option<u64>) -> Watch {
+        if !shown {
+            return Watch { bar: None, skipped: 0 };
+        }
+        let bar = match blocks {
+            Some(blocks) => ProgressBar::new(blocks),
+            None => ProgressBar::no_length(),
+        };
+        let place = if blocks.is_some() { "{wide_bar} {pos}/{len} blocks" } else { "{spinner} {pos} blocks" };
+        let template = if colour { format!("{{elapsed:>4}} {place:.cyan} {{msg}}") } else { format!("{{elapsed:>4}} {place} {{msg}}") };
+        let template = template.replace(":.cyan", "");
+        if let Ok(style) = ProgressStyle::with_template(&template) {
+            bar.set_style(style.progress_chars("━╸─"));
+        }
+        bar.enable_steady_tick(Duration::from_millis(250));
+        Watch { bar: Some(bar), skipped: 0 }
+    }
+
+    /// The bar, so that others can print beside it.
+    pub(super) fn bar(&self) -> Option<&ProgressBar> {
+        self.bar.as_ref()
+    }
+
+    /// Takes the bar off the screen.
+    pub(super) fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Observer for Watch {
+    fn on_tick(&mut self, report: &TickReport<'_>) {
+        if let Some(reorg) = &report.progress.reorg {
+            tracing::info!(ancestor = reorg.ancestor_number, depth = reorg.depth, replaced_by = reorg.replaced_by, "reorg followed");
+        }
+        let Some(bar) = &self.bar else { return };
+        let summary = report.summary;
+        bar.set_position(summary.blocks - summary.blocks_reverted);
+        let reorgs = if summary.reorgs > 0 { format!(", {} reorgs", summary.reorgs) } else { String::new() };
+        bar.set_message(format!("block {}, {}/s{reorgs}", report.progress.head_number, rate(summary)));
+    }
+
+    fn on_skipped(&mut self, count: u64, reason: &str) {
+        self.skipped += count;
+        tracing::warn!(count, reason, "skipped");
+    }
+
+    fn on_checkpoint(&mut self, tick: Tick) {
+        tracing::debug!(tick, "checkpoint taken");
+    }
+}
+
+fn rate(summary: &Summary) -> String {
+    let seconds = summary.elapsed.as_secs_f64().max(1e-9);
+    #[expect(clippy::cast_precision_loss, reason = "shown with few digits")]
+    let per_second = summary.rows as f64 / seconds;
+    format!("{} rows", short(per_second))
+}
+
+/// `950`, `12.3 k`, `4.56 M`.
+fn short(number: f64) -> String {
+    if number >= 1e6 {
+        format!("{:.2} M", number / 1e6)
+    } else if number >= 1e4 {
+        format!("{:.1} k", number / 1e3)
+    } else {
+        format!("{number:.0}")
+    }
+}
+
+/// The summary for a person.
+pub(super) fn print_summary(summary: &Summary, errors: &[(String, u64)], colour: bool) {
+    let bold = if colour { Style::new().bold() } else { Style::new() };
+    let dim = if colour { Style::new().dimmed() } else { Style::new() };
+    let warn = if colour { AnsiColor::Yellow.on_default() } else { Style::new() };
+    let mut out = anstream::AutoStream::new(std::io::stderr(), anstream::ColorChoice::Always);
+    let mut lines = vec![
+        ("blocks", format!("{} ({} taken back)", grouped(summary.blocks), grouped(summary.blocks_reverted))),
+        ("reorgs", grouped(summary.reorgs)),
+        ("rows", format!("{} read ({} taken back)", grouped(summary.rows), grouped(summary.rows_reverted))),
+        ("changes", format!("{} inserted, {} retracted", grouped(summary.inserted), grouped(summary.retracted))),
+        ("speed", format!("{}/s over {:.2} s", rate(summary), summary.elapsed.as_secs_f64())),
+        ("per tick", format!("p50 {}, p99 {}", millis(summary.tick_p50), millis(summary.tick_p99))),
+    ];
+    for (name, report) in &summary.sinks {
+        let text = if report.place.is_empty() { "done".to_owned() } else { report.place.clone() };
+        lines.push((name.as_str(), text));
+    }
+    let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let state = if summary.stopped { "stopped" } else { "done" };
+    // Nothing can be done about a closed standard error.
+    let _ = writeln!(out, "{bold}{state}{bold:#}");
+    for (name, text) in lines {
+        let _ = writeln!(out, "  {dim}{name:>width$}{dim:#}  {text}");
+    }
+    if summary.skipped > 0 {
+        let _ = writeln!(out, "  {warn}{} things were skipped by the source; see the log{warn:#}", summary.skipped);
+    }
+    for (view, count) in errors.iter().filter(|(_, count)| *count > 0) {
+        let _ = writeln!(out, "  {warn}{count} rows of {view} could not be evaluated; see {view}_errors{warn:#}");
+    }
+}
+
+/// The summary for a program: one JSON line.
+pub(super) fn summary_json(summary: &Summary, errors: &[(String, u64)]) -> String {
+    let sinks: serde_json::Map<String, serde_json::Value> = summary
+        .sinks
+        .iter()
+        .map(|(name, report)| {
+            let facts = serde_json::json!({
+                "inserted": report.inserted, "retracted": report.retracted, "place": report.place,
+            });
+            (name.clone(), facts)
+        })
+        .collect();
+    let errors: serde_json::Map<String, serde_json::Value> =
+        errors.iter().map(|(view, count)| (view.clone(), (*count).into())).collect();
+    serde_json::json!({"summary": {
+        "stopped": summary.stopped,
+        "blocks": summary.blocks,
+        "blocks_reverted": summary.blocks_reverted,
+        "reorgs": summary.reorgs,
+        "rows": summary.rows,
+        "rows_reverted": summary.rows_reverted,
+        "inserted": summary.inserted,
+        "retracted": summary.retracted,
+        "skipped": summary.skipped,
+        "errors": errors,
+        "ticks": summary.ticks,
+        "last_tick": summary.last_tick,
+        "elapsed_ms": millis_number(summary.elapsed),
+        "tick_p50_ms": millis_number(summary.tick_p50),
+        "tick_p99_ms": millis_number(summary.tick_p99),
+        "sinks": sinks,
+    }})
+    .to_string()
+}
+
+fn millis(duration: Duration) -> String {
+    format!("{:.2} ms", millis_number(duration))
+}
+
+fn millis_number(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+/// A count with thousands separated.
+fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_for_people() {
+        assert_eq!(grouped(1_234_567), "1,234,567");
+        assert_eq!(grouped(12), "12");
+        assert_eq!(short(950.4), "950");
+        assert_eq!(short(12_345.0), "12.3 k");
+        assert_eq!(short(4_560_000.0), "4.56 M");
+    }
+}

@@ -1,0 +1,45 @@
+//! Operators while SQL becomes a plan, before DataFusion would judge their types.
+
+use datafusion_common::{DFSchema, Result};
+use datafusion_expr::Operator;
+use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
+use datafusion_sql::sqlparser::ast::BinaryOperator;
+
+use super::operators::plan_binary;
+use super::rewrite::rewrite_expr;
+
+/// Gives operators over 256-bit integers and over bytes beside literals their meaning.
+#[derive(Debug)]
+pub(crate) struct WidePlanner;
+
+fn operator(sql: &BinaryOperator) -> Option<Operator> {
+    match sql {
+        BinaryOperator::Plus => Some(Operator::Plus),
+        BinaryOperator::Minus => Some(Operator::Minus),
+        BinaryOperator::Multiply => Some(Operator::Multiply),
+        BinaryOperator::Divide => Some(Operator::Divide),
+        BinaryOperator::Modulo => Some(Operator::Modulo),
+        BinaryOperator::Eq => Some(Operator::Eq),
+        BinaryOperator::NotEq => Some(Operator::NotEq),
+        BinaryOperator::Lt => Some(Operator::Lt),
+        BinaryOperator::LtEq => Some(Operator::LtEq),
+        BinaryOperator::Gt => Some(Operator::Gt),
+        BinaryOperator::GtEq => Some(Operator::GtEq),
+        BinaryOperator::Spaceship => Some(Operator::IsNotDistinctFrom),
+        BinaryOperator::StringConcat => Some(Operator::StringConcat),
+        _ => None,
+    }
+}
+
+impl ExprPlanner for WidePlanner {
+    fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+        let Some(operator) = operator(&expr.op) else { return Ok(PlannerResult::Original(expr)) };
+        let RawBinaryExpr { op, left, right } = expr;
+        let left = rewrite_expr(left, schema)?.data;
+        let right = rewrite_expr(right, schema)?.data;
+        match plan_binary(&left, operator, &right, schema)? {
+            Some(planned) => Ok(PlannerResult::Planned(planned)),
+            None => Ok(PlannerResult::Original(RawBinaryExpr { op, left, right })),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The pass over the SQL text's tree, before it is planned: what DataFusion would type too early.
+
+use std::ops::ControlFlow;
+
+use datafusion_sql::sqlparser::ast::{
+    CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
+    ObjectName, UnaryOperator, Value, ValueWithSpan, VisitMut, visit_expressions_mut,
+};
+
+use super::markers::{CASE, NEGATE};
+
+/// Prepares a query or statement for planning: whole-number literals beyond 64 bits become exact
+/// UINT256 values, and CASE and unary minus get stand-ins that know 256-bit types.
+pub fn prepare<V: VisitMut>(query: &mut V) {
+    let _: ControlFlow<()> = visit_expressions_mut(query, |expr| {
+        match expr {
+            Expr::Value(ValueWithSpan { value: Value::Number(digits, _), .. }) if is_large(digits) => {
+                *expr = large_literal(digits.replace('_', ""));
+            }
+            Expr::UnaryOp { op: UnaryOperator::Minus, expr: operand } if !is_literal(operand) => {
+                *expr = call(NEGATE, vec![(**operand).clone()]);
+            }
+            Expr::Case { conditions, else_result, .. } => {
+                let branches = conditions.iter().map(|when| &when.result).chain(else_result.as_deref());
+                let types: Vec<Expr> = branches.flat_map(branches_of).collect();
+                let args = std::iter::once(expr.clone()).chain(types).collect();
+                *expr = call(CASE, args);
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    });
+}
+
+fn is_large(digits: &str) -> bool {
+    let plain = digits.replace('_', "");
+    plain.bytes().all(|byte| byte.is_ascii_digit()) && plain.parse::<u64>().is_err()
+}
+
+/// Numbers and intervals: DataFusion negates them as it reads them.
+fn is_literal(operand: &Expr) -> bool {
+    match operand {
+        Expr::Interval(_) => true,
+        Expr::Value(value) => matches!(value.value, Value::Number(..)),
+        _ => false,
+    }
+}
+
+fn large_literal(digits: String) -> Expr {
+    Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(Expr::Value(Value::SingleQuotedString(digits).into())),
+        data_type: DataType::UInt256,
+        array: false,
+        format: None,
+    }
+}
+
+/// The branches that decide a branch's type: of a nested CASE its own, so that nesting stays small.
+fn branches_of(branch: &Expr) -> Vec<Expr> {
+    if let Expr::Function(function) = branch
+        && function.name.to_string() == CASE
+        && let FunctionArguments::List(list) = &function.args
+    {
+        let inner = list.args.iter().skip(1).filter_map(|arg| match arg {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(inner)) => Some(inner.clone()),
+            _ => None,
+        });
+        return inner.collect();
+    }
+    vec![branch.clone()]
+}
+
+fn call(name: &str, args: Vec<Expr>) -> Expr {
+    let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new(name)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}

@@ -1,0 +1,36 @@
+//! The type names of chain data: `ADDRESS`, `HASH`, `BYTES32`, `UINT256`, `INT256`.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, FieldRef};
+use datafusion_common::Result;
+use datafusion_expr::planner::TypePlanner;
+use datafusion_sql::sqlparser::ast::DataType as SqlType;
+use highwater_engine::model::wide::{ADDRESS_TYPE, HASH_TYPE, Wide};
+
+use super::function::wide_field;
+
+/// Maps type names to Arrow fields; unknown names are left to DataFusion.
+#[derive(Debug)]
+pub(crate) struct ChainTypes;
+
+impl TypePlanner for ChainTypes {
+    fn plan_type_field(&self, sql_type: &SqlType) -> Result<Option<FieldRef>> {
+        // Only a plain name: a whole CREATE TABLE would render its types for nothing otherwise.
+        let field = match sql_type {
+            SqlType::UInt256 => wide_field("", Wide::Unsigned, true),
+            SqlType::Int256 => wide_field("", Wide::Signed, true),
+            SqlType::Custom(name, arguments) if arguments.is_empty() => {
+                match name.to_string().to_ascii_uppercase().as_str() {
+                    "ADDRESS" => Field::new("", ADDRESS_TYPE, true),
+                    "HASH" | "BYTES32" => Field::new("", HASH_TYPE, true),
+                    "UINT256" => wide_field("", Wide::Unsigned, true),
+                    "INT256" => wide_field("", Wide::Signed, true),
+                    _ => return Ok(None),
+                }
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(Arc::new(field)))
+    }
+}

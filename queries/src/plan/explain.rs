@@ -1,0 +1,298 @@
+//! Plans as text for people: stable, so that golden files can hold them.
+
+use std::fmt;
+use std::fmt::Write as _;
+
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use datafusion_physical_expr::PhysicalExpr;
+use highwater_engine::model::wide::{Wide, wide_kind};
+use highwater_engine::sink::Closing;
+
+use super::ir::{
+    AggregateCall, AggregateFunction, JobPlan, JoinKind, Node, NodeKind, PlannedView, SortKey, StateEntry, ViewClosing,
+    Window,
+};
+use super::lower::duration;
+use super::prune::OpenSource;
+
+/// The steps of all views of a job.
+pub fn explain(plan: &JobPlan) -> String {
+    let names = Names::of_plan(plan);
+    let texts: Vec<String> = plan.views.iter().map(|planned| view(planned, &names)).collect();
+    texts.join("\n")
+}
+
+/// The steps of one view.
+pub fn explain_view(plan: &JobPlan, name: &str) -> Option<String> {
+    let found = plan.views.iter().find(|view| view.name == name)?;
+    Some(view(found, &Names::of_plan(plan)))
+}
+
+/// Every piece of state of a job as a table: name, operator, key, bound.
+pub fn explain_state(plan: &JobPlan) -> String {
+    state_table(&plan.state)
+}
+
+/// What the indices of a plan stand for.
+pub(super) struct Names {
+    tables: Vec<(String, Vec<String>)>,
+    views: Vec<String>,
+}
+
+impl Names {
+    fn of_plan(plan: &JobPlan) -> Names {
+        let tables = plan.sources.iter().map(|source| {
+            (source.name.clone(), source.tables.iter().map(|table| table.name.clone()).collect())
+        });
+        Names { tables: tables.collect(), views: plan.views.iter().map(|view| view.name.clone()).collect() }
+    }
+
+    /// Of a plan whose columns are not pruned yet.
+    pub(super) fn of_open(sources: &[OpenSource], views: &[PlannedView]) -> Names {
+        let tables = sources.iter().map(|source| {
+            (source.name.clone(), source.tables.iter().map(|table| table.name.clone()).collect())
+        });
+        Names { tables: tables.collect(), views: views.iter().map(|view| view.name.clone()).collect() }
+    }
+}
+
+/// A view: what it is, then its steps.
+pub(super) fn view(view: &PlannedView, names: &Names) -> String {
+    let mut text = format!("view {}\n", view.name);
+    let columns: Vec<String> = view.schema.fields().iter().map(|field| typed(field)).collect();
+    line(&mut text, 1, &format!("columns: {}", columns.join(", ")));
+    if let Some(key) = &view.key {
+        let key = if key.is_empty() { "one row".to_owned() } else { listed(&view.schema, key) };
+        line(&mut text, 1, &format!("key: {key}"));
+    }
+    let last = match view.closing {
+        Some(closing) => final_when(&view.schema, closing),
+        None if view.linear => "with their block".to_owned(),
+        None => "unknown".to_owned(),
+    };
+    line(&mut text, 1, &format!("rows are final: {last}"));
+    if !view.order.is_empty() {
+        let order = view.order.iter().map(|(column, descending)| {
+            format!("{}{}", view.schema.field(*column).name(), if *descending { " DESC" } else { "" })
+        });
+        line(&mut text, 1, &format!("shown by: {}", order.collect::<Vec<_>>().join(", ")));
+    }
+    write_node(&mut text, 1, &view.root, names);
+    text
+}
+
+/// The steps alone.
+pub(super) fn tree(node: &Node, names: &Names) -> String {
+    let mut text = String::new();
+    write_node(&mut text, 0, node, names);
+    text
+}
+
+/// The state of one view.
+pub(super) fn state_of(view: &PlannedView, state: &[StateEntry]) -> String {
+    let prefix = format!("{}/", view.name);
+    let own: Vec<StateEntry> = state.iter().filter(|entry| entry.id.starts_with(&prefix)).cloned().collect();
+    state_table(&own)
+}
+
+/// Pieces of state as an aligned table.
+pub(super) fn state_table(state: &[StateEntry]) -> String {
+    if state.is_empty() {
+        return "no state\n".to_owned();
+    }
+    let head = ["state", "operator", "key", "bound"].map(str::to_owned);
+    let rows = state.iter().map(|entry| {
+        let bound = if entry.unbounded { "NONE: grows for ever".to_owned() } else { entry.bound.clone() };
+        [entry.id.clone(), entry.operator.to_owned(), entry.key.clone(), bound]
+    });
+    let rows: Vec<[String; 4]> = std::iter::once(head).chain(rows).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let widths = [width(0), width(1), width(2)];
+    let mut text = String::new();
+    for row in &rows {
+        for (cell, width) in row.iter().zip(widths) {
+            let _ = write!(text, "{cell:width$}  ");
+        }
+        text.push_str(&row[3]);
+        text.push('\n');
+    }
+    text
+}
+
+fn line(text: &mut String, depth: usize, content: &str) {
+    let _ = writeln!(text, "{:indent$}{content}", "", indent = depth * 2);
+}
+
+fn write_node(text: &mut String, depth: usize, node: &Node, names: &Names) {
+    line(text, depth, &describe(node, names));
+    for input in node.inputs() {
+        write_node(text, depth + 1, input, names);
+    }
+}
+
+fn describe(node: &Node, names: &Names) -> String {
+    let all = || node.schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ");
+    match &node.kind {
+        NodeKind::Scan { source, table, .. } => {
+            let (source, tables) = &names.tables[*source];
+            format!("Scan {source}.{} [{}]", tables[*table], all())
+        }
+        NodeKind::View { view, .. } => format!("View {} [{}]", names.views[*view], all()),
+        NodeKind::Errors { view, .. } => format!("Errors of {} [{}]", names.views[*view], all()),
+        NodeKind::Values { batch } => format!("Values {} rows [{}]", batch.num_rows(), all()),
+        NodeKind::Filter { predicate, .. } => format!("Filter {}", Sql(predicate.as_ref())),
+        NodeKind::Project { expressions, .. } => format!("Project {}", projected(&node.schema, expressions)),
+        NodeKind::Window { input, time, window } => {
+            let time = input.schema.field(*time).name();
+            match window {
+                Window::Tumble { size_ms } => format!("Window TUMBLE({time}, {})", duration(*size_ms)),
+                Window::Hop { slide_ms, size_ms } => {
+                    format!("Window HOP({time}, {}, {})", duration(*slide_ms), duration(*size_ms))
+                }
+            }
+        }
+        NodeKind::Union { .. } => "Union".to_owned(),
+        NodeKind::Aggregate { .. } | NodeKind::BlockAggregate { .. } => describe_aggregate(node),
+        NodeKind::TopK { .. } | NodeKind::TemporalFilter { .. } | NodeKind::BroadcastJoin { .. } => {
+            describe_stateful(node)
+        }
+    }
+}
+
+fn describe_aggregate(node: &Node) -> String {
+    match &node.kind {
+        NodeKind::Aggregate { id, input, keys, calls, closing } => {
+            let closing = closing.map(|position| format!(" final at {}", input.schema.field(keys[position]).name()));
+            let parts = aggregate_parts(&input.schema, keys, calls);
+            format!("Aggregate {id} {parts}{}", closing.unwrap_or_default())
+        }
+        NodeKind::BlockAggregate { input, keys, calls } => {
+            format!("BlockAggregate {}", aggregate_parts(&input.schema, keys, calls))
+        }
+        _ => String::new(),
+    }
+}
+
+fn describe_stateful(node: &Node) -> String {
+    match &node.kind {
+        NodeKind::TopK { id, input, partition, sort, limit, offset, closing } => {
+            let schema = &input.schema;
+            let offset = if *offset == 0 { String::new() } else { format!(" after {offset}") };
+            let by: Vec<String> = sort.iter().map(|key| sorted(schema, *key)).collect();
+            let closing = closing.map(|position| format!(" final at {}", schema.field(partition[position]).name()));
+            let closing = closing.unwrap_or_default();
+            format!("TopK {id} {limit} rows{offset} for each [{}] by [{}]{closing}", listed(schema, partition), by.join(", "))
+        }
+        NodeKind::TemporalFilter { id, input, valid_from, valid_until } => {
+            let name = |column: &Option<usize>, word: &str| {
+                column.map(|column| format!(" {word} {}", input.schema.field(column).name())).unwrap_or_default()
+            };
+            format!("TemporalFilter {id}{}{}", name(valid_from, "from"), name(valid_until, "until"))
+        }
+        NodeKind::BroadcastJoin { input, table, table_name, join, input_keys, table_keys, residual, .. } => {
+            let kind = match join {
+                JoinKind::Inner => "Inner",
+                JoinKind::Left => "Left",
+                JoinKind::Semi => "Semi",
+                JoinKind::Anti => "Anti",
+            };
+            let pairs = input_keys.iter().zip(table_keys).map(|(key, table_key)| {
+                format!("{} = {}", input.schema.field(*key).name(), table.schema().field(*table_key).name())
+            });
+            let pairs = pairs.collect::<Vec<_>>().join(", ");
+            let residual = residual.as_ref().map(|residual| format!(" and {}", Sql(residual.as_ref())));
+            let residual = residual.unwrap_or_default();
+            format!("BroadcastJoin {kind} {table_name} ({} rows) on [{pairs}]{residual}", table.num_rows())
+        }
+        _ => String::new(),
+    }
+}
+
+fn aggregate_parts(schema: &Schema, keys: &[usize], calls: &[AggregateCall]) -> String {
+    let calls: Vec<String> = calls.iter().map(|call| called(schema, call)).collect();
+    format!("by [{}] [{}]", listed(schema, keys), calls.join(", "))
+}
+
+fn called(schema: &Schema, call: &AggregateCall) -> String {
+    let argument = call.argument.map(|column| schema.field(column).name().as_str()).unwrap_or_default();
+    let text = match call.function {
+        AggregateFunction::CountAll => "count(*)".to_owned(),
+        AggregateFunction::CountDistinct => format!("count(DISTINCT {argument})"),
+        function => format!("{}({argument})", function.as_str()),
+    };
+    let filter = call.filter.map(|column| format!(" FILTER {}", schema.field(column).name()));
+    format!("{text}{}", filter.unwrap_or_default())
+}
+
+fn sorted(schema: &Schema, key: SortKey) -> String {
+    let direction = if key.descending { " DESC" } else { "" };
+    // As PostgreSQL has it, NULL is the largest value: only the other way is worth saying.
+    let nulls = match (key.descending, key.nulls_first) {
+        (true, false) => " NULLS LAST",
+        (false, true) => " NULLS FIRST",
+        _ => "",
+    };
+    format!("{}{direction}{nulls}", schema.field(key.column).name())
+}
+
+fn projected(schema: &Schema, expressions: &[std::sync::Arc<dyn PhysicalExpr>]) -> String {
+    let parts = schema.fields().iter().zip(expressions).map(|(field, expression)| {
+        let text = Sql(expression.as_ref()).to_string();
+        if text == *field.name() { text } else { format!("{text} AS {}", field.name()) }
+    });
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+fn listed(schema: &Schema, columns: &[usize]) -> String {
+    columns.iter().map(|column| schema.field(*column).name().as_str()).collect::<Vec<_>>().join(", ")
+}
+
+fn final_when(schema: &Schema, closing: ViewClosing) -> String {
+    match closing.closing {
+        Closing::Block(column) => format!("with the block {}", schema.field(column).name()),
+        Closing::Time(column) if closing.offset_ms == 0 => format!("at {}", schema.field(column).name()),
+        Closing::Time(column) => {
+            format!("at {} + {}", schema.field(column).name(), duration(closing.offset_ms))
+        }
+    }
+}
+
+fn typed(field: &Field) -> String {
+    let optional = if field.is_nullable() { "" } else { " NOT NULL" };
+    format!("{} {}{optional}", field.name(), sql_type(field))
+}
+
+/// The type of a column in the words of the language.
+pub fn sql_type(field: &Field) -> String {
+    match wide_kind(field) {
+        Some(Wide::Unsigned) => return "UINT256".to_owned(),
+        Some(Wide::Signed) => return "INT256".to_owned(),
+        None => {}
+    }
+    match field.data_type() {
+        DataType::Boolean => "BOOLEAN".to_owned(),
+        DataType::Int16 => "SMALLINT".to_owned(),
+        DataType::Int32 => "INT".to_owned(),
+        DataType::Int64 => "BIGINT".to_owned(),
+        DataType::Float32 => "REAL".to_owned(),
+        DataType::Float64 => "DOUBLE".to_owned(),
+        DataType::Decimal128(precision, scale) => format!("DECIMAL({precision}, {scale})"),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "TEXT".to_owned(),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "BYTES".to_owned(),
+        DataType::FixedSizeBinary(20) => "ADDRESS".to_owned(),
+        DataType::FixedSizeBinary(32) => "HASH".to_owned(),
+        DataType::FixedSizeBinary(width) => format!("BYTES({width})"),
+        DataType::Timestamp(TimeUnit::Millisecond, Some(_)) => "TIMESTAMP".to_owned(),
+        DataType::Date32 => "DATE".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// An expression as SQL, without the positions of columns.
+struct Sql<'e>(&'e dyn PhysicalExpr);
+
+impl fmt::Display for Sql<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt_sql(f)
+    }
+}

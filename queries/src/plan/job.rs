@@ -1,0 +1,482 @@
+//! A whole job: everything is opened, every view planned, every sink checked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion_sql::sqlparser::ast::Query;
+use highwater_engine::model::errors_schema;
+use highwater_engine::sink::Closing;
+
+use super::catalog::{Catalog, LoadRequest};
+use super::context::{BROKEN, Context, Relation};
+use super::errors::Place;
+use super::explain::{self, Names};
+use super::ir::{
+    Emit, JobPlan, PlannedOption, PlannedSetting, PlannedSink, PlannedView, SinkInput, StateEntry,
+};
+use super::lower::{Lowered, Lowerer, ViewInfo};
+use super::names;
+use super::prune::{OpenSource, prune};
+use super::query::{optimized, raw_plan};
+use crate::diagnostic::{Code, Diagnostic, Span, did_you_mean};
+use crate::sql::{
+    EmitClause, ExplainStatement, ExplainTarget, Job, Name, OptionStatement, OptionValue, SinkFrom, SinkStatement,
+    Statement, ViewStatement,
+};
+
+/// Plans a job. Everything wrong with it is told at once, in the order of the text; a view that reads
+/// a broken view is not blamed for it.
+pub fn plan(job: &Job, catalog: &mut dyn Catalog) -> Result<JobPlan, Vec<Diagnostic>> {
+    let mut planner = Planner {
+        job,
+        catalog,
+        context: Context::new(),
+        secrets: BTreeMap::new(),
+        sources: Vec::new(),
+        views: Vec::new(),
+        infos: Vec::new(),
+        sinks: Vec::new(),
+        state: Vec::new(),
+        mistakes: names::duplicates(job),
+    };
+    let settings = planner.settings();
+    planner.open();
+    planner.plan_views();
+    planner.plan_sinks();
+    let explains = planner.explains();
+    planner.finish(settings, explains)
+}
+
+pub(super) struct Planner<'j> {
+    pub(super) job: &'j Job,
+    pub(super) catalog: &'j mut dyn Catalog,
+    pub(super) context: Context,
+    secrets: BTreeMap<String, String>,
+    sources: Vec<OpenSource>,
+    views: Vec<PlannedView>,
+    infos: Vec<ViewInfo>,
+    sinks: Vec<PlannedSink>,
+    state: Vec<StateEntry>,
+    mistakes: Vec<Diagnostic>,
+}
+
+/// What a view's query became.
+struct Planned {
+    lowered: Lowered,
+    state: Vec<StateEntry>,
+}
+
+impl<'j> Planner<'j> {
+    fn settings(&mut self) -> Vec<PlannedSetting> {
+        let mut settings = Vec::new();
+        for statement in &self.job.statements {
+            let Statement::Set(set) = statement else { continue };
+            let setting =
+                PlannedSetting { name: set.name.text.clone(), value: set.value.clone(), span: set.value_span };
+            if let Err(error) = self.catalog.setting(&setting) {
+                let option = PlannedOption {
+                    name: setting.name.clone(),
+                    value: setting.value.clone(),
+                    name_span: set.name.span,
+                    value_span: set.value_span,
+                };
+                self.mistakes.push(error.diagnostic("the setting", set.name.span, None, &[option]));
+            }
+            settings.push(setting);
+        }
+        settings
+    }
+
+    /// Secrets, sources and tables.
+    fn open(&mut self) {
+        for statement in &self.job.statements {
+            if let Statement::Secret(secret) = statement {
+                let opened = self.request(&secret.name, &secret.options, "backend").and_then(|(request, at)| {
+                    let value = self.catalog.secret(&request);
+                    value.map_err(|error| error.diagnostic("the secret", secret.name.span, at, &request.options))
+                });
+                let value = opened.map_err(|mistake| self.mistakes.push(mistake)).unwrap_or_default();
+                self.secrets.insert(secret.name.text.clone(), value);
+            }
+        }
+        for statement in &self.job.statements {
+            let (name, result) = match statement {
+                Statement::Source(source) => (&source.name, self.open_source(&source.name, &source.options)),
+                Statement::Table(table) => (&table.name, self.open_table(table)),
+                _ => continue,
+            };
+            if let Err(mistake) = result {
+                self.mistakes.push(mistake);
+                self.context.add_broken(&name.text);
+            }
+        }
+    }
+
+    fn open_source(&mut self, name: &Name, options: &[OptionStatement]) -> Result<(), Diagnostic> {
+        self.context.add_source(&name.text);
+        let (request, at) = self.request(name, options, "connector")?;
+        let what = format!("source \"{}\"", name.text);
+        let tables = self
+            .catalog
+            .open_source(&request)
+            .map_err(|error| error.diagnostic(&what, name.span, at, &request.options))?;
+        let source = self.sources.len();
+        for (table, opened) in tables.iter().enumerate() {
+            let relation = Relation::Chain { source, table };
+            self.context.add_chain_table(&name.text, &opened.name, relation, opened.schema.clone());
+        }
+        self.sources.push(OpenSource { name: name.text.clone(), tables });
+        Ok(())
+    }
+
+    /// Options with secrets put in, and where the connector's name stands.
+    pub(super) fn request(
+        &self,
+        name: &Name,
+        options: &[OptionStatement],
+        kind: &str,
+    ) -> Result<(LoadRequest, Option<Span>), Diagnostic> {
+        let mut resolved = Vec::with_capacity(options.len());
+        for option in options {
+            resolved.push(self.resolve(option)?);
+        }
+        let at = resolved.iter().position(|option| option.name == kind);
+        let connector = at.map(|at| resolved.remove(at));
+        let span = connector.as_ref().map(|option| option.value_span);
+        let connector = connector.map(|option| option.value).unwrap_or_default();
+        Ok((LoadRequest { name: name.text.clone(), connector, options: resolved, schema: None }, span))
+    }
+
+    fn resolve(&self, option: &OptionStatement) -> Result<PlannedOption, Diagnostic> {
+        let value = match &option.value {
+            OptionValue::Text(text) => text.clone(),
+            OptionValue::Secret(name) => self.secrets.get(&name.text).cloned().ok_or_else(|| {
+                let hint = did_you_mean(&name.text, self.secrets.keys().map(String::as_str));
+                let add = format!("add CREATE SECRET {} WITH (backend = 'env', key = '…')", name.text);
+                Diagnostic::new(Code::UnknownSecret, format!("secret \"{}\" does not exist", name.text), name.span)
+                    .with_hint(hint.unwrap_or(add))
+            })?,
+        };
+        Ok(PlannedOption {
+            name: option.name.text.clone(),
+            value,
+            name_span: option.name.span,
+            value_span: option.value_span,
+        })
+    }
+
+    fn plan_views(&mut self) {
+        let job = self.job;
+        let views = names::views(job);
+        let kept = names::maintained(job, &views);
+        let (order, mistakes) = names::in_order(job, &views);
+        self.mistakes.extend(mistakes);
+        let ordered: BTreeSet<&str> = order.iter().map(|view| view.name.text.as_str()).collect();
+        for name in views.keys().filter(|name| !ordered.contains(*name)) {
+            self.context.add_broken(name);
+        }
+        for view in order {
+            let result = if kept.contains(&view.name.text) { self.maintain(view) } else { self.inline(view) };
+            if let Err(mistake) = result {
+                self.blame(mistake);
+                self.context.add_broken(&view.name.text);
+            }
+        }
+    }
+
+    /// Notes a mistake, unless its cause was noted already.
+    fn blame(&mut self, mistake: Diagnostic) {
+        if mistake.message != BROKEN {
+            self.mistakes.push(mistake);
+        }
+    }
+
+    /// A view that is put in the place of its name; checked here, so that its mistakes have its place.
+    fn inline(&mut self, view: &ViewStatement) -> Result<(), Diagnostic> {
+        let options = ViewOptions::read(view, self)?;
+        let plan = self.view_plan(view)?;
+        let planned = self.lower(&view.name.text, plan.clone(), view.query_span, true)?;
+        let schema = planned.lowered.node.schema.clone();
+        unique_names(&schema, &self.place(view.query_span))?;
+        if let Some(option) = options.rest.first() {
+            return Err(Diagnostic::new(
+                Code::BadOption,
+                format!("option \"{}\" needs a view that is kept", option.name),
+                option.name_span,
+            )
+            .with_hint("write CREATE MATERIALIZED VIEW"));
+        }
+        let schema = plan.schema().inner().clone();
+        self.context.add_relation(&view.name.text, Relation::Inlined(Arc::new(plan)), schema);
+        Ok(())
+    }
+
+    fn maintain(&mut self, view: &ViewStatement) -> Result<(), Diagnostic> {
+        let options = ViewOptions::read(view, self)?;
+        let plan = self.view_plan(view)?;
+        let planned = self.lower(&view.name.text, plan, view.query_span, options.unbounded)?;
+        unique_names(&planned.lowered.node.schema, &self.place(view.query_span))?;
+        let index = self.keep(&view.name, planned, |kept| {
+            kept.on_error_stop = options.on_error_stop;
+            kept.materialized = view.materialized;
+            kept.options = options.rest;
+        });
+        let schema = self.views[index].schema.clone();
+        self.context.add_relation(&view.name.text, Relation::View(index), schema);
+        let errors = format!("{}_errors", view.name.text);
+        if self.context.schema_of(&errors).is_none() {
+            self.context.add_relation(&errors, Relation::Errors(index), errors_schema());
+        }
+        Ok(())
+    }
+
+    /// The plan of a view's query with the view's own column names.
+    fn view_plan(&self, view: &ViewStatement) -> Result<LogicalPlan, Diagnostic> {
+        let place = self.place(view.query_span);
+        let plan = raw_plan(&view.query, &self.context, &place)?;
+        if view.columns.is_empty() {
+            return Ok(plan);
+        }
+        let width = plan.schema().fields().len();
+        if view.columns.len() != width {
+            let message = format!("view \"{}\" names {} columns, its query has {width}", view.name.text, view.columns.len());
+            return Err(Diagnostic::new(Code::Syntax, message, view.name.span));
+        }
+        let renamed = (0..width).map(|index| {
+            let column = datafusion_common::Column::from(plan.schema().qualified_field(index));
+            datafusion_expr::Expr::Column(column).alias(view.columns[index].text.clone())
+        });
+        let renamed: Vec<_> = renamed.collect();
+        LogicalPlanBuilder::from(plan)
+            .project(renamed)
+            .and_then(LogicalPlanBuilder::build)
+            .map_err(|error| place.diagnose(&error))
+    }
+
+    fn lower(&self, name: &str, plan: LogicalPlan, span: Span, unbounded: bool) -> Result<Planned, Diagnostic> {
+        let place = self.place(span);
+        let plan = optimized(plan, &place)?;
+        let mut lowerer = Lowerer::new(name, place, &self.infos, unbounded);
+        let lowered = lowerer.root(&plan)?;
+        Ok(Planned { lowered, state: lowerer.state })
+    }
+
+    pub(super) fn place(&self, within: Span) -> Place<'j> {
+        Place { lines: &self.job.lines, within }
+    }
+
+    /// Adds a maintained view; gives its index.
+    fn keep(&mut self, name: &Name, planned: Planned, amend: impl FnOnce(&mut PlannedView)) -> usize {
+        let Planned { lowered: Lowered { node, facts }, state } = planned;
+        let schema = node.schema.clone();
+        let types: Vec<DataType> = schema.fields().iter().map(|field| field.data_type().clone()).collect();
+        let mut view = PlannedView {
+            name: name.text.clone(),
+            schema: schema.clone(),
+            key: facts.key.clone(),
+            closing: facts.closing(&types),
+            linear: facts.linear,
+            order: facts.order.clone(),
+            on_error_stop: false,
+            materialized: false,
+            options: Vec::new(),
+            span: name.span,
+            root: node,
+        };
+        amend(&mut view);
+        self.views.push(view);
+        self.infos.push(ViewInfo { facts });
+        self.state.extend(state);
+        self.views.len() - 1
+    }
+
+    fn plan_sinks(&mut self) {
+        for statement in &self.job.statements {
+            let Statement::Sink(sink) = statement else { continue };
+            match self.sink(sink) {
+                Ok(planned) => self.sinks.push(planned),
+                Err(mistake) => self.blame(mistake),
+            }
+        }
+    }
+
+    fn sink(&mut self, sink: &SinkStatement) -> Result<PlannedSink, Diagnostic> {
+        let (mut request, connector_at) = self.request(&sink.name, &sink.options, "connector")?;
+        let input = match &sink.from {
+            SinkFrom::View(name) => self.sink_view(name)?,
+            SinkFrom::Query(query, span) => {
+                let unbounded = take_flag(&mut request.options, "unbounded")?;
+                self.sink_query(&sink.name, query, *span, unbounded)?
+            }
+        };
+        let (SinkInput::View(index) | SinkInput::Errors(index)) = input;
+        if let (Some(emit), SinkInput::View(index)) = (sink.emit, input) {
+            possible(emit, &self.views[index])?;
+        }
+        let LoadRequest { connector, options, .. } = request;
+        let emit = sink.emit.map(|clause| clause.emit).unwrap_or_default();
+        let planned =
+            PlannedSink { name: sink.name.text.clone(), input, emit, connector, options, span: sink.name.span };
+        if let Err(error) = self.catalog.check_sink(&planned, &self.views[index]) {
+            let what = format!("sink \"{}\"", sink.name.text);
+            return Err(error.diagnostic(&what, sink.name.span, connector_at, &planned.options));
+        }
+        Ok(planned)
+    }
+
+    fn sink_view(&self, name: &Name) -> Result<SinkInput, Diagnostic> {
+        if let Some(index) = self.view_index(&name.text) {
+            return Ok(SinkInput::View(index));
+        }
+        let of_errors = name.text.strip_suffix("_errors").and_then(|view| self.view_index(view));
+        if let Some(index) = of_errors {
+            return Ok(SinkInput::Errors(index));
+        }
+        if self.context.is_broken(&name.text) || name.text.strip_suffix("_errors").is_some_and(|view| self.context.is_broken(view)) {
+            return Err(Diagnostic::new(Code::UnknownTable, BROKEN, name.span));
+        }
+        let mistake = Diagnostic::new(Code::UnknownTable, format!("view \"{}\" does not exist", name.text), name.span);
+        if self.context.schema_of(&name.text).is_some() {
+            return Err(mistake.with_hint(format!("a sink shows a view: FROM (SELECT * FROM {})", name.text)));
+        }
+        let views = self.views.iter().map(|view| view.name.as_str());
+        Err(mistake.with_hint_opt(did_you_mean(&name.text, views)))
+    }
+
+    fn view_index(&self, name: &str) -> Option<usize> {
+        self.views.iter().position(|view| view.name == name)
+    }
+
+    fn sink_query(&mut self, name: &Name, query: &Query, span: Span, unbounded: bool) -> Result<SinkInput, Diagnostic> {
+        let plan = raw_plan(query, &self.context, &self.place(span))?;
+        let planned = self.lower(&name.text, plan, span, unbounded)?;
+        unique_names(&planned.lowered.node.schema, &self.place(span))?;
+        Ok(SinkInput::View(self.keep(name, planned, |_| {})))
+    }
+
+    fn explains(&mut self) -> Vec<String> {
+        let mut texts = Vec::new();
+        for statement in &self.job.statements {
+            let Statement::Explain(wanted) = statement else { continue };
+            match self.explain(wanted) {
+                Ok(text) => texts.push(text),
+                Err(mistake) => self.blame(mistake),
+            }
+        }
+        texts
+    }
+
+    fn explain(&self, wanted: &ExplainStatement) -> Result<String, Diagnostic> {
+        let names = Names::of_open(&self.sources, &self.views);
+        let (plan, name, span) = match &wanted.target {
+            ExplainTarget::Query(query, span) => {
+                (raw_plan(query, &self.context, &self.place(*span))?, "query".to_owned(), *span)
+            }
+            ExplainTarget::View(name) => {
+                if let Some(index) = self.view_index(&name.text) {
+                    let view = &self.views[index];
+                    return Ok(if wanted.state { explain::state_of(view, &self.state) } else { explain::view(view, &names) });
+                }
+                let statement = names::views(self.job).get(name.text.as_str()).copied();
+                let Some(view) = statement else { return Err(self.sink_view(name).err().unwrap_or_else(|| Diagnostic::new(Code::UnknownTable, BROKEN, name.span))) };
+                (self.view_plan(view)?, name.text.clone(), view.query_span)
+            }
+        };
+        let planned = self.lower(&name, plan, span, true)?;
+        Ok(if wanted.state {
+            explain::state_table(&planned.state)
+        } else {
+            explain::tree(&planned.lowered.node, &names)
+        })
+    }
+
+    fn finish(mut self, settings: Vec<PlannedSetting>, explains: Vec<String>) -> Result<JobPlan, Vec<Diagnostic>> {
+        if !self.mistakes.is_empty() {
+            self.mistakes.sort_by_key(|mistake| mistake.span);
+            return Err(self.mistakes);
+        }
+        let sources = prune(&self.sources, self.views.iter_mut().map(|view| &mut view.root));
+        Ok(JobPlan { sources, views: self.views, sinks: self.sinks, settings, state: self.state, explains })
+    }
+}
+
+/// The options a view may have.
+struct ViewOptions {
+    unbounded: bool,
+    on_error_stop: bool,
+    rest: Vec<PlannedOption>,
+}
+
+impl ViewOptions {
+    fn read(view: &ViewStatement, planner: &Planner<'_>) -> Result<ViewOptions, Diagnostic> {
+        let (request, _) = planner.request(&view.name, &view.options, "")?;
+        let mut options = request.options;
+        let unbounded = take_flag(&mut options, "unbounded")?;
+        let stop = take(&mut options, "on_error");
+        let on_error_stop = match stop.as_ref().map(|option| (option, option.value.to_lowercase())) {
+            None => view.on_error_stop,
+            Some((_, word)) if word == "stop" => true,
+            Some((_, word)) if word == "skip" => false,
+            Some((option, _)) => {
+                return Err(Diagnostic::new(Code::BadOption, "option \"on_error\" is 'stop' or 'skip'", option.value_span));
+            }
+        };
+        const KNOWN: [&str; 3] = ["unbounded", "on_error", "retain"];
+        if let Some(option) = options.iter().find(|option| !KNOWN.contains(&option.name.as_str())) {
+            let message = format!("a view has no option \"{}\"", option.name);
+            return Err(Diagnostic::new(Code::BadOption, message, option.name_span)
+                .with_hint(did_you_mean(&option.name, KNOWN).unwrap_or_else(|| format!("there are {}", KNOWN.join(", ")))));
+        }
+        Ok(ViewOptions { unbounded, on_error_stop, rest: options })
+    }
+}
+
+fn take(options: &mut Vec<PlannedOption>, name: &str) -> Option<PlannedOption> {
+    let at = options.iter().position(|option| option.name == name)?;
+    Some(options.remove(at))
+}
+
+fn take_flag(options: &mut Vec<PlannedOption>, name: &str) -> Result<bool, Diagnostic> {
+    let Some(option) = take(options, name) else { return Ok(false) };
+    match option.value.to_lowercase().as_str() {
+        "yes" | "true" | "on" => Ok(true),
+        "no" | "false" | "off" => Ok(false),
+        _ => Err(Diagnostic::new(Code::BadOption, format!("option \"{name}\" is 'yes' or 'no'"), option.value_span)),
+    }
+}
+
+fn unique_names(schema: &SchemaRef, place: &Place<'_>) -> Result<(), Diagnostic> {
+    let mut known = BTreeSet::new();
+    for field in schema.fields() {
+        if !known.insert(field.name()) {
+            let message = format!("two columns are named \"{}\"", field.name());
+            let mistake = Diagnostic::new(Code::DuplicateName, message, place.find(field.name()));
+            return Err(mistake.with_hint("rename one of them with AS"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the rows of a view tell when they may go out.
+fn possible(clause: EmitClause, view: &PlannedView) -> Result<(), Diagnostic> {
+    let closing = view.closing.map(|closing| closing.closing);
+    let (fits, message, hint) = match clause.emit {
+        Emit::Changes => return Ok(()),
+        Emit::OnWindowClose => (
+            !view.linear && matches!(closing, Some(Closing::Time(_))),
+            format!("view \"{}\" has no window that closes", view.name),
+            "select window_end, and group by the window of a TUMBLE or HOP",
+        ),
+        Emit::OnFinality => (
+            view.linear || closing.is_some(),
+            format!("rows of view \"{}\" do not tell when they are final", view.name),
+            "select window_end, or for rows of single blocks block_number",
+        ),
+    };
+    if fits {
+        return Ok(());
+    }
+    Err(Diagnostic::new(Code::EmitImpossible, message, clause.span).with_hint(hint))
+}

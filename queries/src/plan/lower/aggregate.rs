@@ -1,0 +1,280 @@
+//! GROUP BY and DISTINCT: keys, arguments and filters become plain columns in front of the operator.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, FieldRef, Schema};
+use datafusion_common::DFSchema;
+use datafusion_expr::expr::AggregateFunction as AggregateExpr;
+use datafusion_expr::{Aggregate, Expr, ExprSchemable as _, LogicalPlan};
+
+use super::super::facts::{ColumnFacts, Facts};
+use super::super::ir::{AggregateCall, AggregateFunction, Node, NodeKind};
+use super::scalar::{Computed, is_time, keep_columns, moved, project};
+use super::{Lower, Lowered, Lowerer};
+use crate::diagnostic::{Code, Diagnostic};
+
+/// The columns an operator reads: each expression once.
+pub(super) struct Inputs<'s> {
+    schema: &'s DFSchema,
+    exprs: Vec<Expr>,
+    columns: Vec<Computed>,
+}
+
+impl<'s> Inputs<'s> {
+    pub(super) fn new(schema: &'s DFSchema) -> Inputs<'s> {
+        Inputs { schema, exprs: Vec::new(), columns: Vec::new() }
+    }
+
+    /// The position of an expression, added if it is new.
+    pub(super) fn add(&mut self, lowerer: &Lowerer<'_>, expr: &Expr, facts: &Facts) -> Lower<usize> {
+        let expr = expr.clone().unalias();
+        if let Some(position) = self.exprs.iter().position(|known| *known == expr) {
+            return Ok(position);
+        }
+        let computed = lowerer.computed(&expr, self.schema, facts)?;
+        if computed.facts.rank {
+            return Err(lowerer.rank_shown());
+        }
+        self.columns.push(computed);
+        self.exprs.push(expr);
+        Ok(self.columns.len() - 1)
+    }
+
+    /// The first of these columns that says when it is final, as a millisecond time that needs no
+    /// offset; where there is only one with an offset, such a time is added. Gives the column's
+    /// position and what it is in words.
+    pub(super) fn closing(&mut self, lowerer: &Lowerer<'_>, of: &[usize], facts: &Facts) -> Lower<Option<(usize, String)>> {
+        let exact = |column: &&usize| {
+            let computed = &self.columns[**column];
+            computed.facts.time == Some(0) && is_time(computed.field.data_type())
+        };
+        if let Some(column) = of.iter().find(exact) {
+            return Ok(Some((*column, self.columns[*column].field.name().clone())));
+        }
+        let timed = of.iter().filter_map(|column| Some((self.columns[*column].facts.time?, *column))).min();
+        let Some((offset_ms, column)) = timed else { return Ok(None) };
+        let words = format!("{} + {}", self.columns[column].field.name(), duration(offset_ms));
+        let instant = moved(self.exprs[column].clone(), offset_ms, self.schema);
+        let position = self.add(lowerer, &instant, facts)?;
+        let added = &mut self.columns[position];
+        added.field = added.field.clone().with_name("final_at");
+        Ok(Some((position, words)))
+    }
+
+    pub(super) fn facts(&self, position: usize) -> &ColumnFacts {
+        &self.columns[position].facts
+    }
+
+    pub(super) fn field(&self, position: usize) -> &Field {
+        &self.columns[position].field
+    }
+
+    /// The input with these columns, and where each of them is.
+    fn apply(self, input: Lowered) -> (Lowered, Vec<usize>) {
+        let plain: Option<Vec<usize>> = self.columns.iter().map(|column| column.from).collect();
+        match plain {
+            Some(places) => (input, places),
+            None => {
+                let places = (0..self.columns.len()).collect();
+                (project(input, self.columns), places)
+            }
+        }
+    }
+}
+
+impl Lowerer<'_> {
+    pub(super) fn aggregate(&mut self, aggregate: &Aggregate) -> Lower<Lowered> {
+        if aggregate.group_expr.iter().any(|expr| matches!(expr, Expr::GroupingSet(_))) {
+            return Err(self
+                .unsupported("GROUPING SETS, ROLLUP or CUBE", "group")
+                .with_hint("write one query for each grouping and UNION ALL"));
+        }
+        let input = self.lower(&aggregate.input)?;
+        let schema = aggregate.input.schema();
+        let mut inputs = Inputs::new(schema);
+        let mut keys = Vec::with_capacity(aggregate.group_expr.len());
+        for expr in &aggregate.group_expr {
+            keys.push(inputs.add(self, expr, &input.facts)?);
+        }
+        let mut calls = Vec::with_capacity(aggregate.aggr_expr.len());
+        let fields = aggregate.schema.fields().iter().skip(keys.len());
+        for (expr, field) in aggregate.aggr_expr.iter().zip(fields) {
+            calls.push(self.call(expr, field, schema, &input.facts, &mut inputs)?);
+        }
+        self.grouped(input, inputs, keys, calls, "group")
+    }
+
+    pub(super) fn distinct(&mut self, input: &Arc<LogicalPlan>) -> Lower<Lowered> {
+        let lowered = self.lower(input)?;
+        let mut inputs = Inputs::new(input.schema());
+        let mut keys = Vec::new();
+        for column in 0..lowered.width() {
+            keys.push(inputs.add(self, &super::scalar::column_at(input.schema(), column), &lowered.facts)?);
+        }
+        self.grouped(lowered, inputs, keys, Vec::new(), "distinct")
+    }
+
+    /// The operator over prepared columns.
+    fn grouped(
+        &mut self,
+        input: Lowered,
+        mut inputs: Inputs<'_>,
+        mut keys: Vec<usize>,
+        calls: Vec<AggregateCall>,
+        word: &str,
+    ) -> Lower<Lowered> {
+        let shown = keys.len();
+        let block_local = input.facts.block_local && keys.iter().any(|key| inputs.facts(*key).block);
+        let closing = if block_local { None } else { inputs.closing(self, &keys, &input.facts)? };
+        let names: Vec<String> = keys.iter().map(|key| inputs.field(*key).name().clone()).collect();
+        let (closing, until) = closing.unzip();
+        let closing = closing.map(|column| position_in(&mut keys, column));
+        let columns: Vec<ColumnFacts> = keys.iter().map(|key| inputs.facts(*key).clone()).collect();
+        let bound = output_bound(&input.facts, &columns[..shown], &names);
+        let kept = until.map(|until| format!("groups until {until} is final")).or_else(|| bound.clone());
+        let (input, places) = inputs.apply(input);
+        let keys: Vec<usize> = keys.iter().map(|key| places[*key]).collect();
+        let calls: Vec<AggregateCall> = calls.into_iter().map(|call| placed(call, &places)).collect();
+        let schema = Arc::new(Schema::new(output_fields(&input, &keys, &calls)));
+        let facts = grouped_facts(columns, shown, calls.len(), block_local, bound);
+        let input = Box::new(input.node);
+        let kind = if block_local {
+            NodeKind::BlockAggregate { input, keys, calls }
+        } else {
+            let id = self.id("aggregate");
+            let key = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            self.keep(&id, "aggregate", key, kept, word)?;
+            NodeKind::Aggregate { id, input, keys, calls, closing }
+        };
+        let all = facts.columns.len();
+        let hidden = facts.columns.len() - shown - facts_calls(&kind);
+        let lowered = Lowered { node: Node { kind, schema }, facts };
+        if hidden == 0 {
+            return Ok(lowered);
+        }
+        let columns = keep_columns(&lowered, (0..shown).chain(shown + hidden..all));
+        Ok(project(lowered, columns))
+    }
+
+    fn call(
+        &self,
+        expr: &Expr,
+        field: &FieldRef,
+        schema: &DFSchema,
+        facts: &Facts,
+        inputs: &mut Inputs<'_>,
+    ) -> Lower<AggregateCall> {
+        let Expr::AggregateFunction(call) = expr.clone().unalias() else {
+            return Err(self.unsupported("this aggregate", "group"));
+        };
+        let function = self.function(&call, schema)?;
+        let argument = match (function, call.params.args.first()) {
+            (AggregateFunction::CountAll, _) | (_, None) => None,
+            (_, Some(argument)) => Some(inputs.add(self, argument, facts)?),
+        };
+        let filter = match &call.params.filter {
+            Some(filter) => Some(inputs.add(self, filter, facts)?),
+            None => None,
+        };
+        Ok(AggregateCall { function, argument, filter, field: field.clone() })
+    }
+
+    fn function(&self, call: &AggregateExpr, schema: &DFSchema) -> Lower<AggregateFunction> {
+        use AggregateFunction as F;
+        let name = call.func.name();
+        let params = &call.params;
+        if !params.order_by.is_empty() || params.null_treatment.is_some() || params.args.len() > 1 {
+            let what = format!("{name} with ORDER BY, WITHIN GROUP, a null treatment or several arguments");
+            return Err(self.unsupported(&what, name));
+        }
+        let function = match name {
+            "count" if params.distinct => F::CountDistinct,
+            "count" if params.args.first().is_none_or(|argument| never_null(argument, schema)) => F::CountAll,
+            "count" => F::Count,
+            "sum" => F::Sum,
+            "min" => F::Min,
+            "max" => F::Max,
+            "avg" | "mean" => F::Avg,
+            "var_pop" => F::VarPop,
+            "var" | "var_samp" | "var_sample" => F::VarSamp,
+            "stddev_pop" => F::StddevPop,
+            "stddev" | "stddev_samp" => F::StddevSamp,
+            "bool_and" => F::BoolAnd,
+            "bool_or" => F::BoolOr,
+            _ => {
+                return Err(self
+                    .unsupported(&format!("the aggregate {name}"), name)
+                    .with_hint("count, sum, min, max, avg, stddev, variance and bool_and/bool_or can be kept up to date"));
+            }
+        };
+        // The least and the greatest are the same with and without repetition.
+        let repetition_counts = !matches!(function, F::CountDistinct | F::Min | F::Max | F::BoolAnd | F::BoolOr);
+        if params.distinct && repetition_counts {
+            let mistake = Diagnostic::new(
+                Code::Unsupported,
+                format!("{name}(DISTINCT …) is not supported yet"),
+                self.place.find(name),
+            );
+            return Err(mistake.with_hint("aggregate over SELECT DISTINCT in a subquery"));
+        }
+        Ok(function)
+    }
+}
+
+fn never_null(argument: &Expr, schema: &DFSchema) -> bool {
+    matches!(argument.nullable(schema), Ok(false))
+}
+
+/// The place of a column among the keys, added behind them if it is not one.
+pub(super) fn position_in(keys: &mut Vec<usize>, column: usize) -> usize {
+    keys.iter().position(|key| *key == column).unwrap_or_else(|| {
+        keys.push(column);
+        keys.len() - 1
+    })
+}
+
+fn placed(call: AggregateCall, places: &[usize]) -> AggregateCall {
+    let place = |column: usize| places[column];
+    AggregateCall { argument: call.argument.map(place), filter: call.filter.map(place), ..call }
+}
+
+fn output_fields(input: &Lowered, keys: &[usize], calls: &[AggregateCall]) -> Vec<Field> {
+    let keys = keys.iter().map(|key| input.field(*key).clone());
+    keys.chain(calls.iter().map(|call| call.field.as_ref().clone())).collect()
+}
+
+fn facts_calls(kind: &NodeKind) -> usize {
+    match kind {
+        NodeKind::Aggregate { calls, .. } | NodeKind::BlockAggregate { calls, .. } => calls.len(),
+        _ => 0,
+    }
+}
+
+fn grouped_facts(
+    mut columns: Vec<ColumnFacts>,
+    shown: usize,
+    calls: usize,
+    block_local: bool,
+    bound: Option<String>,
+) -> Facts {
+    columns.extend(std::iter::repeat_n(ColumnFacts::default(), calls));
+    Facts { columns, linear: block_local, block_local, bound, key: Some((0..shown).collect()), order: Vec::new() }
+}
+
+/// What bounds the number of groups, whatever comes.
+fn output_bound(input: &Facts, keys: &[ColumnFacts], names: &[String]) -> Option<String> {
+    if keys.is_empty() {
+        return Some("one group".to_owned());
+    }
+    if keys.iter().all(|key| key.finite) {
+        return Some(format!("the values of {}", names.join(", ")));
+    }
+    input.bound.clone()
+}
+
+/// Milliseconds as people say them.
+pub(in super::super) fn duration(ms: i64) -> String {
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")];
+    let unit = units.into_iter().find(|(size, _)| ms != 0 && ms % size == 0);
+    unit.map_or_else(|| format!("{ms} ms"), |(size, name)| format!("{} {name}", ms / size))
+}

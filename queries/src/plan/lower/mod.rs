@@ -1,0 +1,187 @@
+//! From DataFusion's logical plan to the dataflow of [`crate::plan`].
+//!
+//! Columns keep their positions: column `i` of a logical plan is column `i` of the node it becomes, so
+//! expressions can be bound to the logical schema and evaluated on the node's batches.
+
+mod aggregate;
+mod join;
+mod relation;
+mod scalar;
+mod statics;
+mod temporal;
+mod top_k;
+
+pub(super) use aggregate::duration;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, SchemaRef};
+use datafusion_expr::{Distinct, LogicalPlan};
+use datafusion_physical_expr::PhysicalExpr;
+use datafusion_physical_expr::expressions::cast;
+
+use super::errors::Place;
+use super::facts::Facts;
+use super::ir::{Node, NodeKind, StateEntry};
+use super::temporal::TemporalNode;
+use super::window::WindowNode;
+use crate::diagnostic::{Code, Diagnostic};
+
+/// A node and what is known of its rows.
+///
+/// The node may have columns after those of the logical plan (where the plan has none at all).
+#[derive(Debug, Clone)]
+pub(super) struct Lowered {
+    pub(super) node: Node,
+    pub(super) facts: Facts,
+}
+
+impl Lowered {
+    pub(super) fn width(&self) -> usize {
+        self.facts.columns.len()
+    }
+
+    pub(super) fn schema(&self) -> &SchemaRef {
+        &self.node.schema
+    }
+
+    pub(super) fn field(&self, column: usize) -> &Field {
+        self.node.schema.field(column)
+    }
+}
+
+/// What is known of views that other views read.
+pub(super) struct ViewInfo {
+    pub(super) facts: Facts,
+}
+
+/// Lowers the query of one view.
+pub(super) struct Lowerer<'a> {
+    /// The view, for names of state.
+    pub(super) view: &'a str,
+    /// Where its query stands.
+    pub(super) place: Place<'a>,
+    /// The views before it.
+    pub(super) views: &'a [ViewInfo],
+    /// Whether the job allows unbounded state here.
+    pub(super) unbounded: bool,
+    /// The state found so far.
+    pub(super) state: Vec<StateEntry>,
+    counts: BTreeMap<&'static str, usize>,
+}
+
+type Lower<T> = Result<T, Diagnostic>;
+
+impl<'a> Lowerer<'a> {
+    pub(super) fn new(view: &'a str, place: Place<'a>, views: &'a [ViewInfo], unbounded: bool) -> Lowerer<'a> {
+        Lowerer { view, place, views, unbounded, state: Vec::new(), counts: BTreeMap::new() }
+    }
+
+    /// The whole query: like [`Lowerer::lower`], and nothing that cannot be shown is in its columns.
+    pub(super) fn root(&mut self, plan: &LogicalPlan) -> Lower<Lowered> {
+        let lowered = self.lower(plan)?;
+        if lowered.facts.columns.iter().any(|column| column.rank) {
+            return Err(self.rank_shown());
+        }
+        if lowered.width() == 0 {
+            return Err(Diagnostic::new(Code::Unsupported, "the query has no columns", self.place.start()));
+        }
+        self.signed(lowered)
+    }
+
+    /// Views have no unsigned columns: what DataFusion's functions count in `UInt64` becomes BIGINT.
+    fn signed(&self, lowered: Lowered) -> Lower<Lowered> {
+        let unsigned = |field: &Field| field.data_type().is_unsigned_integer();
+        if !lowered.schema().fields().iter().any(|field| unsigned(field)) {
+            return Ok(lowered);
+        }
+        let mut columns = scalar::keep_columns(&lowered, 0..lowered.width());
+        for column in columns.iter_mut().filter(|column| unsigned(&column.field)) {
+            column.expression = cast(column.expression.clone(), lowered.schema(), DataType::Int64)
+                .map_err(|error| self.place.diagnose(&error))?;
+            column.field = column.field.clone().with_data_type(DataType::Int64);
+        }
+        Ok(scalar::project(lowered, columns))
+    }
+
+    fn lower(&mut self, plan: &LogicalPlan) -> Lower<Lowered> {
+        match plan {
+            LogicalPlan::TableScan(scan) => self.scan(scan),
+            LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input),
+            LogicalPlan::Projection(projection) => self.projection(projection),
+            LogicalPlan::Filter(filter) => self.filter(filter),
+            LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
+            LogicalPlan::Distinct(Distinct::All(input)) => self.distinct(input),
+            LogicalPlan::Distinct(Distinct::On(distinct)) => self.distinct_on(distinct),
+            LogicalPlan::Union(union) => self.union(union),
+            LogicalPlan::Sort(sort) => self.sort(sort),
+            LogicalPlan::Limit(limit) => self.limit(limit),
+            LogicalPlan::Join(join) => self.join(join),
+            LogicalPlan::Values(values) => self.values(values),
+            LogicalPlan::EmptyRelation(empty) => self.empty(empty),
+            LogicalPlan::Extension(extension) => {
+                let node = extension.node.as_ref();
+                if let Some(window) = node.as_any().downcast_ref::<WindowNode>() {
+                    self.window(window)
+                } else if let Some(temporal) = node.as_any().downcast_ref::<TemporalNode>() {
+                    self.temporal(temporal)
+                } else {
+                    Err(self.unsupported("this construct", node.name()))
+                }
+            }
+            LogicalPlan::Window(_) => Err(self
+                .unsupported("a window function (OVER)", "over")
+                .with_hint("row_number() is supported with a condition such as WHERE n <= 10; use TUMBLE or HOP for time")),
+            LogicalPlan::RecursiveQuery(_) => Err(self.unsupported("a recursive query", "recursive")),
+            LogicalPlan::Unnest(_) => Err(self.unsupported("UNNEST", "unnest")),
+            LogicalPlan::Subquery(_) => Err(self.unsupported("a subquery here", "select")),
+            _ => Err(Diagnostic::new(Code::Unsupported, "this statement cannot be a view", self.place.start())),
+        }
+    }
+
+    /// `… is not supported yet`, at a word of the query.
+    fn unsupported(&self, what: &str, word: &str) -> Diagnostic {
+        Diagnostic::new(Code::Unsupported, format!("{what} is not supported yet"), self.place.find(word))
+    }
+
+    fn rank_shown(&self) -> Diagnostic {
+        self.unsupported("showing row_number()", "row_number")
+            .with_hint("use it only in the condition, and name the other columns in SELECT")
+    }
+
+    /// The stable name of a new piece of state.
+    fn id(&mut self, operator: &'static str) -> String {
+        let count = self.counts.entry(operator).or_default();
+        let id = format!("{}/{operator}-{count}", self.view);
+        *count += 1;
+        id
+    }
+
+    /// Notes a piece of state, and refuses it where nothing bounds it.
+    fn keep(&mut self, id: &str, operator: &'static str, key: String, bound: Option<String>, word: &str) -> Lower<()> {
+        let unbounded = bound.is_none();
+        if unbounded && !self.unbounded {
+            return Err(Diagnostic::new(
+                Code::UnboundedState,
+                format!("the state of this {operator} grows for ever: its key is {key}"),
+                self.place.find(word),
+            )
+            .with_hint("group by the window of a TUMBLE, or add WHERE block_timestamp > now() - INTERVAL '1 hour'")
+            .with_note("state without bound must be asked for: WITH (unbounded = 'yes')"));
+        }
+        let bound = bound.unwrap_or_else(|| "none".to_owned());
+        self.state.push(StateEntry { id: id.to_owned(), operator, key, bound, unbounded });
+        Ok(())
+    }
+}
+
+/// The schema of a logical plan as Arrow's.
+fn arrow_schema(plan: &LogicalPlan) -> SchemaRef {
+    plan.schema().inner().clone()
+}
+
+fn filter_node(input: Node, predicate: Arc<dyn PhysicalExpr>) -> Node {
+    let schema = input.schema.clone();
+    Node { kind: NodeKind::Filter { input: Box::new(input), predicate }, schema }
+}

@@ -1,0 +1,281 @@
+//! Scans, projections, filters, unions, windows, constants: everything without state.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow::compute::concat_batches;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion_common::{DFSchema, DataFusionError};
+use datafusion_expr::{EmptyRelation, Expr, Filter, LogicalPlan, Projection, TableScan, Union, Values};
+use highwater_engine::model::errors_schema;
+use highwater_engine::model::wide::{HASH_TYPE, timestamp_type};
+
+use super::super::context::{Relation, RelationSource};
+use super::super::facts::{ColumnFacts, Facts};
+use super::super::ir::{Node, NodeKind, Window};
+use super::super::window::WindowNode;
+use super::scalar::{Computed, column_of, is_time, keep_columns, moved, project};
+use super::{Lower, Lowered, Lowerer, arrow_schema, filter_node};
+use crate::diagnostic::{Code, Diagnostic};
+
+impl Lowerer<'_> {
+    pub(super) fn scan(&mut self, scan: &TableScan) -> Lower<Lowered> {
+        let Some(source) = scan.source.downcast_ref::<RelationSource>() else {
+            return Err(self.unsupported("this relation", scan.table_name.table()));
+        };
+        let width = scan.source.schema().fields().len();
+        let wanted: Vec<usize> = scan.projection.clone().unwrap_or_else(|| (0..width).collect());
+        // A batch needs a column to carry its number of rows.
+        let columns = if wanted.is_empty() { vec![0] } else { wanted.clone() };
+        let all = scan.source.schema();
+        let schema = pick(&all, &columns);
+        let (kind, facts) = match &source.relation {
+            Relation::Chain { source, table } => {
+                let facts = chain_facts(*source, &all);
+                (NodeKind::Scan { source: *source, table: *table, columns: columns.clone() }, facts)
+            }
+            Relation::View(view) => {
+                let facts = Facts { linear: false, block_local: false, ..self.views[*view].facts.clone() };
+                (NodeKind::View { view: *view, columns: columns.clone() }, facts)
+            }
+            Relation::Errors(view) => {
+                let facts = Facts { columns: vec![ColumnFacts::default(); 2], ..Facts::default() };
+                (NodeKind::Errors { view: *view, columns: columns.clone() }, facts)
+            }
+            Relation::Reference(batch) => {
+                let batch = batch.project(&columns).map_err(|error| self.internal(&error.into()))?;
+                (NodeKind::Values { batch }, table_facts(width, scan.table_name.table()))
+            }
+            Relation::Inlined(_) => return Err(self.unsupported("this view", scan.table_name.table())),
+        };
+        let schema = if matches!(source.relation, Relation::Errors(_)) { pick(&errors_schema(), &columns) } else { schema };
+        let known = wanted.iter().map(|column| facts.columns[*column].clone()).collect();
+        let from: Vec<Option<usize>> = wanted.iter().copied().map(Some).collect();
+        let lowered = Lowered { node: Node { kind, schema }, facts: facts.project(&from, known) };
+        self.scan_filters(scan, lowered)
+    }
+
+    /// Filters that the optimizer left in the scan.
+    fn scan_filters(&self, scan: &TableScan, mut lowered: Lowered) -> Lower<Lowered> {
+        for filter in &scan.filters {
+            let predicate = self.physical(filter, &scan.projected_schema)?;
+            lowered.node = filter_node(lowered.node, predicate);
+        }
+        Ok(lowered)
+    }
+
+    pub(super) fn projection(&mut self, projection: &Projection) -> Lower<Lowered> {
+        let input = self.lower(&projection.input)?;
+        self.project_exprs(input, &projection.expr, projection.input.schema(), &projection.schema)
+    }
+
+    /// Projects to expressions, with names and types of the logical output.
+    pub(super) fn project_exprs(
+        &self,
+        input: Lowered,
+        exprs: &[Expr],
+        schema: &DFSchema,
+        output: &DFSchema,
+    ) -> Lower<Lowered> {
+        let mut columns = Vec::with_capacity(exprs.len());
+        for (expr, field) in exprs.iter().zip(output.fields()) {
+            let computed = self.computed(expr, schema, &input.facts)?;
+            columns.push(Computed { field: field.as_ref().clone(), ..computed });
+        }
+        if columns.is_empty() {
+            // Nothing is asked for but the number of rows: any column carries it.
+            let facts = Facts { columns: Vec::new(), ..input.facts.project(&[], Vec::new()) };
+            return Ok(Lowered { node: input.node, facts });
+        }
+        Ok(project(input, columns))
+    }
+
+    pub(super) fn filter(&mut self, filter: &Filter) -> Lower<Lowered> {
+        if let Some(top_k) = self.ranked(filter)? {
+            return Ok(top_k);
+        }
+        let input = self.lower(&filter.input)?;
+        self.filtered(input, &filter.predicate, filter.input.schema())
+    }
+
+    pub(super) fn filtered(&self, input: Lowered, predicate: &Expr, schema: &DFSchema) -> Lower<Lowered> {
+        if self.uses_rank(predicate, schema, &input.facts) {
+            return Err(self.rank_shown());
+        }
+        let predicate = self.physical(predicate, schema)?;
+        Ok(Lowered { node: filter_node(input.node, predicate), facts: input.facts })
+    }
+
+    pub(super) fn union(&mut self, union: &Union) -> Lower<Lowered> {
+        let schema = union.schema.inner().clone();
+        let mut inputs = Vec::with_capacity(union.inputs.len());
+        let mut facts: Option<Facts> = None;
+        for input in &union.inputs {
+            let lowered = self.lower(input)?;
+            facts = Some(match facts {
+                None => Facts { block_local: false, key: None, order: Vec::new(), ..lowered.facts.clone() },
+                Some(before) => merge(before, &lowered.facts),
+            });
+            inputs.push(lowered.node);
+        }
+        let facts = facts.unwrap_or_default();
+        Ok(Lowered { node: Node { kind: NodeKind::Union { inputs }, schema }, facts })
+    }
+
+    pub(super) fn window(&mut self, node: &WindowNode) -> Lower<Lowered> {
+        let schema = node.input.schema();
+        let mut input = self.lower(&node.input)?;
+        let width = input.width();
+        if width == 0 {
+            // The time is read at least, so there is a column.
+            return Err(self.unsupported("a window without columns", "tumble"));
+        }
+        let plain = column_of(&node.time, schema).filter(|column| is_time(input.field(*column).data_type()));
+        let (time, extra) = match plain {
+            Some(column) => (column, false),
+            None => {
+                let time = self.computed(&moved(node.time.clone(), 0, schema), schema, &input.facts)?;
+                let mut columns = keep_columns(&input, 0..width);
+                columns.push(time);
+                input = project(input, columns);
+                (width, true)
+            }
+        };
+        let offset = input.facts.columns[time].time;
+        let lowered = windowed(input, time, node.window, offset);
+        if !extra {
+            return Ok(lowered);
+        }
+        let kept: Vec<usize> = (0..width).chain([width + 1, width + 2]).collect();
+        let columns = keep_columns(&lowered, kept);
+        Ok(project(lowered, columns))
+    }
+
+    pub(super) fn values(&mut self, values: &Values) -> Lower<Lowered> {
+        let batch = self.constant_rows(values)?;
+        Ok(constant(batch, values.schema.fields().len(), "VALUES"))
+    }
+
+    /// The rows of VALUES, evaluated now.
+    pub(super) fn constant_rows(&self, values: &Values) -> Lower<RecordBatch> {
+        let schema = values.schema.inner().clone();
+        let one = one_row();
+        let empty = DFSchema::empty();
+        let mut rows = Vec::with_capacity(values.values.len());
+        for row in &values.values {
+            let mut columns: Vec<ArrayRef> = Vec::with_capacity(row.len());
+            for (expr, field) in row.iter().zip(schema.fields()) {
+                let value = self
+                    .physical(expr, &empty)?
+                    .evaluate(&one)
+                    .and_then(|value| value.into_array(1))
+                    .map_err(|error| self.place.diagnose(&error))?;
+                let value = arrow::compute::cast(&value, field.data_type());
+                columns.push(value.map_err(|error| self.place.diagnose(&error.into()))?);
+            }
+            let batch = RecordBatch::try_new(schema.clone(), columns);
+            rows.push(batch.map_err(|error| self.place.diagnose(&error.into()))?);
+        }
+        concat_batches(&schema, &rows).map_err(|error| self.internal(&error.into()))
+    }
+
+    pub(super) fn empty(&mut self, empty: &EmptyRelation) -> Lower<Lowered> {
+        let width = empty.schema.fields().len();
+        if empty.produce_one_row {
+            return Ok(constant(one_row(), width, "a constant"));
+        }
+        let schema = if width == 0 { one_row().schema() } else { empty.schema.inner().clone() };
+        Ok(constant(RecordBatch::new_empty(schema), width, "a constant"))
+    }
+
+    pub(super) fn internal(&self, error: &DataFusionError) -> Diagnostic {
+        let mistake = self.place.diagnose(error);
+        Diagnostic { code: Code::Internal, ..mistake }
+    }
+}
+
+/// Adds the two window columns.
+fn windowed(input: Lowered, time: usize, window: Window, offset: Option<i64>) -> Lowered {
+    let mut fields: Vec<Field> = input.schema().fields().iter().map(|field| field.as_ref().clone()).collect();
+    for name in [super::super::window::WINDOW_START, super::super::window::WINDOW_END] {
+        fields.push(Field::new(name, timestamp_type(), false));
+    }
+    let mut facts = input.facts;
+    // The last row of a window is a millisecond before its end.
+    let end = offset.and_then(|offset| offset.checked_sub(1));
+    let start = end.and_then(|end| end.checked_add(window.size_ms()));
+    for time in [start, end] {
+        facts.columns.push(ColumnFacts { time, ..ColumnFacts::default() });
+    }
+    if let (Window::Hop { .. }, Some(key)) = (window, facts.key.as_mut()) {
+        key.push(facts.columns.len() - 2);
+    }
+    let schema = Arc::new(Schema::new(fields));
+    let node = Node { kind: NodeKind::Window { input: Box::new(input.node), time, window }, schema };
+    Lowered { node, facts }
+}
+
+/// Constant rows with `width` columns that the plan knows of.
+fn constant(batch: RecordBatch, width: usize, what: &str) -> Lowered {
+    let schema = batch.schema();
+    Lowered { node: Node { kind: NodeKind::Values { batch }, schema }, facts: table_facts(width, what) }
+}
+
+fn table_facts(width: usize, what: &str) -> Facts {
+    let finite = ColumnFacts { finite: true, ..ColumnFacts::default() };
+    Facts { columns: vec![finite; width], bound: Some(format!("the rows of {what}")), ..Facts::default() }
+}
+
+/// One row with one column that nobody reads.
+pub(super) fn one_row() -> RecordBatch {
+    let schema = Arc::new(Schema::new(vec![Field::new("one", DataType::Boolean, false)]));
+    let column: ArrayRef = Arc::new(BooleanArray::from(vec![true]));
+    RecordBatch::try_new(schema, vec![column]).expect("one Boolean column fits its schema")
+}
+
+fn pick(schema: &SchemaRef, columns: &[usize]) -> SchemaRef {
+    Arc::new(Schema::new(columns.iter().map(|column| schema.field(*column).clone()).collect::<Vec<_>>()))
+}
+
+/// What is known of a chain table: its first columns are the same in all tables.
+fn chain_facts(source: usize, schema: &SchemaRef) -> Facts {
+    let columns = schema
+        .fields()
+        .iter()
+        .map(|field| {
+            let data_type = field.data_type();
+            let solid = !field.is_nullable();
+            let name = field.name().as_str();
+            let number = (name == "block_number" && *data_type == DataType::Int64 && solid).then_some(source);
+            let hash = matches!(name, "block_hash" | "transaction_hash") && *data_type == HASH_TYPE && solid;
+            ColumnFacts {
+                // A row of time t cannot come any more once all blocks before t + 1 ms are final.
+                time: (name == "block_timestamp" && *data_type == timestamp_type()).then_some(1),
+                number,
+                block: hash || number.is_some(),
+                finite: matches!(name, "chain" | "chain_id") || *data_type == DataType::Boolean,
+                rank: false,
+            }
+        })
+        .collect();
+    Facts { columns, linear: true, block_local: true, ..Facts::default() }
+}
+
+/// What holds of the rows of both.
+fn merge(one: Facts, other: &Facts) -> Facts {
+    let columns = one
+        .columns
+        .iter()
+        .zip(&other.columns)
+        .map(|(one, other)| ColumnFacts {
+            time: one.time.zip(other.time).map(|(one, other)| one.max(other)),
+            number: one.number.filter(|source| other.number == Some(*source)),
+            block: false,
+            finite: one.finite && other.finite,
+            rank: one.rank || other.rank,
+        })
+        .collect();
+    let bound = one.bound.zip(other.bound.clone()).map(|(one, other)| format!("{one} and {other}"));
+    let linear = one.linear && other.linear;
+    Facts { columns, linear, block_local: false, bound, key: None, order: Vec::new() }
+}

@@ -1,0 +1,34 @@
+//! From a parsed job to a [`JobPlan`]: names are bound, queries planned incrementally, state bounded.
+//!
+//! DataFusion reads and types the SELECTs; what comes out is our own plan ([`Node`]), because a plan
+//! that is kept up to date differs from one that runs once: there is no order, `now()` moves, and
+//! every piece of state needs a bound. What cannot be kept up to date is a diagnostic here, never a
+//! surprise at run time.
+//!
+//! Read next: `job` (a whole job), `query` (one SELECT), `lower` (logical plan to nodes), `facts`
+//! (when rows are final).
+
+mod catalog;
+mod context;
+mod errors;
+mod explain;
+mod facts;
+mod ir;
+mod job;
+mod lower;
+mod names;
+mod now;
+mod prune;
+mod query;
+mod registry;
+mod tables;
+mod temporal;
+mod window;
+
+pub use catalog::{Catalog, LoadError, LoadRequest, given};
+pub use explain::{explain, explain_state, explain_view, sql_type};
+pub use ir::{
+    AggregateCall, AggregateFunction, Emit, JobPlan, JoinKind, Node, NodeKind, PlannedOption, PlannedSetting,
+    PlannedSink, PlannedSource, PlannedTable, PlannedView, SinkInput, SortKey, StateEntry, ViewClosing, Window,
+};
+pub use job::plan;

@@ -1,0 +1,264 @@
+//! From plan to dataflow: every node of a view becomes an operator, neighbouring stateless nodes one.
+//!
+//! Views are rendered once each, in the order of the plan, and shared by whoever reads them. A view
+//! without a way to an output is left out. The errors of a view are the sum of the errors of its nodes.
+
+mod operators;
+mod stage;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::record_batch::RecordBatch;
+use highwater_engine::operator::{BatchOperator, Route, TickOperator};
+use highwater_engine::runtime::{Build, Graph, Node as Handle};
+
+use crate::plan::{Emit, JobPlan, Node, NodeKind, PlannedView, SinkInput};
+pub use operators::RenderError;
+use stage::{Stage, Stages};
+
+/// What leaves the dataflow, in the order of the job's outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutputPlan {
+    /// The relation.
+    pub input: SinkInput,
+    /// When its rows go out.
+    pub emit: Emit,
+}
+
+/// A dataflow, ready to be built by workers.
+pub struct Rendered {
+    /// Builds it.
+    pub build: Build,
+    /// Rows that are there from the first tick; their table indices follow those of the source.
+    pub constants: Vec<RecordBatch>,
+}
+
+/// Renders a plan. Every operator is made once here, so that mistakes show before workers start.
+///
+/// # Errors
+/// If an operator refuses what the planner gave it.
+pub fn render(plan: Arc<JobPlan>, outputs: Vec<OutputPlan>) -> Result<Rendered, RenderError> {
+    let source_tables = plan.sources.iter().map(|source| source.tables.len()).sum();
+    let reachable = reachable_views(&plan, &outputs);
+    let mut constants = Vec::new();
+    for index in &reachable {
+        check(&plan.views[*index].root, &mut constants)?;
+    }
+    for output in &outputs {
+        gate(&plan, output, 0)?;
+    }
+    let build = move |graph: &mut Graph<'_>| {
+        let mut renderer = Renderer { plan: &plan, graph, next_constant: source_tables, views: Vec::new() };
+        for (index, view) in plan.views.iter().enumerate() {
+            let rendered = reachable.contains(&index).then(|| renderer.view(view));
+            renderer.views.push(rendered);
+        }
+        for (index, output) in outputs.iter().enumerate() {
+            renderer.output(output, index);
+        }
+    };
+    Ok(Rendered { build: Arc::new(build), constants })
+}
+
+/// The views that outputs read, directly or through other views.
+fn reachable_views(plan: &JobPlan, outputs: &[OutputPlan]) -> BTreeSet<usize> {
+    let mut reachable = BTreeSet::new();
+    let mut open: Vec<usize> = outputs
+        .iter()
+        .map(|output| match output.input {
+            SinkInput::View(view) | SinkInput::Errors(view) => view,
+        })
+        .collect();
+    while let Some(view) = open.pop() {
+        if reachable.insert(view) {
+            let mut visit = |node: &Node| {
+                if let NodeKind::View { view, .. } | NodeKind::Errors { view, .. } = &node.kind {
+                    open.push(*view);
+                }
+            };
+            walk(&plan.views[view].root, &mut visit);
+        }
+    }
+    reachable
+}
+
+/// Visits a node after its inputs.
+fn walk(node: &Node, visit: &mut impl FnMut(&Node)) {
+    for input in inputs(node) {
+        walk(input, visit);
+    }
+    visit(node);
+}
+
+fn inputs(node: &Node) -> Vec<&Node> {
+    match &node.kind {
+        NodeKind::Scan { .. } | NodeKind::View { .. } | NodeKind::Errors { .. } | NodeKind::Values { .. } => Vec::new(),
+        NodeKind::Union { inputs } => inputs.iter().collect(),
+        NodeKind::Filter { input, .. }
+        | NodeKind::Project { input, .. }
+        | NodeKind::Window { input, .. }
+        | NodeKind::Aggregate { input, .. }
+        | NodeKind::BlockAggregate { input, .. }
+        | NodeKind::TopK { input, .. }
+        | NodeKind::TemporalFilter { input, .. }
+        | NodeKind::BroadcastJoin { input, .. } => vec![input],
+    }
+}
+
+/// Makes every operator of a view once, and collects its constants in the order of rendering.
+fn check(root: &Node, constants: &mut Vec<RecordBatch>) -> Result<(), RenderError> {
+    let mut result = Ok(());
+    walk(root, &mut |node| {
+        if let NodeKind::Values { batch } = &node.kind {
+            constants.push(batch.clone());
+        }
+        if result.is_ok() {
+            result = operators::make(node).map(|_| ());
+        }
+    });
+    result
+}
+
+/// The operator in front of an output, for an emit policy that needs one.
+fn gate(plan: &JobPlan, output: &OutputPlan, index: usize) -> Result<Option<operators::Stateful>, RenderError> {
+    match output.input {
+        SinkInput::View(view) => operators::gate(&plan.views[view], output.emit, index),
+        // Errors are rows of no window: they always go out at once.
+        SinkInput::Errors(_) => Ok(None),
+    }
+}
+
+struct Renderer<'p, 'g, 's> {
+    plan: &'p JobPlan,
+    graph: &'g mut Graph<'s>,
+    next_constant: usize,
+    /// Rows and errors of each view; none for views that are not rendered.
+    views: Vec<Option<(Handle, Handle)>>,
+}
+
+impl Renderer<'_, '_, '_> {
+    fn view(&mut self, view: &PlannedView) -> (Handle, Handle) {
+        let mut errors = Vec::new();
+        let rows = self.node(&view.root, &mut errors);
+        let errors = self.graph.union(&errors);
+        (rows, errors)
+    }
+
+    fn node(&mut self, node: &Node, errors: &mut Vec<Handle>) -> Handle {
+        let mut stages = Vec::new();
+        let mut base = node;
+        while let Some((stage, input)) = operators::stage(base) {
+            stages.push(stage);
+            base = input;
+        }
+        if stages.is_empty() {
+            return self.base(node, errors);
+        }
+        stages.reverse();
+        let input = self.base(base, errors);
+        self.stages(input, stages, errors)
+    }
+
+    fn stages(&mut self, input: Handle, stages: Vec<Stage>, errors: &mut Vec<Handle>) -> Handle {
+        self.batch(input, "stateless", Box::new(Stages::new(stages)), errors)
+    }
+
+    fn base(&mut self, node: &Node, errors: &mut Vec<Handle>) -> Handle {
+        match &node.kind {
+            NodeKind::Scan { source, table, columns } => {
+                let before: usize = self.plan.sources[..*source].iter().map(|source| source.tables.len()).sum();
+                let input = self.graph.table(before + table);
+                let width = self.plan.sources[*source].tables[*table].columns.len();
+                self.columns(input, columns, width, errors)
+            }
+            NodeKind::View { view, columns } => {
+                let (rows, _) = self.views[*view].expect("a view reads only views before it, and these are rendered");
+                self.columns(rows, columns, self.plan.views[*view].schema.fields().len(), errors)
+            }
+            NodeKind::Errors { view, columns } => {
+                let (_, rows) = self.views[*view].expect("a view reads only views before it, and these are rendered");
+                self.columns(rows, columns, 2, errors)
+            }
+            NodeKind::Values { .. } => {
+                self.next_constant += 1;
+                self.graph.table(self.next_constant - 1)
+            }
+            NodeKind::Union { inputs } => {
+                let inputs: Vec<_> = inputs.iter().map(|input| self.node(input, errors)).collect();
+                self.graph.union(&inputs)
+            }
+            NodeKind::Filter { .. } | NodeKind::Project { .. } | NodeKind::Window { .. } => {
+                unreachable!("stateless nodes are collected into stages")
+            }
+            _ => self.operator(node, errors),
+        }
+    }
+
+    fn operator(&mut self, node: &Node, errors: &mut Vec<Handle>) -> Handle {
+        let inputs = inputs(node);
+        let input = self.node(inputs[0], errors);
+        match operators::make(node).expect("every operator was made once before") {
+            operators::Made::None => input,
+            operators::Made::Stateless(name, operator) => self.batch(input, name, operator, errors),
+            operators::Made::Stateful(stateful) => {
+                self.tick(input, &stateful.route, &stateful.id, stateful.operator, errors)
+            }
+        }
+    }
+
+    /// Some columns of a relation of `width` columns.
+    fn columns(&mut self, input: Handle, columns: &[usize], width: usize, errors: &mut Vec<Handle>) -> Handle {
+        if columns.iter().copied().eq(0..width) {
+            return input;
+        }
+        self.stages(input, vec![Stage::Columns(columns.to_vec())], errors)
+    }
+
+    fn output(&mut self, output: &OutputPlan, index: usize) {
+        let (rows, errors) = match output.input {
+            SinkInput::View(view) | SinkInput::Errors(view) => {
+                self.views[view].expect("views that outputs read are rendered")
+            }
+        };
+        let mut input = match output.input {
+            SinkInput::View(_) => rows,
+            SinkInput::Errors(_) => errors,
+        };
+        if let Some(gate) = gate(self.plan, output, index).expect("every gate was made once before") {
+            for stages in gate.before {
+                input = self.stages(input, stages, &mut Vec::new());
+            }
+            input = self.tick(input, &gate.route, &gate.id, gate.operator, &mut Vec::new());
+            for stages in gate.after {
+                input = self.stages(input, stages, &mut Vec::new());
+            }
+        }
+        self.graph.output(input, index);
+    }
+
+    fn batch(
+        &mut self,
+        input: Handle,
+        name: &str,
+        operator: Box<dyn BatchOperator>,
+        errors: &mut Vec<Handle>,
+    ) -> Handle {
+        let (rows, failed) = self.graph.batch(input, name, operator);
+        errors.push(failed);
+        rows
+    }
+
+    fn tick(
+        &mut self,
+        input: Handle,
+        route: &Route,
+        id: &str,
+        operator: Box<dyn TickOperator>,
+        errors: &mut Vec<Handle>,
+    ) -> Handle {
+        let (rows, failed) = self.graph.tick(input, route, id, operator);
+        errors.push(failed);
+        rows
+    }
+}
