@@ -30,9 +30,43 @@ enum Values {
 pub(crate) struct Column {
     name: String,
     nullable: bool,
+    /// Whether a value that cannot be read becomes NULL, where the column allows it.
+    lenient: bool,
     values: Values,
     nulls: NullBufferBuilder,
     rows: usize,
+}
+
+/// What a column can hold, for finding out beforehand whether a value fits.
+#[derive(Clone, Copy)]
+enum Readable {
+    Int,
+    Wei,
+    Wide,
+    Fixed(usize),
+    Bytes,
+}
+
+impl Readable {
+    fn of(values: &Values) -> Readable {
+        match values {
+            Values::Wei(_) => Readable::Wei,
+            Values::Wide(_) => Readable::Wide,
+            Values::Fixed { width, .. } => Readable::Fixed(*width),
+            Values::Bytes { .. } => Readable::Bytes,
+            Values::Int(_) | Values::Time(_) | Values::Text { .. } | Values::Bool(_) => Readable::Int,
+        }
+    }
+
+    fn reads(self, field: Field<'_>) -> bool {
+        match self {
+            Readable::Int => field.i64().is_ok(),
+            Readable::Wei => wei(field).is_ok(),
+            Readable::Wide => field.wide().is_ok(),
+            Readable::Fixed(width) => field.write_to(&mut vec![0; width]).is_ok(),
+            Readable::Bytes => field.append_to(&mut Vec::new()).is_ok(),
+        }
+    }
 }
 
 /// Digits of the largest wei price a `Decimal128(38, 0)` holds.
@@ -65,10 +99,16 @@ impl Column {
         Column {
             name: field.name().clone(),
             nullable: field.is_nullable(),
+            lenient: false,
             values,
             nulls: NullBufferBuilder::new(0),
             rows: 0,
         }
+    }
+
+    /// Makes values that cannot be read NULL, where the column allows it.
+    pub(crate) fn be_lenient(&mut self) {
+        self.lenient = self.nullable;
     }
 
     /// Its name.
@@ -78,6 +118,8 @@ impl Column {
 
     /// Appends uninterpreted values; what is absent becomes NULL where the column allows it.
     pub(crate) fn fields<'a>(&mut self, fields: impl Iterator<Item = Field<'a>>) -> Result<(), Fault> {
+        let (kind, lenient) = (Readable::of(&self.values), self.lenient);
+        let fields = fields.map(|field| if lenient && !kind.reads(field) { Field::Absent } else { field });
         let Column { nullable, values, nulls, rows, .. } = self;
         match values {
             Values::Int(out) => push_all(fields, *nullable, nulls, rows, out, 0, Field::i64),

@@ -71,7 +71,9 @@ pub enum ChainError {
         parent_number: u64,
     },
     /// Blocks are missing between the head and the new block.
-    #[error("{source_name} gave block {number} after block {head}: blocks {first_missing} to {last_missing} are missing")]
+    #[error(
+        "{source_name} gave block {number} after block {head}: blocks {first_missing} to {last_missing} are missing"
+    )]
     Gap {
         /// The source.
         source_name: String,

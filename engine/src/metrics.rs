@@ -48,7 +48,8 @@ pub struct Latency(Arc<Mutex<Histogram<u64>>>);
 
 impl Default for Latency {
     fn default() -> Latency {
-        let histogram = Histogram::new(3).expect("three digits are allowed");
+        // An hour is the longest that is told apart; longer durations count as an hour.
+        let histogram = Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("these bounds are allowed");
         Latency(Arc::new(Mutex::new(histogram)))
     }
 }
@@ -172,15 +173,17 @@ mod tests {
         let registry = Registry::default();
         registry.counter("highwater_blocks_total", ("source", "eth"), "Blocks applied.").add(3);
         registry.gauge("highwater_head", ("", ""), "Height of the head.").set(7);
-        registry.latency("highwater_tick_seconds", ("", ""), "Time of a tick.").record(Duration::from_millis(2));
+        let latency = registry.latency("highwater_tick_seconds", ("", ""), "Time of a tick.");
+        latency.record(Duration::from_millis(2));
+        latency.record(Duration::from_millis(500));
         assert_eq!(
             registry.prometheus(),
             "# HELP highwater_blocks_total Blocks applied.\n# TYPE highwater_blocks_total counter\n\
              highwater_blocks_total{source=\"eth\"} 3\n\
              # HELP highwater_head Height of the head.\n# TYPE highwater_head gauge\nhighwater_head 7\n\
              # HELP highwater_tick_seconds Time of a tick.\n# TYPE highwater_tick_seconds summary\n\
-             highwater_tick_seconds{quantile=\"0.5\"} 0.002\nhighwater_tick_seconds{quantile=\"0.99\"} 0.002\n\
-             highwater_tick_seconds_count 1\n"
+             highwater_tick_seconds{quantile=\"0.5\"} 0.002\nhighwater_tick_seconds{quantile=\"0.99\"} 0.500223\n\
+             highwater_tick_seconds_count 2\n"
         );
     }
 }

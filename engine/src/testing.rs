@@ -32,8 +32,7 @@ pub fn run_of(blocks: &[BlockRef]) -> BlockRun {
 
 /// A run of one block with rows.
 pub fn run_with(block: BlockRef, tables: Vec<arrow::record_batch::RecordBatch>) -> BlockRun {
-    let tables =
-        tables.into_iter().map(|batch| TableRows { ends: vec![batch.num_rows()], batch }).collect();
+    let tables = tables.into_iter().map(|batch| TableRows { ends: vec![batch.num_rows()], batch }).collect();
     BlockRun { blocks: vec![block], tables }
 }
 
@@ -61,9 +60,7 @@ impl SourceReader for ScriptedReader {
     fn next(&mut self) -> Result<SourceEvent, SourceError> {
         match self.events.pop_front() {
             Some(Ok(event)) => Ok(event),
-            Some(Err(source)) => {
-                Err(SourceError::Read { action: "reading", place: "the script".to_owned(), source })
-            }
+            Some(Err(source)) => Err(SourceError::Read { action: "reading", place: "the script".to_owned(), source }),
             None => Ok(SourceEvent::End),
         }
     }

@@ -95,13 +95,9 @@ fn history() -> Vec<BlockRun> {
         run_with(block, vec![rows(&(0..number).map(|index| ((number + salt) % 3, index)).collect::<Vec<_>>())])
     };
     let mut runs: Vec<_> = (1..=7).map(|number| run(block(b'a', number, None), 0)).collect();
-    let fork: Vec<_> = [
-        block(b'b', 6, Some(&block(b'a', 5, None))),
-        block(b'b', 7, None),
-        block(b'b', 8, None),
-    ]
-    .map(|block| run(block, 1))
-    .into();
+    let fork: Vec<_> = [block(b'b', 6, Some(&block(b'a', 5, None))), block(b'b', 7, None), block(b'b', 8, None)]
+        .map(|block| run(block, 1))
+        .into();
     runs.push(join(&fork));
     runs.extend((9..=12).map(|number| run(block(b'b', number, None), 0)));
     runs
@@ -184,7 +180,10 @@ fn the_deltas_of_a_tick_are_the_same_bytes_for_any_number_of_workers() {
     let deltas = |workers| {
         let (_, recorded) = execute(ScriptedReader::new(events(&history(), 4)), workers, 1);
         let recorded = recorded.lock().unwrap();
-        recorded.iter().map(|(tick, deltas)| (*tick, deltas.iter().flat_map(pairs).collect::<Vec<_>>())).collect::<Vec<_>>()
+        recorded
+            .iter()
+            .map(|(tick, deltas)| (*tick, deltas.iter().flat_map(pairs).collect::<Vec<_>>()))
+            .collect::<Vec<_>>()
     };
     let one = deltas(1);
     assert!(one.iter().any(|(_, changes)| !changes.is_empty()));
@@ -273,6 +272,9 @@ fn a_worker_that_panics_ends_the_job() {
             graph.output(rows, 0);
         });
         let error = run(job, &mut Quiet).unwrap_err();
-        assert_eq!(highwater_engine::error::chain(&error), "running the dataflow failed: a dataflow worker stopped unexpectedly");
+        assert_eq!(
+            highwater_engine::error::chain(&error),
+            "running the dataflow failed: a dataflow worker stopped unexpectedly"
+        );
     }
 }

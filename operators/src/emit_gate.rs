@@ -210,7 +210,8 @@ impl TickOperator for FinalityGate {
     }
 
     fn save(&self) -> Result<Vec<RecordBatch>, StateError> {
-        let all = || self.waiting.iter().flat_map(|(due, rows)| rows.iter().map(move |(row, count)| (*due, row, *count)));
+        let all =
+            || self.waiting.iter().flat_map(|(due, rows)| rows.iter().map(move |(row, count)| (*due, row, *count)));
         let saved = Saved::new(&self.name, &self.shape())
             .numbers("due", all().map(|(due, _, _)| due))
             .bytes("row", all().map(|(_, row, _)| row))

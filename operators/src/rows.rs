@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, LargeBinaryArray};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, LargeBinaryArray, LargeBinaryBuilder};
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
@@ -195,16 +195,15 @@ const SHAPE: &str = "highwater.shape";
 impl Saved {
     /// The state of an operator whose form (columns, keys, functions) is described by `shape`.
     pub(crate) fn new(operator: &str, shape: &str) -> Saved {
-        let facts = HashMap::from([
-            (OPERATOR.to_owned(), operator.to_owned()),
-            (SHAPE.to_owned(), shape.to_owned()),
-        ]);
+        let facts = HashMap::from([(OPERATOR.to_owned(), operator.to_owned()), (SHAPE.to_owned(), shape.to_owned())]);
         Saved { columns: Vec::new(), facts }
     }
 
     /// A column of bytes.
     pub(crate) fn bytes<T: AsRef<[u8]>>(mut self, name: &str, values: impl IntoIterator<Item = T>) -> Saved {
-        self.columns.push((name.to_owned(), Arc::new(LargeBinaryArray::from_iter_values(values))));
+        let mut array = LargeBinaryBuilder::new();
+        values.into_iter().for_each(|value| array.append_value(value));
+        self.columns.push((name.to_owned(), Arc::new(array.finish())));
         self
     }
 

@@ -118,8 +118,7 @@ impl TemporalFilter {
     }
 
     fn apply(&mut self, delta: &Delta, now_ms: i64, changes: &mut BTreeMap<Row, i64>) {
-        let columns: Vec<ArrayRef> =
-            self.spec.output.iter().map(|index| delta.batch.column(*index).clone()).collect();
+        let columns: Vec<ArrayRef> = self.spec.output.iter().map(|index| delta.batch.column(*index).clone()).collect();
         let rows = self.codec.encode(&columns, delta.len());
         let bound = |index: Option<usize>| index.map(|index| as_i64(delta.batch.column(index)));
         let (from, until) = (bound(self.spec.valid_from), bound(self.spec.valid_until));
@@ -206,7 +205,8 @@ impl TickOperator for TemporalFilter {
 
     fn save(&self) -> Result<Vec<RecordBatch>, StateError> {
         let sides = [(0, &self.by_from), (1, &self.by_until)];
-        let all = || sides.iter().flat_map(|(side, bounds)| bounds.iter().map(move |(key, count)| (*side, key, *count)));
+        let all =
+            || sides.iter().flat_map(|(side, bounds)| bounds.iter().map(move |(key, count)| (*side, key, *count)));
         let saved = Saved::new(&self.name, &self.shape())
             .fact("now_ms", self.now_ms)
             .fact("finalized_ms", self.finalized_ms)

@@ -99,10 +99,9 @@ impl TopK {
                 return Err(TopKError::Closing { position });
             }
         }
-        let sorted = spec
-            .sort
-            .iter()
-            .map(|(index, options)| SortField::new_with_options(spec.input.field(*index).data_type().clone(), *options));
+        let sorted = spec.sort.iter().map(|(index, options)| {
+            SortField::new_with_options(spec.input.field(*index).data_type().clone(), *options)
+        });
         let whole = spec.input.fields().iter().map(|field| SortField::new(field.data_type().clone()));
         let converter = RowConverter::new(sorted.chain(whole).collect())?;
         let partitions = RowCodec::new(&spec.input, &spec.partition)?;
@@ -124,8 +123,13 @@ impl TopK {
         let keys: Vec<ArrayRef> = self.spec.partition.iter().map(column).collect();
         let closing: Option<ArrayRef> = self.spec.closing.map(|position| as_i64(&keys[position]));
         let keys = self.partitions.encode(&keys, delta.len());
-        let columns: Vec<ArrayRef> =
-            self.spec.sort.iter().map(|(index, _)| column(index)).chain(delta.batch.columns().iter().cloned()).collect();
+        let columns: Vec<ArrayRef> = self
+            .spec
+            .sort
+            .iter()
+            .map(|(index, _)| column(index))
+            .chain(delta.batch.columns().iter().cloned())
+            .collect();
         let rows = self.converter.convert_columns(&columns).expect("the batch has the columns of the input");
         let mut late: Vec<usize> = Vec::new();
         for row in 0..delta.len() {

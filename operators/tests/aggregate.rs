@@ -11,14 +11,19 @@ use arrow::array::{
     ArrayRef, BooleanArray, Decimal128Array, FixedSizeBinaryArray, Float64Array, Int32Array, Int64Array, StringArray,
     TimestampMillisecondArray,
 };
+use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use harness::{History, Random, Shape, Workers, assert_same};
+use highwater_engine::error::StateError;
 use highwater_engine::model::wide::{
     ADDRESS_TYPE, int256_field, int256_to_bytes, timestamp_type, uint256_field, uint256_to_bytes,
 };
-use highwater_engine::operator::TickOperator;
-use highwater_operators::aggregate::{Aggregate, AggregateCall, AggregateFunction as F, AggregateSpec};
+use highwater_engine::model::{BlockRef, Delta, Origin, Progress};
+use highwater_engine::operator::{BatchOperator as _, Output, Share, TickOperator};
+use highwater_operators::aggregate::{
+    Aggregate, AggregateCall, AggregateError, AggregateFunction as F, AggregateSpec, BlockAggregate,
+};
 use proptest::prelude::*;
 
 const WINDOW_MS: i64 = 60_000;
@@ -54,7 +59,7 @@ fn schema() -> SchemaRef {
 fn block_rows(random: &mut Random, time_ms: i64, nulls: bool) -> RecordBatch {
     let count = random.index(6);
     let present = |random: &mut Random| !nulls || !random.chance(15);
-    let mut maybe = |random: &mut Random, value: u64| present(random).then_some(value);
+    let maybe = |random: &mut Random, value: u64| present(random).then_some(value);
     let mut columns: Vec<Vec<Option<u64>>> = vec![Vec::new(); 11];
     for _ in 0..count {
         for column in &mut columns {
@@ -79,7 +84,9 @@ fn block_rows(random: &mut Random, time_ms: i64, nulls: bool) -> RecordBatch {
                 .with_timezone("UTC"),
         ),
         fixed(columns[1].iter().map(|value| value.map(|value| [u8::try_from(value % 3).expect("small"); 20])), 20),
-        Arc::new(columns[2].iter().map(|value| value.map(|value| "x".repeat(pick(value, 4) * 13))).collect::<StringArray>()),
+        Arc::new(
+            columns[2].iter().map(|value| value.map(|value| "x".repeat(pick(value, 4) * 13))).collect::<StringArray>(),
+        ),
         Arc::new(columns[3].iter().map(|value| value.map(|value| amounts[pick(value, 7)])).collect::<Int64Array>()),
         Arc::new(columns[4].iter().map(small).collect::<Vec<i32>>().into_iter().map(Some).collect::<Int32Array>()),
         Arc::new(columns[5].iter().map(|value| value.map(|value| floats[pick(value, 10)])).collect::<Float64Array>()),
@@ -185,7 +192,7 @@ fn shapes() -> impl Strategy<Value = (Shape, usize)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn equals_its_definition_at_every_tick((shape, workers) in shapes()) {
@@ -213,4 +220,86 @@ proptest! {
             prop_assert_eq!(workers.entries(), 0);
         }
     }
+}
+
+#[test]
+fn a_block_local_aggregate_is_linear() {
+    let call = |function, argument: usize| AggregateCall {
+        function,
+        argument: Some(argument),
+        filter: Some(OK),
+        name: format!("{function}"),
+    };
+    let calls = vec![call(F::Sum, AMOUNT), call(F::Max, NAME), call(F::Sum, WIDE), call(F::CountDistinct, MONEY)];
+    let spec = AggregateSpec { input: schema(), keys: vec![ADDRESS, FLAG], calls, closing: None };
+    let mut operator = BlockAggregate::new(spec.clone()).expect("a valid aggregate");
+    let mut random = Random::new(5);
+    for _ in 0..50 {
+        let batch = block_rows(&mut random, 1_700_000_000_000, true);
+        let (rows, errors) = reference::aggregate(&spec, &batch);
+        for diff in [1, -1] {
+            let mut output = Output::default();
+            operator.on_delta(Delta::of_block(batch.clone(), diff, 9), &mut output);
+            // The same rows, once each way in one delta, are taken apart by sign.
+            let twice = concat_batches(&schema(), [&batch, &batch]).expect("one schema");
+            let diffs = (0..twice.num_rows()).map(|row| if row < batch.num_rows() { diff } else { -diff }).collect();
+            let mut mixed = Output::default();
+            operator.on_delta(Delta::derived(twice, diffs), &mut mixed);
+            for (deltas, want) in [(output.deltas, rows.clone()), (mixed.deltas, harness::Relation::new())] {
+                let mut got = harness::Relation::new();
+                for delta in deltas {
+                    (0..delta.len()).for_each(|row| {
+                        harness::add(&mut got, harness::text(&delta.batch, row), delta.diffs.at(row) * diff);
+                    });
+                }
+                assert_same(&got, &want, "a block-local aggregate");
+            }
+            let mut failed = harness::Relation::new();
+            for delta in &output.errors {
+                assert_eq!(delta.origin, Origin::Block(9));
+                (0..delta.len()).for_each(|row| {
+                    harness::add(&mut failed, harness::text(&delta.batch, row), delta.diffs.at(row) * diff);
+                });
+            }
+            assert_eq!(messages(&failed), errors);
+        }
+    }
+}
+
+#[test]
+fn a_row_for_a_closed_window_is_an_error_row() {
+    let spec = AggregateSpec { input: schema(), keys: vec![WINDOW], calls: vec![], closing: Some(0) };
+    let mut operator = Aggregate::new("view", spec).expect("a valid aggregate");
+    let head = BlockRef { number: 5, hash: Default::default(), parent: Default::default(), timestamp_ms: 300_000 };
+    let mut progress = Progress::at(1, &head);
+    (progress.finalized_number, progress.finalized_ms) = (Some(5), Some(300_000));
+    let mut output = Output::default();
+    operator.on_tick(Vec::new(), &progress, &mut output);
+    let mut random = Random::new(7);
+    let batch = std::iter::repeat_with(|| block_rows(&mut random, 1_000, false)).find(|batch| batch.num_rows() > 2);
+    let batch = batch.expect("some block has rows");
+    let rows = batch.num_rows();
+    operator.on_tick(vec![Delta::of_block(batch, 1, 6)], &progress, &mut output);
+    assert!(output.deltas.is_empty());
+    assert_eq!(output.errors.iter().map(Delta::len).sum::<usize>(), rows);
+    assert_eq!(operator.size().entries, 0);
+}
+
+#[test]
+fn what_is_not_defined_is_refused() {
+    let spec = |function, argument, keys: Vec<usize>, closing| AggregateSpec {
+        input: schema(),
+        keys,
+        calls: vec![AggregateCall { function, argument, filter: None, name: "x".to_owned() }],
+        closing,
+    };
+    let error = |spec| Aggregate::new("view", spec).err().expect("refused");
+    assert_eq!(error(spec(F::Sum, Some(NAME), vec![], None)).to_string(), "sum is not defined for Utf8");
+    assert!(matches!(error(spec(F::Max, None, vec![], None)), AggregateError::MissingArgument { .. }));
+    assert!(matches!(error(spec(F::Max, Some(99), vec![], None)), AggregateError::MissingColumn { index: 99, .. }));
+    assert!(matches!(error(spec(F::Max, Some(AMOUNT), vec![NAME], Some(0))), AggregateError::Closing { .. }));
+    let saved = Aggregate::new("view", spec(F::Max, Some(AMOUNT), vec![NAME], None)).expect("valid").save();
+    let mut other = Aggregate::new("view", spec(F::Max, Some(PRICE), vec![NAME], None)).expect("valid");
+    let error = other.load(&saved.expect("saves"), Share::ALL).expect_err("another function");
+    assert!(matches!(error, StateError::Mismatch { .. }), "{error}");
 }

@@ -23,7 +23,8 @@ pub struct IngestSettings {
     pub chain: String,
     /// Value of the column `chain_id`.
     pub chain_id: u64,
-    /// Whether every block must pass [`super::validate`].
+    /// Whether every block must pass [`super::validate`]. Without, a value that cannot be read becomes
+    /// NULL where its column allows that.
     pub validate: bool,
 }
 
@@ -114,7 +115,10 @@ impl EvmIngest {
                 let detail = format!("there is no table {}", wanted.name);
                 return Err(SourceError::Malformed { place: "an EVM source".to_owned(), detail });
             };
-            let builder = TableBuilder::new(&schema, &wanted.columns).map_err(internal)?;
+            let mut builder = TableBuilder::new(&schema, &wanted.columns).map_err(internal)?;
+            if !ingest.settings.validate {
+                builder.columns.iter_mut().for_each(Column::be_lenient);
+            }
             match table {
                 Table::Logs | Table::TokenTransfers => ingest.needs.receipts = true,
                 Table::Traces => ingest.needs.traces = true,
@@ -366,9 +370,7 @@ impl<'b, 'a> Decoded<'b, 'a> {
                     let first = || SkippedLogs { count: 0, reason: skip_reason(log, &reason) };
                     self.skipped.get_or_insert_with(first).count += 1;
                 }
-                self.rows.extend(
-                    transfers.drain(..).map(|transfer| token_transfers::Row { transfer, log, receipt }),
-                );
+                self.rows.extend(transfers.drain(..).map(|transfer| token_transfers::Row { transfer, log, receipt }));
             }
         }
     }

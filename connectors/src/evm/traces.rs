@@ -57,7 +57,8 @@ pub fn flatten<'a>(items: Vec<TraceItem<'a>>) -> Vec<TraceRow<'a>> {
             }
             rows.push(parity_row(item, failed.is_none()));
         } else if let Some(call) = item.result {
-            let root = Root { index: item.transaction_position.or(Field::Number(position)), hash: item.transaction_hash };
+            let root =
+                Root { index: item.transaction_position.or(Field::Number(position)), hash: item.transaction_hash };
             push_calls(&mut rows, root, call, &mut Vec::new(), true);
         }
     }

@@ -101,7 +101,9 @@ impl Validator {
         if receipts.iter().all(|receipt| receipt.logs.is_empty()) {
             return match filter.iter().all(|byte| *byte == 0) {
                 true => Ok(()),
-                false => Err(Violation::new(EMPTY_LOGS_NONZERO_BLOOM, "no receipt has a log but logsBloom is not zero")),
+                false => {
+                    Err(Violation::new(EMPTY_LOGS_NONZERO_BLOOM, "no receipt has a log but logsBloom is not zero"))
+                }
             };
         }
         for log in receipts.iter().flat_map(|receipt| &receipt.logs) {

@@ -91,7 +91,8 @@ fn offered_name(name: &str, schema: &Schema, evm_table: Option<&str>) -> Option<
         Some((base, "string")) if !has(schema, base) => base,
         _ => name,
     };
-    let ours = CRYO_NAMES.iter().find(|(in_table, theirs, _)| (in_table.is_empty() || *in_table == table) && *theirs == base);
+    let ours =
+        CRYO_NAMES.iter().find(|(in_table, theirs, _)| (in_table.is_empty() || *in_table == table) && *theirs == base);
     Some(ours.map_or(base, |(_, _, ours)| ours).to_owned())
 }
 
@@ -109,7 +110,8 @@ fn conversion(from: &Field, target: &Field) -> Option<Convert> {
     );
     match to {
         _ if wide_kind(target).is_some() => {
-            let known = is_text || is_bytes || from_type.is_integer() || matches!(from_type, DataType::Decimal128(_, 0));
+            let known =
+                is_text || is_bytes || from_type.is_integer() || matches!(from_type, DataType::Decimal128(_, 0));
             let same = from_type == to && (wide_kind(from) == wide_kind(target) || from.metadata().is_empty());
             known.then_some(if same { Convert::Same } else { Convert::Wide })
         }

@@ -90,7 +90,12 @@ pub(super) struct TableStream {
 
 impl TableStream {
     /// A stream of the columns `wanted` (indices of the table's schema).
-    pub(super) fn new(table: Arc<Table>, wanted: Vec<usize>, identity: IdentityColumns, range: BlockRange) -> TableStream {
+    pub(super) fn new(
+        table: Arc<Table>,
+        wanted: Vec<usize>,
+        identity: IdentityColumns,
+        range: BlockRange,
+    ) -> TableStream {
         TableStream {
             table,
             wanted,
@@ -192,7 +197,8 @@ impl TableStream {
                 self.plan = None;
                 continue;
             };
-            let piece = batch.and_then(|batch| plan.piece(&batch)).map_err(|error| self.malformed(&error.to_string()))?;
+            let piece =
+                batch.and_then(|batch| plan.piece(&batch)).map_err(|error| self.malformed(&error.to_string()))?;
             if let Some(piece) = self.limit(piece)? {
                 self.pieces.push_back(piece);
                 return Ok(());

@@ -49,7 +49,7 @@ pub(super) const DOCS: &[OptionDoc] = &[
         name: "validate",
         kind: "'strict' or 'off'",
         default: "strict",
-        doc: "Whether every block must agree with its receipts, logs and bloom filter.",
+        doc: "Whether every block must agree with its receipts, logs and bloom filter; off also makes unreadable values NULL.",
         example: "strict",
     },
 ];

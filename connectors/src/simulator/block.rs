@@ -205,7 +205,15 @@ impl Maker<'_> {
     }
 
     /// Trades through a contract and adds the transaction; gives its position and what was paid out.
-    fn swap_by(&mut self, key: [u64; 2], from: [u8; 20], to: [u8; 20], pool: usize, buy: bool, paid: u128) -> (u64, u128) {
+    fn swap_by(
+        &mut self,
+        key: [u64; 2],
+        from: [u8; 20],
+        to: [u8; 20],
+        pool: usize,
+        buy: bool,
+        paid: u128,
+    ) -> (u64, u128) {
         let mut logs = Vec::new();
         let trade = Trade { sender: &to, payer: &from, recipient: &from, buy, paid };
         let out = self.market.swap(pool, trade, true, &mut logs);

@@ -62,10 +62,11 @@ impl SimulatorReader {
                 }
             }
         }
-        let bloom = highwater_engine::model::evm::schema("blocks").and_then(|blocks| blocks.index_of("logs_bloom").ok());
-        let with_bloom = chain.iter().any(|wanted| {
-            wanted.name == "blocks" && bloom.is_some_and(|bloom| wanted.columns.contains(&bloom))
-        });
+        let bloom =
+            highwater_engine::model::evm::schema("blocks").and_then(|blocks| blocks.index_of("logs_bloom").ok());
+        let with_bloom = chain
+            .iter()
+            .any(|wanted| wanted.name == "blocks" && bloom.is_some_and(|bloom| wanted.columns.contains(&bloom)));
         // What is made here agrees with itself; the tests hold that with the rules switched on.
         let ingest_settings =
             IngestSettings { chain: settings.chain.clone(), chain_id: settings.chain_id, validate: false };

@@ -10,7 +10,7 @@ use highwater_engine::options::Options;
 use highwater_engine::source::{ReadRequest, Source, SourceError, SourceEvent, TableRequest};
 
 /// A folder of the real data, or `None` where it is not kept. In CI it must be there.
-pub fn shared(path: &str) -> Option<PathBuf> {
+pub(crate) fn shared(path: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared").join(path);
     if path.exists() {
         return Some(path);
@@ -21,39 +21,39 @@ pub fn shared(path: &str) -> Option<PathBuf> {
     None
 }
 
-pub fn open(connector: &str, given: &[(&str, &str)]) -> Result<Box<dyn Source>, SourceError> {
+pub(crate) fn open(connector: &str, given: &[(&str, &str)]) -> Result<Box<dyn Source>, SourceError> {
     let given = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let connector = SOURCES.iter().find(|source| source.name() == connector).expect("the connector is listed");
     connector.open(Options::new("source \"eth\"", "/nowhere", given))
 }
 
 /// Every column of the tables named; of all tables if none is named.
-pub fn all_columns(source: &dyn Source, names: &[&str]) -> ReadRequest {
+pub(crate) fn all_columns(source: &dyn Source, names: &[&str]) -> ReadRequest {
     let tables = source.tables();
     let wanted = |name: &str| names.is_empty() || names.contains(&name);
-    let tables = tables.iter().filter(|table| wanted(&table.name)).map(|table| TableRequest {
-        name: table.name.clone(),
-        columns: (0..table.schema.fields().len()).collect(),
-    });
+    let tables = tables
+        .iter()
+        .filter(|table| wanted(&table.name))
+        .map(|table| TableRequest { name: table.name.clone(), columns: (0..table.schema.fields().len()).collect() });
     ReadRequest { tables: tables.collect(), ..ReadRequest::default() }
 }
 
 /// One delivered run.
 #[derive(Clone, Debug)]
-pub struct Delivered {
-    pub run: BlockRun,
-    pub cursor: u64,
-    pub finalized: Option<u64>,
+pub(crate) struct Delivered {
+    pub(crate) run: BlockRun,
+    pub(crate) cursor: u64,
+    pub(crate) finalized: Option<u64>,
 }
 
 #[derive(Debug, Default)]
-pub struct Outcome {
-    pub runs: Vec<Delivered>,
-    pub skipped: u64,
-    pub error: Option<SourceError>,
+pub(crate) struct Outcome {
+    pub(crate) runs: Vec<Delivered>,
+    pub(crate) skipped: u64,
+    pub(crate) error: Option<SourceError>,
 }
 
-pub fn read(source: Box<dyn Source>, request: ReadRequest) -> Outcome {
+pub(crate) fn read(source: Box<dyn Source>, request: ReadRequest) -> Outcome {
     let mut outcome = Outcome::default();
     let mut reader = match source.start(request) {
         Ok(reader) => reader,
@@ -94,7 +94,7 @@ fn check_run(run: &BlockRun) {
 }
 
 /// Follows the parent hashes; returns the canonical chain and, for each reorg, how many blocks it took back.
-pub fn follow(runs: &[Delivered]) -> (Vec<BlockRef>, Vec<usize>) {
+pub(crate) fn follow(runs: &[Delivered]) -> (Vec<BlockRef>, Vec<usize>) {
     let mut chain: Vec<BlockRef> = Vec::new();
     let mut reorgs = Vec::new();
     for Delivered { run, .. } in runs {
@@ -119,7 +119,7 @@ pub fn follow(runs: &[Delivered]) -> (Vec<BlockRef>, Vec<usize>) {
 }
 
 /// The rows of every block, in order of delivery: block, table, rows.
-pub fn rows_by_block(runs: &[Delivered]) -> Vec<(BlockRef, Vec<arrow::record_batch::RecordBatch>)> {
+pub(crate) fn rows_by_block(runs: &[Delivered]) -> Vec<(BlockRef, Vec<arrow::record_batch::RecordBatch>)> {
     let mut rows = Vec::new();
     for Delivered { run, .. } in runs {
         for (index, block) in run.blocks.iter().enumerate() {

@@ -1,9 +1,9 @@
 //! The loop that moves a job forward.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
-use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -118,12 +118,8 @@ impl Driver {
         let started = Stopwatch::start();
         let tables = job.source.tables + job.constants.len();
         let outputs = job.outputs.into_iter().map(Output::new).collect::<Result<Vec<_>, _>>()?;
-        let config = RuntimeConfig {
-            workers: job.workers,
-            in_flight: job.in_flight.max(1),
-            tables,
-            outputs: outputs.len(),
-        };
+        let config =
+            RuntimeConfig { workers: job.workers, in_flight: job.in_flight.max(1), tables, outputs: outputs.len() };
         let runtime = Runtime::start(config, job.build)?;
         let constants = (job.source.tables..).zip(job.constants).map(|(table, batch)| {
             // Constants are there before every block: nothing can take them back.
@@ -243,8 +239,7 @@ impl Driver {
 
     fn submit(&mut self, cut: CutTick) -> Result<(), JobError> {
         let planned = ticks::plan(self.next_tick, cut.runs, self.finalized, &mut self.chain, self.workers);
-        let planned =
-            planned.map_err(|source| JobError::Chain { name: self.source_name.clone(), source })?;
+        let planned = planned.map_err(|source| JobError::Chain { name: self.source_name.clone(), source })?;
         self.cursor = cut.cursor.or(self.cursor);
         let Some(plan) = planned else { return Ok(()) };
         self.note(&plan)?;
@@ -471,11 +466,7 @@ fn sink_error(name: &str, source: SinkError) -> JobError {
 }
 
 /// The source's thread: pulls until the end, an error, or a stop.
-fn pull(
-    mut reader: Box<dyn SourceReader>,
-    sender: &SyncSender<Result<SourceEvent, SourceError>>,
-    stop: &AtomicBool,
-) {
+fn pull(mut reader: Box<dyn SourceReader>, sender: &SyncSender<Result<SourceEvent, SourceError>>, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         let event = reader.next();
         let last = matches!(event, Err(_) | Ok(SourceEvent::End));

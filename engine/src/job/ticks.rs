@@ -195,10 +195,8 @@ mod tests {
         assert_eq!(heights(&full[2..]), [vec![7, 8], vec![8]]);
         assert_eq!(full[2..].iter().map(|tick| tick.cursor).collect::<Vec<_>>(), [Some(20), Some(30)]);
 
-        let plans: Vec<_> = (1..)
-            .zip(full)
-            .map(|(tick, cut)| plan(tick, cut.runs, None, &mut chain, 2).unwrap().unwrap())
-            .collect();
+        let plans: Vec<_> =
+            (1..).zip(full).map(|(tick, cut)| plan(tick, cut.runs, None, &mut chain, 2).unwrap().unwrap()).collect();
         assert_eq!(plans[2].input.progress.reorg, None);
         let reorg = plans[3].input.progress.reorg.as_ref().unwrap();
         assert_eq!((reorg.ancestor_number, reorg.depth, reorg.replaced_by), (7, 1, 1));

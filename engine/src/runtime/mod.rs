@@ -117,7 +117,10 @@ pub struct Runtime {
 
 impl std::fmt::Debug for Runtime {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Runtime").field("config", &self.config).field("pending", &self.pending.len()).finish_non_exhaustive()
+        f.debug_struct("Runtime")
+            .field("config", &self.config)
+            .field("pending", &self.pending.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -211,39 +214,48 @@ impl Runtime {
     pub fn save(&mut self) -> Result<SavedStates, RuntimeError> {
         assert!(self.pending.is_empty(), "state is saved between ticks");
         let mut all = SavedStates::new();
-        self.ask(|| Command::Save, |report| {
-            let Report::Saved(saved) = report else { return Ok(()) };
-            for (name, batches) in saved.map_err(|source| RuntimeError::State { action: "saved", source })? {
-                all.entry(name).or_default().extend(batches);
-            }
-            Ok(())
-        })?;
+        self.ask(
+            || Command::Save,
+            |report| {
+                let Report::Saved(saved) = report else { return Ok(()) };
+                for (name, batches) in saved.map_err(|source| RuntimeError::State { action: "saved", source })? {
+                    all.entry(name).or_default().extend(batches);
+                }
+                Ok(())
+            },
+        )?;
         Ok(all)
     }
 
     /// Loads the state of all operators. Only before the first tick.
     pub fn load(&mut self, states: SavedStates) -> Result<(), RuntimeError> {
         let states = Arc::new(states);
-        self.ask(|| Command::Load(states.clone()), |report| match report {
-            Report::Loaded(Err(source)) => Err(RuntimeError::State { action: "loaded", source }),
-            _ => Ok(()),
-        })
+        self.ask(
+            || Command::Load(states.clone()),
+            |report| match report {
+                Report::Loaded(Err(source)) => Err(RuntimeError::State { action: "loaded", source }),
+                _ => Ok(()),
+            },
+        )
     }
 
     /// The size of the state of each operator, added up over workers. Only while nothing is in flight.
     pub fn sizes(&mut self) -> Result<BTreeMap<String, StateSize>, RuntimeError> {
         assert!(self.pending.is_empty(), "sizes are asked between ticks");
         let mut all: BTreeMap<String, StateSize> = BTreeMap::new();
-        self.ask(|| Command::Sizes, |report| {
-            if let Report::Sizes(sizes) = report {
-                for (name, size) in sizes {
-                    let sum = all.entry(name).or_default();
-                    sum.entries += size.entries;
-                    sum.bytes += size.bytes;
+        self.ask(
+            || Command::Sizes,
+            |report| {
+                if let Report::Sizes(sizes) = report {
+                    for (name, size) in sizes {
+                        let sum = all.entry(name).or_default();
+                        sum.entries += size.entries;
+                        sum.bytes += size.bytes;
+                    }
                 }
-            }
-            Ok(())
-        })?;
+                Ok(())
+            },
+        )?;
         Ok(all)
     }
 

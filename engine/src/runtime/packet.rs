@@ -41,8 +41,7 @@ struct Wire {
 impl Serialize for Packet {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut bytes = Vec::new();
-        let mut writer =
-            StreamWriter::try_new(&mut bytes, self.delta.batch.schema_ref()).map_err(S::Error::custom)?;
+        let mut writer = StreamWriter::try_new(&mut bytes, self.delta.batch.schema_ref()).map_err(S::Error::custom)?;
         writer.write(&self.delta.batch).and_then(|()| writer.finish()).map_err(S::Error::custom)?;
         drop(writer);
         let (uniform, diffs) = match &self.delta.diffs {
@@ -61,10 +60,8 @@ impl<'de> Deserialize<'de> for Packet {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Packet, D::Error> {
         let wire = Wire::deserialize(deserializer)?;
         let mut reader = StreamReader::try_new(Cursor::new(wire.batch), None).map_err(D::Error::custom)?;
-        let batch = reader
-            .next()
-            .ok_or_else(|| D::Error::custom("a packet holds one batch"))?
-            .map_err(D::Error::custom)?;
+        let batch =
+            reader.next().ok_or_else(|| D::Error::custom("a packet holds one batch"))?.map_err(D::Error::custom)?;
         let diffs = match wire.uniform {
             Some(diff) => Diffs::Uniform(diff),
             None => Diffs::Rows(wire.diffs.into()),
@@ -137,8 +134,10 @@ mod tests {
         let delta = delta();
         let parts = partition(&delta, &[0], &key_converter(&delta, &[0]), 3);
         assert_eq!(parts.len(), 3);
-        let mut diffs: Vec<i64> =
-            parts.iter().flat_map(|(_, part)| (0..part.len()).map(|row| part.diffs.at(row)).collect::<Vec<_>>()).collect();
+        let mut diffs: Vec<i64> = parts
+            .iter()
+            .flat_map(|(_, part)| (0..part.len()).map(|row| part.diffs.at(row)).collect::<Vec<_>>())
+            .collect();
         diffs.sort_unstable();
         assert_eq!(diffs, (0..100).collect::<Vec<_>>());
     }

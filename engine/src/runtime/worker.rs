@@ -33,7 +33,11 @@ pub(super) enum Command {
 
 /// What a worker answers.
 pub(super) enum Report {
-    Sealed { tick: Tick, outputs: Vec<(usize, Delta)>, cpu: Duration },
+    Sealed {
+        tick: Tick,
+        outputs: Vec<(usize, Delta)>,
+        cpu: Duration,
+    },
     Saved(Result<Vec<(String, Vec<RecordBatch>)>, StateError>),
     Loaded(Result<(), StateError>),
     Sizes(Vec<(String, StateSize)>),
@@ -145,9 +149,9 @@ impl WorkerLoop {
             }
             Command::Save => Report::Saved(self.save()),
             Command::Load(states) => Report::Loaded(self.load(&states)),
-            Command::Sizes => Report::Sizes(
-                self.states.iter().map(|(name, state)| (name.clone(), state.borrow().size())).collect(),
-            ),
+            Command::Sizes => {
+                Report::Sizes(self.states.iter().map(|(name, state)| (name.clone(), state.borrow().size())).collect())
+            }
         };
         self.reports.send(report).map_err(|_| ())
     }

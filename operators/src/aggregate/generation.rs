@@ -267,11 +267,10 @@ impl Generation {
 
     /// Forgets everything, keeping memory.
     pub(super) fn clear(&mut self) {
-        for group in self.keys.ids() {
-            self.accumulators.iter_mut().for_each(|accumulator| accumulator.reset(group));
-            self.counts[group as usize] = 0;
-            self.keys.remove(group);
-        }
+        self.keys.clear();
+        self.counts.clear();
+        self.touched_at.clear();
+        self.accumulators.iter_mut().for_each(|accumulator| accumulator.resize(0));
     }
 
     /// Groups held.

@@ -16,14 +16,14 @@
 mod accumulators;
 mod block;
 mod generation;
+mod runs;
 mod spec;
 mod table;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{Array as _, ArrayRef, AsArray as _, UInt32Array};
-use arrow::compute::take_record_batch;
+use arrow::array::{Array as _, AsArray as _};
 use arrow::datatypes::{Schema, SchemaRef, TimestampMillisecondType};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use arrow::row::{RowConverter, Rows as EncodedRows};
@@ -37,8 +37,9 @@ pub use spec::{AggregateCall, AggregateError, AggregateFunction, AggregateSpec};
 pub(crate) use table::KeyTable;
 
 use crate::codec::{Decoder, mismatch};
-use crate::rows::{Loaded, Part, Permanence, Saved, coalesce};
+use crate::rows::{Loaded, Part, Saved, coalesce};
 use generation::{Changes, Generation, SavedGroups, Slice};
+use runs::{Run, closing_runs, sorted_by_closing};
 
 const CLOSED_MS: &str = "closed_ms";
 
@@ -104,7 +105,7 @@ impl Aggregate {
         let column = part.batch.column(self.spec.keys[position]).clone();
         let runs = closing_runs(&column);
         // Interleaved windows (HOP) would make a run of every row: bring them together first.
-        let distinct: std::collections::BTreeSet<Option<i64>> = runs.iter().map(|run| run.closing).collect();
+        let distinct: BTreeSet<Option<i64>> = runs.iter().map(|run| run.closing).collect();
         if runs.len() > 2 * distinct.len() + 2 {
             let part = sorted_by_closing(part, &column);
             let column = part.batch.column(self.spec.keys[position]).clone();
@@ -296,8 +297,8 @@ impl TickOperator for Aggregate {
         self.closed_ms = None;
         self.active = !self.spec.keys.is_empty() || share.index == 0;
         if self.spec.keys.is_empty() && self.active {
-            let global = Generation::new(&self.spec, self.key_width)
-                .map_err(|error| mismatch(&self.name, error.to_string()))?;
+            let global =
+                Generation::new(&self.spec, self.key_width).map_err(|error| mismatch(&self.name, error.to_string()))?;
             self.generations.insert(None, global);
         }
         state.iter().try_for_each(|batch| self.load_batch(batch, share))
@@ -309,45 +310,6 @@ impl TickOperator for Aggregate {
             bytes: self.generations.values().map(Generation::bytes).sum(),
         }
     }
-}
-
-/// Rows next to each other with one closing time.
-struct Run {
-    closing: Option<i64>,
-    start: usize,
-    len: usize,
-}
-
-fn closing_runs(column: &ArrayRef) -> Vec<Run> {
-    let times = column.as_primitive::<TimestampMillisecondType>();
-    let mut runs: Vec<Run> = Vec::new();
-    for (row, closing) in times.iter().enumerate() {
-        match runs.last_mut() {
-            Some(run) if run.closing == closing => run.len += 1,
-            _ => runs.push(Run { closing, start: row, len: 1 }),
-        }
-    }
-    runs
-}
-
-fn sorted_by_closing(part: &Part, column: &ArrayRef) -> Part {
-    let times = column.as_primitive::<TimestampMillisecondType>();
-    let rows = u32::try_from(times.len()).expect("a tick has fewer than 2^32 rows");
-    let mut order: Vec<u32> = (0..rows).collect();
-    order.sort_by_key(|row| {
-        let row = *row as usize;
-        times.is_valid(row).then(|| times.value(row))
-    });
-    let diffs = match &part.diffs {
-        Diffs::Uniform(diff) => Diffs::Uniform(*diff),
-        Diffs::Rows(diffs) => Diffs::Rows(order.iter().map(|row| diffs[*row as usize]).collect()),
-    };
-    let permanence = match &part.permanence {
-        Permanence::Rows(blocks) => Permanence::Rows(order.iter().map(|row| blocks[*row as usize]).collect()),
-        whole => whole.clone(),
-    };
-    let batch = take_record_batch(&part.batch, &UInt32Array::from(order)).expect("the order is one of the batch's rows");
-    Part { batch, diffs, permanence }
 }
 
 /// The changes of all generations as one batch.

@@ -91,6 +91,16 @@ impl KeyTable {
         }
     }
 
+    /// Forgets all keys, keeping memory.
+    pub(crate) fn clear(&mut self) {
+        self.index.clear();
+        self.hashes.clear();
+        self.free.clear();
+        self.arena.bytes.clear();
+        self.arena.places.clear();
+        self.arena.dead_bytes = 0;
+    }
+
     /// Ids in use, ascending.
     pub(crate) fn ids(&self) -> Vec<u32> {
         let mut ids: Vec<u32> = self.index.iter().copied().collect();

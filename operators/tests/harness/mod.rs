@@ -111,7 +111,8 @@ impl<F: FnMut(&mut Random, u64, i64) -> RecordBatch> History<F> {
     pub(crate) fn step(&mut self, end_of_input: bool) -> Step {
         let reverted = self.revert();
         let depth = reverted.len() as u64;
-        let count = if depth > 0 { 1 + self.random.below(depth + 1) } else { 1 + self.random.below(self.shape.max_blocks) };
+        let count =
+            if depth > 0 { 1 + self.random.below(depth + 1) } else { 1 + self.random.below(self.shape.max_blocks) };
         let applied: Vec<Block> = (0..count).map(|_| self.grow()).collect();
         self.finish(reverted, applied, end_of_input)
     }
@@ -138,7 +139,8 @@ impl<F: FnMut(&mut Random, u64, i64) -> RecordBatch> History<F> {
     }
 
     fn grow(&mut self) -> Block {
-        let (number, before) = self.canonical.last().map_or((100, 1_700_000_000_000), |block| (block.number, block.time_ms));
+        let (number, before) =
+            self.canonical.last().map_or((100, 1_700_000_000_000), |block| (block.number, block.time_ms));
         let time_ms = before + 1000 * i64::try_from(1 + self.random.below(20)).expect("small");
         let rows = (self.rows)(&mut self.random, number + 1, time_ms);
         let block = Block { number: number + 1, time_ms, rows };
@@ -150,7 +152,11 @@ impl<F: FnMut(&mut Random, u64, i64) -> RecordBatch> History<F> {
         self.tick += 1;
         let head = self.canonical.last().map_or((100, 1_700_000_000_000), |block| (block.number, block.time_ms));
         let lag = if end_of_input { 0 } else { self.random.below(self.shape.lag + 1) + self.shape.lag / 2 };
-        let newly = self.canonical.iter().rfind(|block| block.number + lag <= head.0).map(|block| (block.number, block.time_ms));
+        let newly = self
+            .canonical
+            .iter()
+            .rfind(|block| block.number + lag <= head.0)
+            .map(|block| (block.number, block.time_ms));
         if self.shape.lag < 1_000_000 {
             self.finalized = self.finalized.max(newly);
         }
@@ -295,7 +301,11 @@ impl<M: Fn() -> Box<dyn TickOperator>> Workers<M> {
                     let (text, diff) = (text(&delta.batch, row), delta.diffs.at(row));
                     assert_ne!(diff, 0, "a change of nothing: {text}");
                     let seen = signs.entry(format!("{is_error} {text}")).or_default();
-                    if diff > 0 { seen.0 = true } else { seen.1 = true }
+                    if diff > 0 {
+                        seen.0 = true
+                    } else {
+                        seen.1 = true
+                    }
                     assert!(!(seen.0 && seen.1), "tick {}: changes cancel: {text}", step.progress.tick);
                     add(if is_error { &mut self.errors } else { &mut self.rows }, text, diff);
                 }

@@ -121,7 +121,8 @@ fn wide(function: F, column: &ArrayRef, kind: Wide, name: &str, rows: &[usize]) 
             }
         }
     }
-    let (is_negative, sum) = if negative > positive { (true, negative - positive) } else { (false, positive - negative) };
+    let (is_negative, sum) =
+        if negative > positive { (true, negative - positive) } else { (false, positive - negative) };
     let sign = if is_negative { -1.0 } else { 1.0 };
     match (function, kind) {
         (F::Avg, _) => Ok((sign * nearest(shift(sum)) / rows.len() as f64).to_string()),

@@ -190,7 +190,10 @@ mod tests {
     #[test]
     fn set_takes_values_with_equal_signs() {
         let set = parse_set("eth.url=http://127.0.0.1/?key=a").unwrap();
-        assert_eq!((set.owner.as_str(), set.option.as_str(), set.value.as_str()), ("eth", "url", "http://127.0.0.1/?key=a"));
+        assert_eq!(
+            (set.owner.as_str(), set.option.as_str(), set.value.as_str()),
+            ("eth", "url", "http://127.0.0.1/?key=a")
+        );
         assert!(parse_set("eth=1").is_err());
     }
 }

@@ -2,10 +2,10 @@
 
 use std::fs;
 
+use super::CliError;
 use super::args::JobArgs;
 use super::loader::{Destination, Loader};
 use super::run::parent;
-use super::CliError;
 use crate::diagnostic::Diagnostic;
 use crate::plan::{JobPlan, plan};
 use crate::sql::parse;
@@ -25,18 +25,13 @@ impl LoadedJob {
     /// The plan, or the mistakes of the job.
     pub(super) fn take_plan(&mut self) -> Result<JobPlan, CliError> {
         let plan = std::mem::replace(&mut self.plan, Err(Vec::new()));
-        plan.map_err(|diagnostics| CliError::Job {
-            path: self.path.clone(),
-            text: self.text.clone(),
-            diagnostics,
-        })
+        plan.map_err(|diagnostics| CliError::Job { path: self.path.clone(), text: self.text.clone(), diagnostics })
     }
 }
 
 /// Reads and plans a job.
 pub(super) fn load(args: &JobArgs, destination: Destination) -> Result<LoadedJob, CliError> {
-    let text = fs::read_to_string(&args.job)
-        .map_err(|source| CliError::Read { path: args.job.clone(), source })?;
+    let text = fs::read_to_string(&args.job).map_err(|source| CliError::Read { path: args.job.clone(), source })?;
     let mut loader = Loader::new(parent(&args.job), args.set.clone(), destination);
     let plan = match parse(&text) {
         Ok(job) => plan(&job, &mut loader),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use arrow::record_batch::RecordBatch;
 use highwater_connectors::SOURCES;
 use highwater_engine::error::BoxError;
-use highwater_engine::options::{OptionError, Options};
+use highwater_engine::options::Options;
 use highwater_engine::sink::{SinkConnector, SinkError, SinkRequest, Terminal};
 use highwater_engine::source::{Source, SourceError, TableSchema};
 use highwater_sinks::SINKS;
@@ -198,13 +198,6 @@ fn read_environment(key: &str) -> Result<String, LoadError> {
 
 fn failed(text: String) -> LoadError {
     LoadError::Failed(BoxError::from(text))
-}
-
-/// An option error as a load error, for callers outside the planner.
-impl From<OptionError> for Box<LoadError> {
-    fn from(error: OptionError) -> Box<LoadError> {
-        Box::new(LoadError::Option(error))
-    }
 }
 
 /// The emit policy lets rows be taken back after they went out.

@@ -23,12 +23,12 @@ use highwater_engine::job::JobError;
 use highwater_engine::sink::Terminal;
 use tracing_subscriber::EnvFilter;
 
-pub use args::{JobArgs, RunArgs, SetOption};
 use args::{Cli, Command, ExplainArgs};
+pub use args::{JobArgs, RunArgs, SetOption};
 pub use run::{Display, Outcome, Range, run};
 
 use crate::diagnostic::Diagnostic;
-use crate::plan::LoadError;
+use crate::plan::{JobPlan, LoadError, explain_state, explain_view};
 use loader::Destination;
 
 /// A command that did not do what was asked.
@@ -216,21 +216,20 @@ fn plural(count: usize) -> &'static str {
 fn explain(args: &ExplainArgs) -> Result<(), CliError> {
     let mut loaded = job_file::load(&args.job, Destination::default())?;
     let plan = loaded.take_plan()?;
-    if let Some(name) = &args.view
-        && !plan.views.iter().any(|view| view.name == *name)
-    {
-        let known: Vec<_> = plan.views.iter().map(|view| format!("\"{}\"", view.name)).collect();
-        return Err(CliError::UnknownView { name: name.clone(), known: known.join(", ") });
-    }
-    if args.state {
-        let prefix = args.view.as_ref().map(|name| format!("{name}/"));
-        let wanted = plan.state.iter().filter(|entry| prefix.as_ref().is_none_or(|prefix| entry.id.starts_with(prefix)));
-        return print(&crate::plan::explain_state(&wanted.cloned().collect::<Vec<_>>()));
-    }
-    let mut text = String::new();
-    for view in plan.views.iter().filter(|view| args.view.as_ref().is_none_or(|name| view.name == *name)) {
-        let _ = writeln!(text, "{}", crate::plan::explain_view(&plan, view));
-    }
+    let known = || plan.views.iter().map(|view| format!("\"{}\"", view.name)).collect::<Vec<_>>().join(", ");
+    let text = match &args.view {
+        None if args.state => explain_state(&plan),
+        None => crate::plan::explain(&plan),
+        Some(name) if !plan.views.iter().any(|view| view.name == *name) => {
+            return Err(CliError::UnknownView { name: name.clone(), known: known() });
+        }
+        Some(name) if args.state => {
+            let prefix = format!("{name}/");
+            let state = plan.state.iter().filter(|entry| entry.id.starts_with(&prefix)).cloned().collect();
+            explain_state(&JobPlan { state, ..plan })
+        }
+        Some(name) => explain_view(&plan, name).unwrap_or_default(),
+    };
     print(&text)
 }
 
@@ -252,7 +251,8 @@ fn report(error: &CliError, streams: Streams) {
             }
         }
         error => {
-            let style = if streams.stderr_colour { anstyle::AnsiColor::Red.on_default().bold() } else { anstyle::Style::new() };
+            let style =
+                if streams.stderr_colour { anstyle::AnsiColor::Red.on_default().bold() } else { anstyle::Style::new() };
             let _ = writeln!(text, "{style}error{style:#}: {}", chain(error));
         }
     }

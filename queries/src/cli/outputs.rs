@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use arrow::array::AsArray;
 use highwater_engine::model::errors_schema;
-use highwater_engine::sink::{
-    Closing, Sink, SinkError, SinkReport, SinkRequest, SinkState, SinkTick,
-};
+use highwater_engine::sink::{Closing, Sink, SinkError, SinkReport, SinkRequest, SinkState, SinkTick};
 use indicatif::ProgressBar;
 
 use super::loader::{Destination, corrects};
@@ -117,7 +115,12 @@ impl Sink for ErrorWatch {
                 }
                 if self.logged < LOGGED {
                     self.logged += 1;
-                    tracing::warn!(view = self.view, error = text(0, row), row = text(1, row), "a row could not be evaluated");
+                    tracing::warn!(
+                        view = self.view,
+                        error = text(0, row),
+                        row = text(1, row),
+                        "a row could not be evaluated"
+                    );
                 }
             }
         }

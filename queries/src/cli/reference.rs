@@ -19,7 +19,9 @@ pub(super) fn page(page: ReferencePage) -> String {
 }
 
 fn functions() -> String {
-    let mut text = String::from("# SQL functions\n\nBeside these, every scalar function of DataFusion that reads no clock and no random number.\n\n");
+    let mut text = String::from(
+        "# SQL functions\n\nBeside these, every scalar function of DataFusion that reads no clock and no random number.\n\n",
+    );
     text.push_str("| function | meaning | example | gives |\n|---|---|---|---|\n");
     for function in crate::functions::docs() {
         let cell = |text: &str| text.replace('|', "\\|");
@@ -65,7 +67,9 @@ fn section(text: &mut String, name: &str, about: &str, options: &[OptionDoc]) {
 }
 
 fn errors() -> String {
-    let mut text = String::from("# Diagnostics\n\nCodes are stable. A job with a mistake is not started; the exit code is 2.\n\n| code | meaning |\n|---|---|\n");
+    let mut text = String::from(
+        "# Diagnostics\n\nCodes are stable. A job with a mistake is not started; the exit code is 2.\n\n| code | meaning |\n|---|---|\n",
+    );
     for (code, meaning) in Code::ALL {
         let _ = writeln!(text, "| {} | {} |", code.as_str(), meaning.trim().replace('|', "\\|"));
     }

@@ -130,9 +130,7 @@ fn fingerprint(plan: &JobPlan, range: Range) -> String {
             let _ = write!(text, "{}{:?}", table.name, table.columns);
         }
     }
-    for view in &plan.views {
-        let _ = write!(text, "{}={}", view.name, crate::plan::explain_node(&view.root));
-    }
+    text.push_str(&crate::plan::explain(plan));
     let _ = write!(text, "{:?}", range.from);
     alloy_primitives::keccak256(text.as_bytes()).to_string()
 }
@@ -145,7 +143,12 @@ fn open_source(
     resume: Option<u64>,
 ) -> Result<(JobSource, Option<u64>), CliError> {
     let planned = match plan.sources.as_slice() {
-        [] => return Ok((JobSource { name: "none".to_owned(), reader: Box::new(OneBlock(false)), tables: 0, blocks_per_tick: 1 }, None)),
+        [] => {
+            return Ok((
+                JobSource { name: "none".to_owned(), reader: Box::new(OneBlock(false)), tables: 0, blocks_per_tick: 1 },
+                None,
+            ));
+        }
         [planned] => planned,
         several => {
             let names: Vec<_> = several.iter().map(|source| format!("\"{}\"", source.name)).collect();
@@ -223,10 +226,8 @@ fn open_sink(
     watch: &Watch,
 ) -> Result<Box<dyn Sink>, CliError> {
     let failed = |source| CliError::Run(JobError::Sink { name: sink.name.clone(), source });
-    let (connector, request, options) = loaded
-        .loader
-        .sink(sink, view, request)
-        .map_err(|source| CliError::Load { name: sink.name.clone(), source })?;
+    let (connector, request, options) =
+        loaded.loader.sink(sink, view, request).map_err(|source| CliError::Load { name: sink.name.clone(), source })?;
     match watch.bar() {
         Some(bar) if connector.name() == "stdout" => {
             Stdout.open_with(request, options, BesideBar::shared(bar.clone())).map_err(failed)
@@ -271,8 +272,7 @@ pub(super) fn stop_on_interrupt() -> Arc<AtomicBool> {
 
 /// Writes the metrics file.
 pub(super) fn write_metrics(path: &Path, metrics: &Registry) -> Result<(), CliError> {
-    std::fs::write(path, metrics.prometheus())
-        .map_err(|source| CliError::Write { path: path.to_owned(), source })
+    std::fs::write(path, metrics.prometheus()).map_err(|source| CliError::Write { path: path.to_owned(), source })
 }
 
 /// A folder as given or the current one.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use alloy_primitives::{I256, U256, hex};
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryBuilder, StringArray};
+use arrow::array::{Array, ArrayRef, BooleanArray, FixedSizeBinaryBuilder, StringArray};
 use arrow::compute::{CastOptions, cast_with_options, concat_batches};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
@@ -85,7 +85,8 @@ pub(super) fn read_csv(path: &Path, declared: Option<&SchemaRef>) -> Result<Reco
 }
 
 fn infer(cells: &[Option<String>]) -> DataType {
-    let all = |test: fn(&str) -> bool| cells.iter().flatten().all(|cell| test(cell)) && cells.iter().any(Option::is_some);
+    let all =
+        |test: fn(&str) -> bool| cells.iter().flatten().all(|cell| test(cell)) && cells.iter().any(Option::is_some);
     if all(|cell| cell.parse::<i64>().is_ok()) {
         DataType::Int64
     } else if all(|cell| is_hex(cell, 20)) {
@@ -120,7 +121,7 @@ pub(super) fn typed_column(path: &Path, field: &Field, cells: &[Option<String>])
         cast_with_options(&text, field.data_type(), &options).map_err(|source| read_error(path, source))?
     };
     match (0..text.len()).find(|row| cast.is_null(*row) && !text.is_null(*row)) {
-        Some(row) => Err(value_error(path, field, row, text.as_string::<i32>().value(row))),
+        Some(row) => Err(value_error(path, field, row, text.value(row))),
         None => Ok(cast),
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 use highwater_engine::Tick;
 use highwater_engine::job::{Observer, Summary, TickReport};
+use highwater_engine::sink::SinkReport;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// A progress bar on standard error, or nothing.
@@ -24,9 +25,10 @@ impl Watch {
             Some(blocks) => ProgressBar::new(blocks),
             None => ProgressBar::no_length(),
         };
-        let place = if blocks.is_some() { "{wide_bar} {pos}/{len} blocks" } else { "{spinner} {pos} blocks" };
-        let template = if colour { format!("{{elapsed:>4}} {place:.cyan} {{msg}}") } else { format!("{{elapsed:>4}} {place} {{msg}}") };
-        let template = template.replace(":.cyan", "");
+        let bar_style = if colour { "{wide_bar:.cyan/dim}" } else { "{wide_bar}" };
+        let place =
+            if blocks.is_some() { format!("{bar_style} {{pos}}/{{len}}") } else { "{spinner} {pos}".to_owned() };
+        let template = format!("{{elapsed:>4}} {place} blocks {{msg}}");
         if let Ok(style) = ProgressStyle::with_template(&template) {
             bar.set_style(style.progress_chars("━╸─"));
         }
@@ -50,7 +52,12 @@ impl Watch {
 impl Observer for Watch {
     fn on_tick(&mut self, report: &TickReport<'_>) {
         if let Some(reorg) = &report.progress.reorg {
-            tracing::info!(ancestor = reorg.ancestor_number, depth = reorg.depth, replaced_by = reorg.replaced_by, "reorg followed");
+            tracing::info!(
+                ancestor = reorg.ancestor_number,
+                depth = reorg.depth,
+                replaced_by = reorg.replaced_by,
+                "reorg followed"
+            );
         }
         let Some(bar) = &self.bar else { return };
         let summary = report.summary;
@@ -101,9 +108,8 @@ pub(super) fn print_summary(summary: &Summary, errors: &[(String, u64)], colour:
         ("speed", format!("{}/s over {:.2} s", rate(summary), summary.elapsed.as_secs_f64())),
         ("per tick", format!("p50 {}, p99 {}", millis(summary.tick_p50), millis(summary.tick_p99))),
     ];
-    for (name, report) in &summary.sinks {
-        let text = if report.place.is_empty() { "done".to_owned() } else { report.place.clone() };
-        lines.push((name.as_str(), text));
+    for (name, report) in shown_sinks(summary) {
+        lines.push((name.as_str(), report.place.clone()));
     }
     let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let state = if summary.stopped { "stopped" } else { "done" };
@@ -122,9 +128,7 @@ pub(super) fn print_summary(summary: &Summary, errors: &[(String, u64)], colour:
 
 /// The summary for a program: one JSON line.
 pub(super) fn summary_json(summary: &Summary, errors: &[(String, u64)]) -> String {
-    let sinks: serde_json::Map<String, serde_json::Value> = summary
-        .sinks
-        .iter()
+    let sinks: serde_json::Map<String, serde_json::Value> = shown_sinks(summary)
         .map(|(name, report)| {
             let facts = serde_json::json!({
                 "inserted": report.inserted, "retracted": report.retracted, "place": report.place,
@@ -153,6 +157,11 @@ pub(super) fn summary_json(summary: &Summary, errors: &[(String, u64)]) -> Strin
         "sinks": sinks,
     }})
     .to_string()
+}
+
+/// The sinks of the job; what only counts errors has no place.
+fn shown_sinks(summary: &Summary) -> impl Iterator<Item = &(String, SinkReport)> {
+    summary.sinks.iter().filter(|(_, report)| !report.place.is_empty())
 }
 
 fn millis(duration: Duration) -> String {

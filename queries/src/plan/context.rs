@@ -115,12 +115,8 @@ impl Context {
                 tables.get(table.as_ref()).cloned().ok_or_else(|| {
                     let names: Vec<&str> = tables.keys().map(String::as_str).collect();
                     let list = format!("its tables are {}", names.join(", "));
-                    Diagnostic::new(
-                        Code::UnknownTable,
-                        format!("source \"{schema}\" has no table \"{table}\""),
-                        None,
-                    )
-                    .with_hint(did_you_mean(table, names.iter().copied()).unwrap_or(list))
+                    Diagnostic::new(Code::UnknownTable, format!("source \"{schema}\" has no table \"{table}\""), None)
+                        .with_hint(did_you_mean(table, names.iter().copied()).unwrap_or(list))
                 })
             }
             TableReference::Full { .. } => {

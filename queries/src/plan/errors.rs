@@ -146,14 +146,16 @@ impl Place<'_> {
             let name = text.split_whitespace().last().unwrap_or_default().trim_matches(|c: char| !c.is_alphanumeric());
             return Diagnostic::new(Code::UnknownType, format!("type \"{name}\" does not exist"), span)
                 .or_at(self.find(name))
-                .with_hint_opt(nearest(&name.to_lowercase(), TYPES.iter().copied()).map(|near| {
-                    format!("did you mean {}?", near.to_uppercase())
-                }));
+                .with_hint_opt(
+                    nearest(&name.to_lowercase(), TYPES.iter().copied())
+                        .map(|near| format!("did you mean {}?", near.to_uppercase())),
+                );
         }
         if text.contains("nested inside") || text.contains("Aggregate function calls cannot") {
             return self.other(Code::AggregateMisuse, text, span);
         }
-        if text.contains("Aggregate") && text.contains("WHERE") || text.contains("aggregate functions are not allowed") {
+        if text.contains("Aggregate") && text.contains("WHERE") || text.contains("aggregate functions are not allowed")
+        {
             return self.other(Code::AggregateMisuse, text, span);
         }
         if text.starts_with("table '") && text.ends_with("not found") {
@@ -165,7 +167,13 @@ impl Place<'_> {
     }
 
     fn not_grouped(&self, text: &str, span: Option<Span>) -> Diagnostic {
-        let column = between(text, "column \"", "\"").or_else(|| between(text, "Column in SELECT must be in GROUP BY or an aggregate function: While expanding wildcard, column \"", "\""));
+        let column = between(text, "column \"", "\"").or_else(|| {
+            between(
+                text,
+                "Column in SELECT must be in GROUP BY or an aggregate function: While expanding wildcard, column \"",
+                "\"",
+            )
+        });
         let shown = column.map(|column| column.rsplit('.').next().unwrap_or(column)).unwrap_or("a column");
         Diagnostic::new(Code::AggregateMisuse, format!("column \"{shown}\" is neither grouped nor aggregated"), span)
             .or_at(self.find(shown))
@@ -174,7 +182,8 @@ impl Place<'_> {
 
     fn other(&self, code: Code, text: &str, span: Option<Span>) -> Diagnostic {
         let quoted = between(text, "'", "'").or_else(|| between(text, "\"", "\"")).unwrap_or_default();
-        let callee = text.split('(').next().and_then(|before| before.split([' ', '\'']).next_back()).unwrap_or_default();
+        let callee =
+            text.split('(').next().and_then(|before| before.split([' ', '\'']).next_back()).unwrap_or_default();
         let found = [quoted, callee].into_iter().find_map(|word| self.lines.find_word(self.within, word));
         Diagnostic::new(code, first_sentence(text), span.or(found)).or_at(self.start())
     }
@@ -182,8 +191,25 @@ impl Place<'_> {
 
 /// Names of types people write, for suggestions.
 const TYPES: &[&str] = &[
-    "bigint", "int", "integer", "smallint", "text", "varchar", "boolean", "double", "real", "decimal", "numeric",
-    "timestamp", "date", "interval", "bytea", "uint256", "int256", "address", "hash",
+    "bigint",
+    "int",
+    "integer",
+    "smallint",
+    "text",
+    "varchar",
+    "boolean",
+    "double",
+    "real",
+    "decimal",
+    "numeric",
+    "timestamp",
+    "date",
+    "interval",
+    "bytea",
+    "uint256",
+    "int256",
+    "address",
+    "hash",
 ];
 
 fn between<'t>(text: &'t str, before: &str, after: &str) -> Option<&'t str> {

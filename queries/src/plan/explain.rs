@@ -41,17 +41,18 @@ pub(super) struct Names {
 
 impl Names {
     fn of_plan(plan: &JobPlan) -> Names {
-        let tables = plan.sources.iter().map(|source| {
-            (source.name.clone(), source.tables.iter().map(|table| table.name.clone()).collect())
-        });
+        let tables = plan
+            .sources
+            .iter()
+            .map(|source| (source.name.clone(), source.tables.iter().map(|table| table.name.clone()).collect()));
         Names { tables: tables.collect(), views: plan.views.iter().map(|view| view.name.clone()).collect() }
     }
 
     /// Of a plan whose columns are not pruned yet.
     pub(super) fn of_open(sources: &[OpenSource], views: &[PlannedView]) -> Names {
-        let tables = sources.iter().map(|source| {
-            (source.name.clone(), source.tables.iter().map(|table| table.name.clone()).collect())
-        });
+        let tables = sources
+            .iter()
+            .map(|source| (source.name.clone(), source.tables.iter().map(|table| table.name.clone()).collect()));
         Names { tables: tables.collect(), views: views.iter().map(|view| view.name.clone()).collect() }
     }
 }
@@ -181,7 +182,11 @@ fn describe_stateful(node: &Node) -> String {
             let by: Vec<String> = sort.iter().map(|key| sorted(schema, *key)).collect();
             let closing = closing.map(|position| format!(" final at {}", schema.field(partition[position]).name()));
             let closing = closing.unwrap_or_default();
-            format!("TopK {id} {limit} rows{offset} for each [{}] by [{}]{closing}", listed(schema, partition), by.join(", "))
+            format!(
+                "TopK {id} {limit} rows{offset} for each [{}] by [{}]{closing}",
+                listed(schema, partition),
+                by.join(", ")
+            )
         }
         NodeKind::TemporalFilter { id, input, valid_from, valid_until } => {
             let name = |column: &Option<usize>, word: &str| {

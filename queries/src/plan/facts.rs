@@ -48,7 +48,14 @@ impl Facts {
         let place = |column: &usize| columns.iter().position(|from| *from == Some(*column));
         let key = self.key.as_ref().and_then(|key| key.iter().map(place).collect());
         let order = self.order.iter().map_while(|(column, down)| Some((place(column)?, *down))).collect();
-        Facts { columns: facts, linear: self.linear, block_local: self.block_local, bound: self.bound.clone(), key, order }
+        Facts {
+            columns: facts,
+            linear: self.linear,
+            block_local: self.block_local,
+            bound: self.bound.clone(),
+            key,
+            order,
+        }
     }
 
     /// Rows may change at any time: nothing says when they are final.
@@ -78,12 +85,9 @@ impl Facts {
 /// What is known of the value of an expression.
 pub(super) fn of_expr(expr: &Expr, schema: &DFSchema, columns: &[ColumnFacts]) -> ColumnFacts {
     match expr {
-        Expr::Column(column) => schema
-            .index_of_column(column)
-            .ok()
-            .and_then(|index| columns.get(index))
-            .cloned()
-            .unwrap_or_default(),
+        Expr::Column(column) => {
+            schema.index_of_column(column).ok().and_then(|index| columns.get(index)).cloned().unwrap_or_default()
+        }
         Expr::Alias(alias) => of_expr(&alias.expr, schema, columns),
         Expr::Literal(_, _) => ColumnFacts { finite: true, ..ColumnFacts::default() },
         _ => ColumnFacts {

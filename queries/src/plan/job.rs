@@ -13,9 +13,7 @@ use super::catalog::{Catalog, LoadRequest};
 use super::context::{BROKEN, Context, Relation};
 use super::errors::Place;
 use super::explain::{self, Names};
-use super::ir::{
-    Emit, JobPlan, PlannedOption, PlannedSetting, PlannedSink, PlannedView, SinkInput, StateEntry,
-};
+use super::ir::{Emit, JobPlan, PlannedOption, PlannedSetting, PlannedSink, PlannedView, SinkInput, StateEntry};
 use super::lower::{Lowered, Lowerer, ViewInfo};
 use super::names;
 use super::prune::{OpenSource, prune};
@@ -241,7 +239,8 @@ impl<'j> Planner<'j> {
         }
         let width = plan.schema().fields().len();
         if view.columns.len() != width {
-            let message = format!("view \"{}\" names {} columns, its query has {width}", view.name.text, view.columns.len());
+            let message =
+                format!("view \"{}\" names {} columns, its query has {width}", view.name.text, view.columns.len());
             return Err(Diagnostic::new(Code::Syntax, message, view.name.span));
         }
         let renamed = (0..width).map(|index| {
@@ -334,7 +333,9 @@ impl<'j> Planner<'j> {
         if let Some(index) = of_errors {
             return Ok(SinkInput::Errors(index));
         }
-        if self.context.is_broken(&name.text) || name.text.strip_suffix("_errors").is_some_and(|view| self.context.is_broken(view)) {
+        if self.context.is_broken(&name.text)
+            || name.text.strip_suffix("_errors").is_some_and(|view| self.context.is_broken(view))
+        {
             return Err(Diagnostic::new(Code::UnknownTable, BROKEN, name.span));
         }
         let mistake = Diagnostic::new(Code::UnknownTable, format!("view \"{}\" does not exist", name.text), name.span);
@@ -377,10 +378,19 @@ impl<'j> Planner<'j> {
             ExplainTarget::View(name) => {
                 if let Some(index) = self.view_index(&name.text) {
                     let view = &self.views[index];
-                    return Ok(if wanted.state { explain::state_of(view, &self.state) } else { explain::view(view, &names) });
+                    return Ok(if wanted.state {
+                        explain::state_of(view, &self.state)
+                    } else {
+                        explain::view(view, &names)
+                    });
                 }
                 let statement = names::views(self.job).get(name.text.as_str()).copied();
-                let Some(view) = statement else { return Err(self.sink_view(name).err().unwrap_or_else(|| Diagnostic::new(Code::UnknownTable, BROKEN, name.span))) };
+                let Some(view) = statement else {
+                    return Err(self
+                        .sink_view(name)
+                        .err()
+                        .unwrap_or_else(|| Diagnostic::new(Code::UnknownTable, BROKEN, name.span)));
+                };
                 (self.view_plan(view)?, name.text.clone(), view.query_span)
             }
         };
@@ -420,14 +430,19 @@ impl ViewOptions {
             Some((_, word)) if word == "stop" => true,
             Some((_, word)) if word == "skip" => false,
             Some((option, _)) => {
-                return Err(Diagnostic::new(Code::BadOption, "option \"on_error\" is 'stop' or 'skip'", option.value_span));
+                return Err(Diagnostic::new(
+                    Code::BadOption,
+                    "option \"on_error\" is 'stop' or 'skip'",
+                    option.value_span,
+                ));
             }
         };
         const KNOWN: [&str; 3] = ["unbounded", "on_error", "retain"];
         if let Some(option) = options.iter().find(|option| !KNOWN.contains(&option.name.as_str())) {
             let message = format!("a view has no option \"{}\"", option.name);
-            return Err(Diagnostic::new(Code::BadOption, message, option.name_span)
-                .with_hint(did_you_mean(&option.name, KNOWN).unwrap_or_else(|| format!("there are {}", KNOWN.join(", ")))));
+            return Err(Diagnostic::new(Code::BadOption, message, option.name_span).with_hint(
+                did_you_mean(&option.name, KNOWN).unwrap_or_else(|| format!("there are {}", KNOWN.join(", "))),
+            ));
         }
         Ok(ViewOptions { unbounded, on_error_stop, rest: options })
     }

@@ -29,8 +29,12 @@ use crate::functions;
 /// The plan as the SQL planner gives it: what is put in the place of an inlined view.
 pub(super) fn raw_plan(query: &Query, context: &Context, place: &Place<'_>) -> Result<LogicalPlan, Diagnostic> {
     if query.with.as_ref().is_some_and(|with| with.recursive) {
-        return Err(Diagnostic::new(Code::Unsupported, "recursive queries are not supported yet", place.find("recursive"))
-            .with_hint("remove RECURSIVE, or compute the closure outside"));
+        return Err(Diagnostic::new(
+            Code::Unsupported,
+            "recursive queries are not supported yet",
+            place.find("recursive"),
+        )
+        .with_hint("remove RECURSIVE, or compute the closure outside"));
     }
     let mut query = query.clone();
     functions::prepare(&mut query);

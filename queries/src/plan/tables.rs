@@ -48,9 +48,10 @@ impl Planner<'_> {
         let schema = SqlToRel::new_with_options(&self.context, options).build_schema(table.columns.clone());
         let schema = schema.map_err(|error| place.diagnose(&error))?;
         let fields = schema.fields().iter().zip(&table.columns).map(|(field, column)| {
-            let solid = column.options.iter().any(|option| {
-                matches!(option.option, ColumnOption::NotNull | ColumnOption::PrimaryKey(_))
-            });
+            let solid = column
+                .options
+                .iter()
+                .any(|option| matches!(option.option, ColumnOption::NotNull | ColumnOption::PrimaryKey(_)));
             Field::clone(field).with_nullable(!solid)
         });
         Ok(Some(Arc::new(Schema::new(fields.collect::<Vec<_>>()))))
@@ -83,7 +84,8 @@ impl Planner<'_> {
                 return Err(Diagnostic::new(Code::TypeMismatch, message, table.name.span));
             }
         }
-        let mut parser = Parser::new(&GenericDialect {}).try_with_sql("SELECT 1 FROM (SELECT 1)").map_err(|_| internal())?;
+        let mut parser =
+            Parser::new(&GenericDialect {}).try_with_sql("SELECT 1 FROM (SELECT 1)").map_err(|_| internal())?;
         let mut query = *parser.parse_query().map_err(|_| internal())?;
         let SetExpr::Select(select) = query.body.as_mut() else { return Err(internal()) };
         let casts = table.columns.iter().enumerate().map(|(index, column)| SelectItem::ExprWithAlias {
@@ -99,7 +101,8 @@ impl Planner<'_> {
         select.projection = casts.collect();
         if let Some(from) = select.from.first_mut() {
             let alias: Option<TableAlias> = None;
-            from.relation = TableFactor::Derived { lateral: false, subquery: Box::new(values.clone()), alias, sample: None };
+            from.relation =
+                TableFactor::Derived { lateral: false, subquery: Box::new(values.clone()), alias, sample: None };
         }
         Ok(query)
     }

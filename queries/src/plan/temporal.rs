@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
-use datafusion_common::tree_node::{Transformed, TreeNode as _};
+use datafusion_common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion_common::{DFSchemaRef, DataFusionError, Result};
 use datafusion_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion_expr::{
@@ -72,7 +72,9 @@ impl UserDefinedLogicalNodeCore for TemporalNode {
     }
 
     fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> Result<Self> {
-        let Some(input) = inputs.pop() else { return datafusion_common::internal_err!("a temporal filter has an input") };
+        let Some(input) = inputs.pop() else {
+            return datafusion_common::internal_err!("a temporal filter has an input");
+        };
         let mut exprs = exprs.into_iter();
         let mut renew = |bounds: &[Bound]| -> Vec<Bound> {
             bounds.iter().zip(&mut exprs).map(|(bound, time)| Bound { time, offset_ms: bound.offset_ms }).collect()
@@ -93,9 +95,9 @@ const HINT: &str = "write WHERE block_timestamp > now() - INTERVAL '5 minutes'";
 pub(super) fn extract(plan: LogicalPlan, place: &Place<'_>) -> Result<LogicalPlan, Diagnostic> {
     let plan = plan
         .transform_up_with_subqueries(|plan| match plan {
-            LogicalPlan::Filter(filter) if has_now(&filter.predicate) => {
-                split(filter, place).map(Transformed::yes).map_err(|mistake| DataFusionError::External(Box::new(mistake)))
-            }
+            LogicalPlan::Filter(filter) if has_now(&filter.predicate) => split(filter, place)
+                .map(Transformed::yes)
+                .map_err(|mistake| DataFusionError::External(Box::new(mistake))),
             other => Ok(Transformed::no(other)),
         })
         .map_err(|error| place.diagnose(&error))?
@@ -103,7 +105,7 @@ pub(super) fn extract(plan: LogicalPlan, place: &Place<'_>) -> Result<LogicalPla
     let mut misused = false;
     plan.apply_with_subqueries(|node| {
         misused |= node.expressions().iter().any(has_now);
-        Ok(datafusion_common::tree_node::TreeNodeRecursion::Continue)
+        Ok(TreeNodeRecursion::Continue)
     })
     .map_err(|error| place.diagnose(&error))?;
     if misused {
@@ -113,9 +115,8 @@ pub(super) fn extract(plan: LogicalPlan, place: &Place<'_>) -> Result<LogicalPla
 }
 
 fn misuse(message: &str, place: &Place<'_>) -> Diagnostic {
-    let span = place.lines.find_word(place.within, "now").or_else(|| {
-        place.lines.find_word(place.within, "current_timestamp")
-    });
+    let span =
+        place.lines.find_word(place.within, "now").or_else(|| place.lines.find_word(place.within, "current_timestamp"));
     Diagnostic::new(Code::NowMisuse, message, span).or_at(place.start()).with_hint(HINT)
 }
 

@@ -96,7 +96,11 @@ impl UserDefinedLogicalNodeCore for WindowNode {
 pub(super) struct WindowPlanner;
 
 impl RelationPlanner for WindowPlanner {
-    fn plan_relation(&self, relation: TableFactor, context: &mut dyn RelationPlannerContext) -> Result<RelationPlanning> {
+    fn plan_relation(
+        &self,
+        relation: TableFactor,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<RelationPlanning> {
         let TableFactor::Table { name, alias, args: Some(args), .. } = &relation else {
             return Ok(RelationPlanning::Original(Box::new(relation)));
         };
@@ -172,12 +176,7 @@ fn relation_of(expr: &SqlExpr, usage: &str) -> Result<TableFactor> {
         SqlExpr::Identifier(ident) => vec![ident.clone()],
         SqlExpr::CompoundIdentifier(idents) => idents.clone(),
         SqlExpr::Subquery(query) => {
-            return Ok(TableFactor::Derived {
-                lateral: false,
-                subquery: query.clone(),
-                alias: None,
-                sample: None,
-            });
+            return Ok(TableFactor::Derived { lateral: false, subquery: query.clone(), alias: None, sample: None });
         }
         other => {
             let issue = PlanIssue::new(Code::Syntax, "the first argument of a window is a table or view", other.span());

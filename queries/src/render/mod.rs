@@ -3,6 +3,7 @@
 //! Views are rendered once each, in the order of the plan, and shared by whoever reads them. A view
 //! without a way to an output is left out. The errors of a view are the sum of the errors of its nodes.
 
+mod join;
 mod operators;
 mod stage;
 
@@ -226,12 +227,13 @@ impl Renderer<'_, '_, '_> {
             SinkInput::Errors(_) => errors,
         };
         if let Some(gate) = gate(self.plan, output, index).expect("every gate was made once before") {
-            for stages in gate.before {
-                input = self.stages(input, stages, &mut Vec::new());
+            let mut errors = Vec::new();
+            if let Some(stage) = gate.before {
+                input = self.stages(input, vec![stage], &mut errors);
             }
-            input = self.tick(input, &gate.route, &gate.id, gate.operator, &mut Vec::new());
-            for stages in gate.after {
-                input = self.stages(input, stages, &mut Vec::new());
+            input = self.tick(input, &gate.route, &gate.id, gate.operator, &mut errors);
+            if let Some(stage) = gate.after {
+                input = self.stages(input, vec![stage], &mut errors);
             }
         }
         self.graph.output(input, index);

@@ -29,16 +29,19 @@ pub(super) enum Stage {
     Project { expressions: Vec<Arc<dyn PhysicalExpr>>, schema: SchemaRef },
     /// Some of the columns.
     Columns(Vec<usize>),
+    /// Appends the instant `column + offset_ms`, `Timestamp(ms, UTC)`.
+    Instant { column: usize, offset_ms: i64, schema: SchemaRef },
     /// Appends `window_start` and `window_end`.
     Window { time: usize, window: Window, schema: SchemaRef },
 }
 
 impl Stage {
-    fn apply(&self, delta: &Delta) -> Result<Delta, DataFusionError> {
+    pub(super) fn apply(&self, delta: &Delta) -> Result<Delta, DataFusionError> {
         match self {
             Stage::Filter(predicate) => keep(delta, predicate.as_ref()),
             Stage::Project { expressions, schema } => project(delta, expressions, schema),
             Stage::Columns(columns) => Ok(delta.with_batch(delta.batch.project(columns)?)),
+            Stage::Instant { column, offset_ms, schema } => Ok(append_instant(delta, *column, *offset_ms, schema)?),
             Stage::Window { time, window, schema } => Ok(assign_windows(delta, *time, window, schema)?),
         }
     }
@@ -75,7 +78,12 @@ impl BatchOperator for Stages {
 }
 
 /// Applies a stage that failed on the whole delta to its parts; rows that fail alone become error rows.
-fn without_failing_rows(stage: &Stage, delta: &Delta, error: &DataFusionError, output: &mut Output) -> Option<Delta> {
+pub(super) fn without_failing_rows(
+    stage: &Stage,
+    delta: &Delta,
+    error: &DataFusionError,
+    output: &mut Output,
+) -> Option<Delta> {
     let mut good = Vec::new();
     let mut errors = Vec::new();
     let mut diffs = Vec::new();
@@ -166,11 +174,7 @@ fn filter_diffs(diffs: &Diffs, verdict: &BooleanArray) -> Result<Diffs, ArrowErr
     }
 }
 
-fn project(
-    delta: &Delta,
-    expressions: &[Arc<dyn PhysicalExpr>],
-    schema: &SchemaRef,
-) -> Result<Delta, DataFusionError> {
+fn project(delta: &Delta, expressions: &[Arc<dyn PhysicalExpr>], schema: &SchemaRef) -> Result<Delta, DataFusionError> {
     let mut columns = Vec::with_capacity(expressions.len());
     for expression in expressions {
         columns.push(expression.evaluate(&delta.batch)?.into_array(delta.len())?);
@@ -178,6 +182,14 @@ fn project(
     let options = RecordBatchOptions::new().with_row_count(Some(delta.len()));
     let batch = RecordBatch::try_new_with_options(schema.clone(), columns, &options)?;
     Ok(delta.with_batch(batch))
+}
+
+fn append_instant(delta: &Delta, column: usize, offset_ms: i64, schema: &SchemaRef) -> Result<Delta, ArrowError> {
+    let times = delta.batch.column(column).as_primitive::<TimestampMillisecondType>();
+    let instants: TimestampMillisecondArray = times.unary(|time| time.saturating_add(offset_ms));
+    let mut columns = delta.batch.columns().to_vec();
+    columns.push(Arc::new(instants.with_timezone("UTC")));
+    Ok(delta.with_batch(RecordBatch::try_new(schema.clone(), columns)?))
 }
 
 /// Gives each row its window; a row of a hopping window comes once for each window it is in. A row
@@ -228,9 +240,7 @@ fn hop(
     let batch = take_record_batch(&delta.batch, &UInt32Array::from(rows.clone()))?;
     let diffs = match &delta.diffs {
         Diffs::Uniform(diff) => Diffs::Uniform(*diff),
-        Diffs::Rows(diffs) => {
-            Diffs::Rows(rows.iter().map(|row| diffs[*row as usize]).collect::<ScalarBuffer<i64>>())
-        }
+        Diffs::Rows(diffs) => Diffs::Rows(rows.iter().map(|row| diffs[*row as usize]).collect::<ScalarBuffer<i64>>()),
     };
     let repeated = Delta { batch: batch.clone(), diffs, origin: delta.origin };
     with_windows(&repeated, batch.columns().to_vec(), starts, size_ms, schema)

@@ -364,9 +364,10 @@ impl<'a> Reader<'a> {
 
     fn name(&mut self) -> Read<Name> {
         let token = self.peek();
-        let ident = self.parser.parse_identifier().map_err(|_| {
-            self.mistake(format!("expected a name, found {}", shown(&token.token)), &token)
-        })?;
+        let ident = self
+            .parser
+            .parse_identifier()
+            .map_err(|_| self.mistake(format!("expected a name, found {}", shown(&token.token)), &token))?;
         Ok(self.named(&ident))
     }
 

@@ -164,7 +164,9 @@ fn assemble(steps: &[Step]) -> History {
         for index in 0..count {
             let (seconds, rows) = &step.blocks[index % step.blocks.len()];
             let mut rows = if index < step.blocks.len() { rows.clone() } else { Vec::new() };
-            if step.again && let Some(old) = replaced.get(index) {
+            if step.again
+                && let Some(old) = replaced.get(index)
+            {
                 rows.extend(old.rows.clone());
             }
             let block = child(chain.last(), branch, i64::from(*seconds));

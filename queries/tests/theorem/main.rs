@@ -103,15 +103,24 @@ struct Run {
     ticks: Vec<(Progress, Vec<Delta>)>,
 }
 
-fn execute(view: &str, events: Vec<SourceEvent>, workers: usize, blocks_per_tick: usize, state: Option<JobState>) -> Run {
+fn execute(
+    view: &str,
+    events: Vec<SourceEvent>,
+    workers: usize,
+    blocks_per_tick: usize,
+    state: Option<JobState>,
+) -> Run {
     let plan = Arc::new(planned(view));
     let (sink, recorded) = RecordingSink::new();
     let view = &plan.views[0];
-    let outputs =
-        vec![JobOutput { name: "out".to_owned(), schema: view.schema.clone(), key: view.key.clone(), sink: Box::new(sink) }];
+    let outputs = vec![JobOutput {
+        name: "out".to_owned(),
+        schema: view.schema.clone(),
+        key: view.key.clone(),
+        sink: Box::new(sink),
+    }];
     let tables = plan.sources.iter().map(|source| source.tables.len()).sum();
-    let rendered =
-        render(plan.clone(), vec![OutputPlan { input: SinkInput::View(0), emit: Emit::Changes }]).unwrap();
+    let rendered = render(plan.clone(), vec![OutputPlan { input: SinkInput::View(0), emit: Emit::Changes }]).unwrap();
     let job = Job {
         source: JobSource {
             name: "eth".to_owned(),

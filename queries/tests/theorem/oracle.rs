@@ -52,7 +52,8 @@ impl Oracle {
 /// the order of the rows.
 pub fn normal(row: &str) -> String {
     let serde_json::Value::Object(fields) = serde_json::from_str(row).unwrap() else { panic!("a row is an object") };
-    let values: Vec<String> = fields.into_iter().map(|(name, value)| format!("{name}={}", value_text(&value))).collect();
+    let values: Vec<String> =
+        fields.into_iter().map(|(name, value)| format!("{name}={}", value_text(&value))).collect();
     values.join(" ")
 }
 

@@ -97,7 +97,8 @@ fn predicate() -> impl Strategy<Value = String> {
         Just("coalesce(k, 0) * 2 >= a - 10".to_owned()),
     ];
     leaf.clone().prop_recursive(2, 4, 2, move |inner| {
-        (inner.clone(), inner, prop::sample::select(vec!["AND", "OR"])).prop_map(|(a, b, op)| format!("({a}) {op} ({b})"))
+        (inner.clone(), inner, prop::sample::select(vec!["AND", "OR"]))
+            .prop_map(|(a, b, op)| format!("({a}) {op} ({b})"))
     })
 }
 

@@ -13,9 +13,7 @@ pub(crate) fn fill(column: &mut Column, block: &Block<'_>) -> Result<(), Fault> 
         "gas_limit" => block.gas_limit,
         "gas_used" => block.gas_used,
         "base_fee_per_gas" => block.base_fee_per_gas,
-        "transaction_count" => {
-            Field::Number(u64::try_from(block.transactions.len()).map_err(|_| Fault::TooLarge)?)
-        }
+        "transaction_count" => Field::Number(u64::try_from(block.transactions.len()).map_err(|_| Fault::TooLarge)?),
         "size" => block.size,
         "difficulty" => block.difficulty,
         "total_difficulty" => block.total_difficulty,

@@ -60,6 +60,10 @@ impl CountDistinct {
 impl Accumulator for CountDistinct {
     fn resize(&mut self, slots: usize) {
         self.distinct.resize(slots, 0);
+        if slots == 0 {
+            self.values.clear();
+            self.occurrences.clear();
+        }
     }
 
     fn update(&mut self, rows: &Rows<'_>) {

@@ -215,9 +215,8 @@ mod tests {
 
     #[test]
     fn single_values_come_back() {
-        let values = [
-            0.0, 1.0, -1.0, 0.1, -0.3, f64::MAX, f64::MIN, f64::MIN_POSITIVE, 5e-324, -5e-324, 1e-310, 1e308, 4.5e15,
-        ];
+        let values =
+            [0.0, 1.0, -1.0, 0.1, -0.3, f64::MAX, f64::MIN, f64::MIN_POSITIVE, 5e-324, -5e-324, 1e-310, 1e308, 4.5e15];
         for value in values {
             assert_eq!(sum(&[value]), value);
         }

@@ -78,7 +78,7 @@ pub(crate) type Failures = Vec<(usize, String)>;
 
 /// The states of one aggregate call.
 pub(crate) trait Accumulator {
-    /// Makes room for groups `0..slots`; new ones have seen nothing.
+    /// Makes room for groups `0..slots`; new ones have seen nothing, and those beyond are forgotten.
     fn resize(&mut self, slots: usize);
 
     /// Adds rows with their change.

@@ -43,7 +43,11 @@ impl IntegerMoments {
 }
 
 /// The result of a function from its variance, given the divisor (`n` or `n - 1`).
-pub(super) fn finish_moments(function: AggregateFunction, count: i64, variance: impl FnOnce(f64) -> f64) -> Option<f64> {
+pub(super) fn finish_moments(
+    function: AggregateFunction,
+    count: i64,
+    variance: impl FnOnce(f64) -> f64,
+) -> Option<f64> {
     use AggregateFunction as F;
     let divisor = if matches!(function, F::VarSamp | F::StddevSamp) { count - 1 } else { count };
     if divisor < 1 {
@@ -97,8 +101,7 @@ impl Accumulator for IntegerMoments {
     }
 
     fn load(&mut self, group: u32, state: &mut Decoder<'_>) -> Result<(), Truncated> {
-        self.moments[group as usize] =
-            Moments { sum: state.i128()?, squares: Wide::load(state)?, count: state.i64()? };
+        self.moments[group as usize] = Moments { sum: state.i128()?, squares: Wide::load(state)?, count: state.i64()? };
         Ok(())
     }
 

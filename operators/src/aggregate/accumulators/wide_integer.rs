@@ -91,8 +91,8 @@ impl WideSum {
 }
 
 fn bytes_array(values: Vec<Option<[u8; 32]>>) -> ArrayRef {
-    let array = FixedSizeBinaryArray::try_from_sparse_iter_with_size(values.into_iter(), 32)
-        .expect("every value has 32 bytes");
+    let array =
+        FixedSizeBinaryArray::try_from_sparse_iter_with_size(values.into_iter(), 32).expect("every value has 32 bytes");
     Arc::new(array)
 }
 
@@ -128,9 +128,7 @@ impl Accumulator for WideSum {
             return self.averages(groups);
         }
         match self.kind {
-            Kind::Unsigned256 => {
-                bytes_array(self.fitting(groups, failures, |sum| sum.to_u256().map(uint256_to_bytes)))
-            }
+            Kind::Unsigned256 => bytes_array(self.fitting(groups, failures, |sum| sum.to_u256().map(uint256_to_bytes))),
             Kind::Signed256 => bytes_array(self.fitting(groups, failures, |sum| sum.to_i256().map(int256_to_bytes))),
             Kind::Decimal(_) | Kind::Unsigned64 => {
                 let scale = if let Kind::Decimal(scale) = self.kind { scale } else { 0 };

@@ -43,7 +43,12 @@ impl<'s> Inputs<'s> {
     /// The first of these columns that says when it is final, as a millisecond time that needs no
     /// offset; where there is only one with an offset, such a time is added. Gives the column's
     /// position and what it is in words.
-    pub(super) fn closing(&mut self, lowerer: &Lowerer<'_>, of: &[usize], facts: &Facts) -> Lower<Option<(usize, String)>> {
+    pub(super) fn closing(
+        &mut self,
+        lowerer: &Lowerer<'_>,
+        of: &[usize],
+        facts: &Facts,
+    ) -> Lower<Option<(usize, String)>> {
         let exact = |column: &&usize| {
             let computed = &self.columns[**column];
             computed.facts.time == Some(0) && is_time(computed.field.data_type())
@@ -202,9 +207,9 @@ impl Lowerer<'_> {
             "bool_and" => F::BoolAnd,
             "bool_or" => F::BoolOr,
             _ => {
-                return Err(self
-                    .unsupported(&format!("the aggregate {name}"), name)
-                    .with_hint("count, sum, min, max, avg, stddev, variance and bool_and/bool_or can be kept up to date"));
+                return Err(self.unsupported(&format!("the aggregate {name}"), name).with_hint(
+                    "count, sum, min, max, avg, stddev, variance and bool_and/bool_or can be kept up to date",
+                ));
             }
         };
         // The least and the greatest are the same with and without repetition.

@@ -102,7 +102,8 @@ impl Lowerer<'_> {
             (_, None, None) => return Err(self.two_streams()),
             (other, _, _) => return Err(self.other_join(other)),
         };
-        let (stream, table, rows) = if swapped { (&join.right, &join.left, left) } else { (&join.left, &join.right, right) };
+        let (stream, table, rows) =
+            if swapped { (&join.right, &join.left, left) } else { (&join.left, &join.right, right) };
         let Some(rows) = rows else { return Err(self.two_streams()) };
         let keys = join.on.iter().map(|(left, right)| if swapped { (right, left) } else { (left, right) }).collect();
         Ok(Sides { stream, table, rows, kind, keys, swapped })

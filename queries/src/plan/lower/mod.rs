@@ -130,9 +130,9 @@ impl<'a> Lowerer<'a> {
                     Err(self.unsupported("this construct", node.name()))
                 }
             }
-            LogicalPlan::Window(_) => Err(self
-                .unsupported("a window function (OVER)", "over")
-                .with_hint("row_number() is supported with a condition such as WHERE n <= 10; use TUMBLE or HOP for time")),
+            LogicalPlan::Window(_) => Err(self.unsupported("a window function (OVER)", "over").with_hint(
+                "row_number() is supported with a condition such as WHERE n <= 10; use TUMBLE or HOP for time",
+            )),
             LogicalPlan::RecursiveQuery(_) => Err(self.unsupported("a recursive query", "recursive")),
             LogicalPlan::Unnest(_) => Err(self.unsupported("UNNEST", "unnest")),
             LogicalPlan::Subquery(_) => Err(self.unsupported("a subquery here", "select")),

@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_common::{DFSchema, DataFusionError};
-use datafusion_expr::{EmptyRelation, Expr, Filter, LogicalPlan, Projection, TableScan, Union, Values};
+use datafusion_expr::{EmptyRelation, Expr, Filter, Projection, TableScan, Union, Values};
 use highwater_engine::model::errors_schema;
 use highwater_engine::model::wide::{HASH_TYPE, timestamp_type};
 
@@ -15,7 +15,7 @@ use super::super::facts::{ColumnFacts, Facts};
 use super::super::ir::{Node, NodeKind, Window};
 use super::super::window::WindowNode;
 use super::scalar::{Computed, column_of, is_time, keep_columns, moved, project};
-use super::{Lower, Lowered, Lowerer, arrow_schema, filter_node};
+use super::{Lower, Lowered, Lowerer, filter_node};
 use crate::diagnostic::{Code, Diagnostic};
 
 impl Lowerer<'_> {
@@ -48,7 +48,8 @@ impl Lowerer<'_> {
             }
             Relation::Inlined(_) => return Err(self.unsupported("this view", scan.table_name.table())),
         };
-        let schema = if matches!(source.relation, Relation::Errors(_)) { pick(&errors_schema(), &columns) } else { schema };
+        let schema =
+            if matches!(source.relation, Relation::Errors(_)) { pick(&errors_schema(), &columns) } else { schema };
         let known = wanted.iter().map(|column| facts.columns[*column].clone()).collect();
         let from: Vec<Option<usize>> = wanted.iter().copied().map(Some).collect();
         let lowered = Lowered { node: Node { kind, schema }, facts: facts.project(&from, known) };
@@ -189,8 +190,9 @@ impl Lowerer<'_> {
     }
 
     pub(super) fn internal(&self, error: &DataFusionError) -> Diagnostic {
-        let mistake = self.place.diagnose(error);
-        Diagnostic { code: Code::Internal, ..mistake }
+        let mut mistake = self.place.diagnose(error);
+        mistake.code = Code::Internal;
+        mistake
     }
 }
 

@@ -13,7 +13,9 @@ impl Lowerer<'_> {
         let schema = temporal.input.schema().clone();
         let mut input = self.lower(&temporal.input)?;
         let times: Vec<&Expr> = temporal.from.iter().chain(&temporal.until).map(|bound| &bound.time).collect();
-        if let Some(known) = times.iter().filter(|time| nullable(time, &schema)).map(|time| (*time).clone().is_not_null()).reduce(and) {
+        if let Some(known) =
+            times.iter().filter(|time| nullable(time, &schema)).map(|time| (*time).clone().is_not_null()).reduce(and)
+        {
             // A row without a time fulfils no comparison.
             input = self.filtered(input, &known, &schema)?;
         }

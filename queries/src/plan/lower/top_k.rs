@@ -79,8 +79,7 @@ impl Lowerer<'_> {
         };
         let input = self.lower(&distinct.input)?;
         let schema = distinct.input.schema();
-        let rest: Vec<SortExpr> =
-            sort.iter().filter(|sort| !distinct.on_expr.contains(&sort.expr)).cloned().collect();
+        let rest: Vec<SortExpr> = sort.iter().filter(|sort| !distinct.on_expr.contains(&sort.expr)).cloned().collect();
         let request = Request { partition: &distinct.on_expr, sort: &rest, limit: 1, offset: 0, word: "distinct" };
         let first = self.top_k(input, schema, &request)?;
         self.project_exprs(first, &distinct.select_expr, schema, &distinct.schema)

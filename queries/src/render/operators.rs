@@ -1,0 +1,199 @@
+//! From a node of the plan to the operator that computes it.
+
+use std::sync::Arc;
+
+use arrow::compute::SortOptions;
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use highwater_engine::error::BoxError;
+use highwater_engine::model::wide::timestamp_type;
+use highwater_engine::operator::{BatchOperator, Route, TickOperator};
+use highwater_engine::sink::Closing;
+use highwater_operators::aggregate::{self, Aggregate, AggregateSpec, BlockAggregate};
+use highwater_operators::emit_gate::{EmitGate, EmitPolicy};
+use highwater_operators::temporal_filter::{TemporalFilter, TemporalFilterSpec};
+use highwater_operators::top_k::{TopK, TopKSpec};
+
+use super::join;
+use super::stage::Stage;
+use crate::plan::{AggregateCall, AggregateFunction, Emit, Node, NodeKind, PlannedView};
+
+/// The planner made a node that its operator refuses: a bug.
+#[derive(Debug, thiserror::Error)]
+#[error("rendering {node} failed")]
+pub struct RenderError {
+    node: String,
+    source: BoxError,
+}
+
+impl RenderError {
+    fn of(node: &str) -> impl FnOnce(BoxError) -> RenderError {
+        let node = node.to_owned();
+        move |source| RenderError { node, source }
+    }
+}
+
+/// An operator with state, how rows reach it, and stateless steps around it.
+pub(super) struct Stateful {
+    pub(super) id: String,
+    pub(super) route: Route,
+    pub(super) operator: Box<dyn TickOperator>,
+    pub(super) before: Option<Stage>,
+    pub(super) after: Option<Stage>,
+}
+
+/// What a node needs at run time.
+pub(super) enum Made {
+    /// Nothing: the renderer wires it itself.
+    None,
+    Stateless(&'static str, Box<dyn BatchOperator>),
+    Stateful(Stateful),
+}
+
+/// The stage of a node that is a row-by-row step, and the node's input.
+pub(super) fn stage(node: &Node) -> Option<(Stage, &Node)> {
+    match &node.kind {
+        NodeKind::Filter { input, predicate } => Some((Stage::Filter(predicate.clone()), input)),
+        NodeKind::Project { input, expressions } => {
+            let stage = Stage::Project { expressions: expressions.clone(), schema: node.schema.clone() };
+            Some((stage, input))
+        }
+        NodeKind::Window { input, time, window } => {
+            Some((Stage::Window { time: *time, window: *window, schema: node.schema.clone() }, input))
+        }
+        _ => None,
+    }
+}
+
+/// Makes the operator of a node.
+pub(super) fn make(node: &Node) -> Result<Made, RenderError> {
+    match &node.kind {
+        NodeKind::Aggregate { id, input, keys, calls, closing } => {
+            let spec = aggregate_spec(input, keys, calls, *closing);
+            let route = spec.route();
+            let operator = Aggregate::new(id, spec).map_err(|error| RenderError::of(id)(error.into()))?;
+            Ok(Made::Stateful(Stateful::new(id, route, Box::new(operator))))
+        }
+        NodeKind::BlockAggregate { input, keys, calls } => {
+            let operator = BlockAggregate::new(aggregate_spec(input, keys, calls, None))
+                .map_err(|error| RenderError::of("a block-local aggregate")(error.into()))?;
+            Ok(Made::Stateless("block-aggregate", Box::new(operator)))
+        }
+        NodeKind::TopK { .. } => top_k(node).map(Made::Stateful),
+        NodeKind::TemporalFilter { id, input, valid_from, valid_until } => {
+            let spec = TemporalFilterSpec {
+                input: input.schema.clone(),
+                valid_from: *valid_from,
+                valid_until: *valid_until,
+                output: (0..input.schema.fields().len()).collect(),
+            };
+            let operator = TemporalFilter::new(id, spec).map_err(|error| RenderError::of(id)(error.into()))?;
+            let route = operator.route();
+            Ok(Made::Stateful(Stateful::new(id, route, Box::new(operator))))
+        }
+        NodeKind::BroadcastJoin { .. } => {
+            let operator = join::make(node).map_err(RenderError::of("a join to a reference table"))?;
+            Ok(Made::Stateless("broadcast-join", operator))
+        }
+        NodeKind::Scan { .. }
+        | NodeKind::View { .. }
+        | NodeKind::Errors { .. }
+        | NodeKind::Values { .. }
+        | NodeKind::Filter { .. }
+        | NodeKind::Project { .. }
+        | NodeKind::Window { .. }
+        | NodeKind::Union { .. } => Ok(Made::None),
+    }
+}
+
+fn top_k(node: &Node) -> Result<Stateful, RenderError> {
+    let NodeKind::TopK { id, input, partition, sort, limit, offset, closing } = &node.kind else {
+        unreachable!("called for a top-k alone")
+    };
+    let sort =
+        sort.iter().map(|key| (key.column, SortOptions { descending: key.descending, nulls_first: key.nulls_first }));
+    let spec = TopKSpec {
+        input: input.schema.clone(),
+        partition: partition.clone(),
+        sort: sort.collect(),
+        limit: *limit,
+        offset: *offset,
+        closing: *closing,
+    };
+    let operator = TopK::new(id, spec).map_err(|error| RenderError::of(id)(error.into()))?;
+    let route = operator.route();
+    Ok(Stateful::new(id, route, Box::new(operator)))
+}
+
+fn aggregate_spec(input: &Node, keys: &[usize], calls: &[AggregateCall], closing: Option<usize>) -> AggregateSpec {
+    let calls = calls.iter().map(|call| aggregate::AggregateCall {
+        function: function(call.function),
+        argument: call.argument,
+        filter: call.filter,
+        name: call.field.name().clone(),
+    });
+    AggregateSpec { input: input.schema.clone(), keys: keys.to_vec(), calls: calls.collect(), closing }
+}
+
+fn function(function: AggregateFunction) -> aggregate::AggregateFunction {
+    use aggregate::AggregateFunction as F;
+    match function {
+        AggregateFunction::CountAll => F::CountAll,
+        AggregateFunction::Count => F::Count,
+        AggregateFunction::CountDistinct => F::CountDistinct,
+        AggregateFunction::Sum => F::Sum,
+        AggregateFunction::Min => F::Min,
+        AggregateFunction::Max => F::Max,
+        AggregateFunction::Avg => F::Avg,
+        AggregateFunction::VarPop => F::VarPop,
+        AggregateFunction::VarSamp => F::VarSamp,
+        AggregateFunction::StddevPop => F::StddevPop,
+        AggregateFunction::StddevSamp => F::StddevSamp,
+        AggregateFunction::BoolAnd => F::BoolAnd,
+        AggregateFunction::BoolOr => F::BoolOr,
+    }
+}
+
+impl Stateful {
+    fn new(id: &str, route: Route, operator: Box<dyn TickOperator>) -> Stateful {
+        Stateful { id: id.to_owned(), route, operator, before: None, after: None }
+    }
+}
+
+/// The operator in front of an output, for an emit policy that needs one.
+///
+/// Where the instant at which a row is final is a column plus an offset, that instant is put beside
+/// the row while it waits.
+pub(super) fn gate(view: &PlannedView, emit: Emit, output: usize) -> Result<Option<Stateful>, RenderError> {
+    let closing = view.closing.map(|closing| (closing.closing, closing.offset_ms));
+    let policy = |closing: Option<Closing>| match (emit, closing) {
+        (Emit::Changes, _) => None,
+        (Emit::OnWindowClose, Some(Closing::Time(time))) => Some(EmitPolicy::OnWindowClose { time }),
+        // A row of one block is over as soon as its block is there.
+        (Emit::OnWindowClose, _) => None,
+        (Emit::OnFinality, closing) => Some(EmitPolicy::OnFinality { closing }),
+    };
+    let width = view.schema.fields().len();
+    let shifted = match closing {
+        Some((Closing::Time(column), offset_ms)) if offset_ms != 0 => Some((column, offset_ms)),
+        _ => None,
+    };
+    let (schema, closing) = match shifted {
+        Some(_) => (with_instant(&view.schema), Some(Closing::Time(width))),
+        None => (view.schema.clone(), closing.map(|(closing, _)| closing)),
+    };
+    let Some(policy) = policy(closing) else { return Ok(None) };
+    let name = format!("{}/emit-{output}", view.name);
+    let operator = EmitGate::new(&name, &schema, policy).map_err(|error| RenderError::of(&name)(error.into()))?;
+    let mut stateful = Stateful::new(&name, operator.route(), Box::new(operator));
+    if let Some((column, offset_ms)) = shifted {
+        stateful.before = Some(Stage::Instant { column, offset_ms, schema });
+        stateful.after = Some(Stage::Columns((0..width).collect()));
+    }
+    Ok(Some(stateful))
+}
+
+fn with_instant(schema: &SchemaRef) -> SchemaRef {
+    let mut fields: Vec<_> = schema.fields().iter().cloned().collect();
+    fields.push(Arc::new(Field::new("final_at", timestamp_type(), true)));
+    Arc::new(Schema::new(fields))
+}

@@ -1,0 +1,2 @@
+CREATE SOURCE eth WITH (connector = 'simulator');
+CREATE VIEW v AS SELECT 'abc FROM eth.blocks;

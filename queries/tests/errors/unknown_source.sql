@@ -1,0 +1,3 @@
+CREATE SOURCE eth WITH (connector = 'simulator');
+CREATE MATERIALIZED VIEW v AS
+SELECT * FROM TUMBLE(eht.transactions, block_timestamp, INTERVAL '5 minutes');
