@@ -1,5 +1,7 @@
 //! One suite over every source: what the engine may rely on.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod support;
 
 use std::fs::File;

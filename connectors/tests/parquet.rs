@@ -1,5 +1,7 @@
 //! The connector `parquet` on files of other tools and on broken ones.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod support;
 
 use std::fs::{self, File};

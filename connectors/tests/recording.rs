@@ -1,5 +1,7 @@
 //! The connector `recording` on real chains and on broken files.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod support;
 
 use std::fs::{self, File};

@@ -1,5 +1,7 @@
 //! The connector `simulator`: real enough to test detectors, and the truth about itself.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod support;
 
 use std::collections::BTreeMap;

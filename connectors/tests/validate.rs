@@ -1,11 +1,15 @@
 //! Every rule catches a real block that was broken in just that way, and leaves others alone.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod support;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::sync::LazyLock;
 
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
 use flate2::read::MultiGzDecoder;
 use highwater_connectors::evm::ingest::{EvmIngest, IngestSettings};
 use highwater_engine::model::evm;
@@ -246,4 +250,32 @@ fn logs_that_only_look_like_transfers_are_skipped_and_counted() {
     assert!(after.reason.contains("is not a token transfer"), "{}", after.reason);
     let rows = |ingest: &mut EvmIngest| ingest.finish().unwrap().tables[3].batch.num_rows();
     assert_eq!(rows(&mut plain), rows(&mut other) + 3);
+}
+
+#[test]
+fn what_old_and_other_chains_lack_or_add_is_null_or_kept() {
+    let Some(sample) = SAMPLE.as_ref() else { return };
+    let mut other = sample.clone();
+    let block = other.block.as_object_mut().unwrap();
+    block.remove("baseFeePerGas");
+    block.insert("somethingNew".to_owned(), json!({ "deep": [1, "x\n", null] }));
+    other.block["transactions"][0]["type"] = json!("0x7e");
+    for receipt in other.receipts.as_array_mut().unwrap() {
+        let receipt = receipt.as_object_mut().unwrap();
+        receipt.remove("status");
+        receipt.remove("effectiveGasPrice");
+        receipt.insert("root".to_owned(), json!(OTHER));
+        receipt.insert("l1Fee".to_owned(), json!("0x57f2d0d43d4"));
+    }
+    let mut ingest = ingest(true);
+    push(&mut ingest, &other).unwrap();
+    let run = ingest.finish().unwrap();
+    let (blocks, transactions) = (&run.tables[0].batch, &run.tables[1].batch);
+    let column = |name: &str| transactions.column_by_name(name).unwrap();
+    assert_eq!(blocks.column_by_name("base_fee_per_gas").unwrap().null_count(), 1);
+    assert_eq!(column("success").null_count(), transactions.num_rows(), "before Byzantium nobody knew");
+    assert_eq!(column("effective_gas_price"), column("gas_price"));
+    assert_eq!(column("transaction_type").as_primitive::<Int64Type>().value(0), 0x7e);
+    let fees = column("l1_fee").as_fixed_size_binary();
+    assert_eq!(fees.value(0)[24..], 0x57f_2d0d_43d4_u64.to_be_bytes());
 }

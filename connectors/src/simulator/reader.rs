@@ -280,3 +280,33 @@ impl Names {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use highwater_engine::model::evm;
+    use highwater_engine::options::Options;
+
+    use super::*;
+
+    #[test]
+    fn simulated_blocks_pass_every_rule() {
+        let given = [("sandwich_rate", "1"), ("arbitrage_rate", "1"), ("transactions_per_block", "20")];
+        let given = given.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let settings = Settings::read(Options::new("the test", "/", given)).unwrap();
+        let tables = evm::tables().iter().filter(|table| table.name != "traces").map(|table| TableRequest {
+            name: table.name.to_owned(),
+            columns: (0..table.schema.fields().len()).collect(),
+        });
+        let request = ReadRequest { tables: tables.collect(), ..ReadRequest::default() };
+        let mut ingest = EvmIngest::new(&request, IngestSettings::default()).unwrap();
+        let (world, mut plan) = (World::new(settings.seed), Plan::new());
+        for planned in std::iter::from_fn(|| plan.next(&settings)).take(5).flatten() {
+            let block = block::make(&settings, &world, planned);
+            let names = Names::new(&block, &settings, true);
+            ingest.push_data(&"the test", names.data(&block, true)).unwrap();
+        }
+        assert!(ingest.take_skipped().is_none());
+        let run = ingest.finish().unwrap();
+        assert!(run.tables.iter().all(|table| table.batch.num_rows() > 0));
+    }
+}

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use arrow::record_batch::RecordBatch;
 use timely::dataflow::channels::pact::{Exchange, ParallelizationContract, Pipeline};
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::probe::Handle;
@@ -13,8 +14,9 @@ use timely::progress::operate::FrontierInterest;
 
 use super::packet::{Packet, key_converter, partition};
 use crate::Tick;
+use crate::error::StateError;
 use crate::model::{Delta, Progress};
-use crate::operator::{BatchOperator, Output, Route, Share, TickOperator};
+use crate::operator::{BatchOperator, Output, Route, Share, StateSize, TickOperator};
 
 type Deltas<'s> = Stream<'s, Tick, Vec<Delta>>;
 type ProgressStream<'s> = Stream<'s, Tick, Vec<Progress>>;
@@ -98,6 +100,8 @@ impl<'s> Graph<'s> {
     ///
     /// `id` names the state in checkpoints: stable as long as the operator means the same.
     pub fn tick(&mut self, input: Node, route: &Route, id: &str, operator: Box<dyn TickOperator>) -> (Node, Node) {
+        let idle = *route == Route::First && self.share.index > 0;
+        let operator = if idle { Box::new(Idle) } else { operator };
         let cell: StateCell = Rc::new(RefCell::new(operator));
         self.states.push((id.to_owned(), cell.clone()));
         let stream = self.stream(input);
@@ -215,6 +219,28 @@ impl<'s> Graph<'s> {
     fn add(&mut self, stream: Deltas<'s>) -> Node {
         self.nodes.push(stream);
         Node(self.nodes.len() - 1)
+    }
+}
+
+/// Stands on the workers that have no share in an operator which lives on the first one, because an
+/// aggregate without keys has a row even where it has no input.
+struct Idle;
+
+impl TickOperator for Idle {
+    fn on_tick(&mut self, input: Vec<Delta>, _: &Progress, _: &mut Output) {
+        debug_assert!(input.is_empty(), "everything is routed to the first worker");
+    }
+
+    fn save(&self) -> Result<Vec<RecordBatch>, StateError> {
+        Ok(Vec::new())
+    }
+
+    fn load(&mut self, _: &[RecordBatch], _: Share) -> Result<(), StateError> {
+        Ok(())
+    }
+
+    fn size(&self) -> StateSize {
+        StateSize::default()
     }
 }
 

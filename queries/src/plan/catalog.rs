@@ -7,7 +7,7 @@ use highwater_engine::options::OptionError;
 use highwater_engine::source::TableSchema;
 
 use super::ir::{PlannedOption, PlannedSetting, PlannedSink, PlannedView};
-use crate::diagnostic::{Code, Diagnostic, Span, did_you_mean};
+use crate::diagnostic::{Code, Diagnostic, Span, did_you_mean, nearest};
 
 /// Opens what a job names. The planner calls each method once for each statement, in the order of
 /// the job: settings first, then secrets, sources and tables; sinks last.
@@ -103,8 +103,16 @@ impl LoadError {
 fn option_diagnostic(error: &OptionError, name: Span, options: &[PlannedOption]) -> Diagnostic {
     let given = options.iter().find(|option| option.name == error.name());
     match error {
-        OptionError::Missing { name: option, .. } => Diagnostic::new(Code::MissingOption, error.to_string(), name)
-            .with_hint(format!("add {option} = '…' to WITH (…)")),
+        OptionError::Missing { name: option, .. } => {
+            let near = nearest(option, options.iter().map(|given| given.name.as_str()));
+            let given = options.iter().find(|given| Some(given.name.as_str()) == near);
+            let place = given.map_or(name, |given| given.name_span);
+            let hint = match given {
+                Some(_) => format!("did you mean \"{option}\"?"),
+                None => format!("add {option} = '…' to WITH (…)"),
+            };
+            Diagnostic::new(Code::MissingOption, error.to_string(), place).with_hint(hint)
+        }
         OptionError::Invalid { owner, name: option, expected, .. } => {
             // The value may be a secret: it is shown only where the text of the job shows it.
             let message = format!("option \"{option}\" of {owner} is not {expected}");

@@ -81,7 +81,7 @@ impl Place<'_> {
             DataFusionError::External(inner) => self.external(inner.as_ref(), span),
             DataFusionError::SchemaError(inner, _) => self.schema(inner, span),
             DataFusionError::SQL(inner, _) => self.other(Code::Syntax, &inner.to_string(), span),
-            DataFusionError::NotImplemented(text) => self.other(Code::Unsupported, text, span),
+            DataFusionError::NotImplemented(text) => self.plan(text, span),
             DataFusionError::Plan(text) => self.plan(text, span),
             DataFusionError::Execution(text) => self.other(Code::TypeMismatch, text, span),
             DataFusionError::ArrowError(inner, _) => self.other(Code::TypeMismatch, &inner.to_string(), span),
@@ -143,37 +143,41 @@ impl Place<'_> {
             return self.not_grouped(text, span);
         }
         if text.contains("Unsupported SQL type") {
-            let name = text.split_whitespace().last().unwrap_or_default().trim_matches(|c: char| !c.is_alphanumeric());
-            return Diagnostic::new(Code::UnknownType, format!("type \"{name}\" does not exist"), span)
+            return self.unknown_type(text, span);
+        }
+        if text.contains("unique expression names") {
+            let name = between(text, " AS ", "\"").unwrap_or_default();
+            return Diagnostic::new(Code::DuplicateName, format!("two columns are named \"{name}\""), span)
                 .or_at(self.find(name))
-                .with_hint_opt(
-                    nearest(&name.to_lowercase(), TYPES.iter().copied())
-                        .map(|near| format!("did you mean {}?", near.to_uppercase())),
-                );
+                .with_hint("rename one of them with AS");
         }
         if text.contains("nested inside") || text.contains("Aggregate function calls cannot") {
-            return self.other(Code::AggregateMisuse, text, span);
+            let message = text.split(':').next().unwrap_or(text);
+            let inner = between(text, "'", "(").unwrap_or_default();
+            return self
+                .other(Code::AggregateMisuse, message, span.or(self.lines.find_word(self.within, inner)))
+                .with_hint("compute the inner one in a subquery");
         }
-        if text.contains("Aggregate") && text.contains("WHERE") || text.contains("aggregate functions are not allowed")
+        if text.contains("aggregate functions are not allowed") || text.contains("Aggregate") && text.contains("WHERE")
         {
-            return self.other(Code::AggregateMisuse, text, span);
+            let place = span.or(self.lines.find_word(self.within, "where"));
+            return self.other(Code::AggregateMisuse, text, place).with_hint("write HAVING after GROUP BY");
         }
-        if text.starts_with("table '") && text.ends_with("not found") {
-            return self.other(Code::UnknownTable, text, span);
-        }
-        let of_types = ["oerc", "type", "No function matches", "argument", "infer", "Cannot"];
-        let code = if of_types.iter().any(|word| text.contains(word)) { Code::TypeMismatch } else { Code::Unsupported };
+        let cannot = ["not supported", "nsupported", "not implemented", "not yet"];
+        let code = if cannot.iter().any(|word| text.contains(word)) { Code::Unsupported } else { Code::TypeMismatch };
         self.other(code, text, span)
     }
 
+    fn unknown_type(&self, text: &str, span: Option<Span>) -> Diagnostic {
+        let name = text.split_whitespace().last().unwrap_or_default().trim_matches(|c: char| !c.is_alphanumeric());
+        let hint = nearest(name, TYPES.iter().copied()).map(|near| format!("did you mean {}?", near.to_uppercase()));
+        Diagnostic::new(Code::UnknownType, format!("type \"{name}\" does not exist"), span)
+            .or_at(self.find(name))
+            .with_hint_opt(hint)
+    }
+
     fn not_grouped(&self, text: &str, span: Option<Span>) -> Diagnostic {
-        let column = between(text, "column \"", "\"").or_else(|| {
-            between(
-                text,
-                "Column in SELECT must be in GROUP BY or an aggregate function: While expanding wildcard, column \"",
-                "\"",
-            )
-        });
+        let column = between(text, "column \"", "\"");
         let shown = column.map(|column| column.rsplit('.').next().unwrap_or(column)).unwrap_or("a column");
         Diagnostic::new(Code::AggregateMisuse, format!("column \"{shown}\" is neither grouped nor aggregated"), span)
             .or_at(self.find(shown))
@@ -182,9 +186,10 @@ impl Place<'_> {
 
     fn other(&self, code: Code, text: &str, span: Option<Span>) -> Diagnostic {
         let quoted = between(text, "'", "'").or_else(|| between(text, "\"", "\"")).unwrap_or_default();
+        let last = quoted.rsplit('.').next().unwrap_or_default();
         let callee =
             text.split('(').next().and_then(|before| before.split([' ', '\'']).next_back()).unwrap_or_default();
-        let found = [quoted, callee].into_iter().find_map(|word| self.lines.find_word(self.within, word));
+        let found = [quoted, last, callee].into_iter().find_map(|word| self.lines.find_word(self.within, word));
         Diagnostic::new(code, first_sentence(text), span.or(found)).or_at(self.start())
     }
 }

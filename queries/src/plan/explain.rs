@@ -2,18 +2,23 @@
 
 use std::fmt;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use datafusion_common::ScalarValue;
+use datafusion_common::tree_node::{Transformed, TreeNode as _};
 use datafusion_physical_expr::PhysicalExpr;
+use datafusion_physical_expr::expressions::{Column, Literal};
+use highwater_engine::model::format::write_text;
 use highwater_engine::model::wide::{Wide, wide_kind};
 use highwater_engine::sink::Closing;
 
 use super::ir::{
-    AggregateCall, AggregateFunction, JobPlan, JoinKind, Node, NodeKind, PlannedView, SortKey, StateEntry, ViewClosing,
-    Window,
+    AggregateCall, JobPlan, JoinKind, Node, NodeKind, PlannedView, SortKey, StateEntry, ViewClosing, Window,
 };
 use super::lower::duration;
 use super::prune::OpenSource;
+use super::window::interval_ms;
 
 /// The steps of all views of a job.
 pub fn explain(plan: &JobPlan) -> String {
@@ -140,9 +145,11 @@ fn describe(node: &Node, names: &Names) -> String {
         }
         NodeKind::View { view, .. } => format!("View {} [{}]", names.views[*view], all()),
         NodeKind::Errors { view, .. } => format!("Errors of {} [{}]", names.views[*view], all()),
-        NodeKind::Values { batch } => format!("Values {} rows [{}]", batch.num_rows(), all()),
-        NodeKind::Filter { predicate, .. } => format!("Filter {}", Sql(predicate.as_ref())),
-        NodeKind::Project { expressions, .. } => format!("Project {}", projected(&node.schema, expressions)),
+        NodeKind::Values { batch } => format!("Values {} [{}]", rows(batch.num_rows()), all()),
+        NodeKind::Filter { input, predicate } => format!("Filter {}", Sql(predicate, &input.schema)),
+        NodeKind::Project { input, expressions } => {
+            format!("Project {}", projected(&node.schema, expressions, &input.schema))
+        }
         NodeKind::Window { input, time, window } => {
             let time = input.schema.field(*time).name();
             match window {
@@ -183,7 +190,8 @@ fn describe_stateful(node: &Node) -> String {
             let closing = closing.map(|position| format!(" final at {}", schema.field(partition[position]).name()));
             let closing = closing.unwrap_or_default();
             format!(
-                "TopK {id} {limit} rows{offset} for each [{}] by [{}]{closing}",
+                "TopK {id} {}{offset} for each [{}] by [{}]{closing}",
+                rows(*limit),
                 listed(schema, partition),
                 by.join(", ")
             )
@@ -205,28 +213,24 @@ fn describe_stateful(node: &Node) -> String {
                 format!("{} = {}", input.schema.field(*key).name(), table.schema().field(*table_key).name())
             });
             let pairs = pairs.collect::<Vec<_>>().join(", ");
-            let residual = residual.as_ref().map(|residual| format!(" and {}", Sql(residual.as_ref())));
+            let both: Vec<_> = input.schema.fields().iter().chain(table.schema_ref().fields()).cloned().collect();
+            let both = Schema::new(both);
+            let residual = residual.as_ref().map(|residual| format!(" and {}", Sql(residual, &both)));
             let residual = residual.unwrap_or_default();
-            format!("BroadcastJoin {kind} {table_name} ({} rows) on [{pairs}]{residual}", table.num_rows())
+            format!("BroadcastJoin {kind} {table_name} ({}) on [{pairs}]{residual}", rows(table.num_rows()))
         }
         _ => String::new(),
     }
 }
 
 fn aggregate_parts(schema: &Schema, keys: &[usize], calls: &[AggregateCall]) -> String {
-    let calls: Vec<String> = calls.iter().map(|call| called(schema, call)).collect();
+    let calls: Vec<&str> = calls.iter().map(|call| call.field.name().as_str()).collect();
     format!("by [{}] [{}]", listed(schema, keys), calls.join(", "))
 }
 
-fn called(schema: &Schema, call: &AggregateCall) -> String {
-    let argument = call.argument.map(|column| schema.field(column).name().as_str()).unwrap_or_default();
-    let text = match call.function {
-        AggregateFunction::CountAll => "count(*)".to_owned(),
-        AggregateFunction::CountDistinct => format!("count(DISTINCT {argument})"),
-        function => format!("{}({argument})", function.as_str()),
-    };
-    let filter = call.filter.map(|column| format!(" FILTER {}", schema.field(column).name()));
-    format!("{text}{}", filter.unwrap_or_default())
+/// A number of rows in words.
+pub(super) fn rows(count: usize) -> String {
+    if count == 1 { "1 row".to_owned() } else { format!("{count} rows") }
 }
 
 fn sorted(schema: &Schema, key: SortKey) -> String {
@@ -240,9 +244,9 @@ fn sorted(schema: &Schema, key: SortKey) -> String {
     format!("{}{direction}{nulls}", schema.field(key.column).name())
 }
 
-fn projected(schema: &Schema, expressions: &[std::sync::Arc<dyn PhysicalExpr>]) -> String {
+fn projected(schema: &Schema, expressions: &[Arc<dyn PhysicalExpr>], input: &Schema) -> String {
     let parts = schema.fields().iter().zip(expressions).map(|(field, expression)| {
-        let text = Sql(expression.as_ref()).to_string();
+        let text = Sql(expression, input).to_string();
         if text == *field.name() { text } else { format!("{text} AS {}", field.name()) }
     });
     parts.collect::<Vec<_>>().join(", ")
@@ -294,10 +298,49 @@ pub fn sql_type(field: &Field) -> String {
 }
 
 /// An expression as SQL, without the positions of columns.
-struct Sql<'e>(&'e dyn PhysicalExpr);
+struct Sql<'e>(&'e Arc<dyn PhysicalExpr>, &'e Schema);
+
+/// The text of an expression over columns of a schema.
+pub(super) fn sql_text(expression: &Arc<dyn PhysicalExpr>, schema: &Schema) -> String {
+    Sql(expression, schema).to_string()
+}
 
 impl fmt::Display for Sql<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt_sql(f)
+        // DataFusion's texts of bytes and intervals are for debugging: a column of the right name
+        // stands in for such a constant.
+        let readable = self.0.clone().transform_up(|part| {
+            let column = part.downcast_ref::<Column>().map(Column::index);
+            let text = match column {
+                Some(index) => self.1.fields().get(index).map(|field| field.name().clone()),
+                None => part.downcast_ref::<Literal>().and_then(constant),
+            };
+            Ok(match text {
+                Some(text) => Transformed::yes(Arc::new(Column::new(&text, 0)) as Arc<dyn PhysicalExpr>),
+                None => Transformed::no(part),
+            })
+        });
+        match readable {
+            Ok(readable) => readable.data.fmt_sql(f),
+            Err(_) => self.0.fmt_sql(f),
+        }
     }
+}
+
+/// The text of a constant that DataFusion does not show for people.
+fn constant(literal: &Literal) -> Option<String> {
+    let value = literal.value();
+    if let Some(Ok(ms)) = interval_ms(value) {
+        return Some(format!("INTERVAL '{}'", duration(ms)));
+    }
+    match value {
+        ScalarValue::Utf8(Some(text)) => return Some(format!("'{}'", text.replace('\'', "''"))),
+        ScalarValue::FixedSizeBinary(_, Some(_)) | ScalarValue::Binary(Some(_)) => {}
+        _ => return None,
+    }
+    let field = literal.return_field(&Schema::empty()).ok()?;
+    let array = value.to_array().ok()?;
+    let mut text = String::new();
+    write_text(&mut text, &field, &array, 0);
+    Some(text)
 }

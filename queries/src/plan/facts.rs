@@ -1,6 +1,6 @@
 //! What is known of a relation beyond its columns: when rows are final, what bounds them, what names a row.
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, TimeUnit};
 use datafusion_common::tree_node::TreeNode as _;
 use datafusion_common::{DFSchema, ScalarValue};
 use datafusion_expr::{BinaryExpr, Expr, ExprSchemable as _, Operator};
@@ -10,11 +10,36 @@ use highwater_engine::sink::Closing;
 use super::ir::ViewClosing;
 use super::window::interval_ms;
 
+/// When rows of a time are final.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Moment {
+    /// Rows are final once every block before the value and this many milliseconds is.
+    pub(super) offset_ms: i64,
+    /// All values are multiples of this many milliseconds.
+    pub(super) step_ms: i64,
+}
+
+impl Moment {
+    /// The same for the value rounded down to multiples of `unit_ms` within a span of `size_ms`: the
+    /// latest time that falls into the span is a step before its end.
+    pub(super) fn rounded(self, unit_ms: i64, size_ms: i64) -> Option<Moment> {
+        let aligned = unit_ms % self.step_ms == 0 && size_ms % self.step_ms == 0;
+        let step = if aligned { self.step_ms } else { 1 };
+        Some(Moment { offset_ms: self.offset_ms.checked_add(size_ms)?.checked_sub(step)?, step_ms: unit_ms })
+    }
+
+    /// The same for the value moved by `by_ms`.
+    pub(super) fn shifted(self, by_ms: i64) -> Option<Moment> {
+        let step_ms = if by_ms % self.step_ms == 0 { self.step_ms } else { 1 };
+        Some(Moment { offset_ms: self.offset_ms.checked_sub(by_ms)?, step_ms })
+    }
+}
+
 /// What is known of one column.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct ColumnFacts {
-    /// A time: rows of this value are final once every block before value + this many milliseconds is.
-    pub(super) time: Option<i64>,
+    /// A time that says when rows are final.
+    pub(super) time: Option<Moment>,
     /// The block number of the source of this index: rows are final with that block.
     pub(super) number: Option<usize>,
     /// Names a block or a transaction: all rows of one value come from one block.
@@ -75,7 +100,7 @@ impl Facts {
         let times = self.columns.iter().zip(types).enumerate();
         let time = times
             .filter(|(_, (_, data_type))| **data_type == timestamp_type())
-            .filter_map(|(index, (column, _))| Some((column.time?, index)))
+            .filter_map(|(index, (column, _))| Some((column.time?.offset_ms, index)))
             .min()
             .map(|(offset_ms, index)| ViewClosing { closing: Closing::Time(index), offset_ms });
         if self.linear { number.or(time) } else { time.or(number) }
@@ -98,20 +123,33 @@ pub(super) fn of_expr(expr: &Expr, schema: &DFSchema, columns: &[ColumnFacts]) -
     }
 }
 
-/// A time rounded down: the latest time that rounds to it is a unit later.
-fn truncated(expr: &Expr, schema: &DFSchema, columns: &[ColumnFacts]) -> Option<i64> {
+/// A time rounded down by a function.
+fn truncated(expr: &Expr, schema: &DFSchema, columns: &[ColumnFacts]) -> Option<Moment> {
     let Expr::ScalarFunction(call) = expr else { return None };
-    let (unit, time) = match (call.name(), call.args.as_slice()) {
+    let ((unit, size), time) = match (call.name(), call.args.as_slice()) {
         ("date_trunc", [unit, time]) => (unit_ms(unit)?, time),
-        ("date_bin", [Expr::Literal(step, _), time, ..]) => (interval_ms(step)?.ok()?, time),
+        ("date_bin", [Expr::Literal(step, _), time]) => {
+            let step = interval_ms(step)?.ok()?;
+            ((step, step), time)
+        }
         _ => return None,
     };
-    let offset = of_expr(time, schema, columns).time?;
-    offset.checked_add(unit)?.checked_sub(1)
+    moment(time, schema, columns)?.rounded(unit, size)
+}
+
+/// What a time says, also in a finer unit.
+fn moment(expr: &Expr, schema: &DFSchema, columns: &[ColumnFacts]) -> Option<Moment> {
+    match expr {
+        Expr::Cast(cast) => {
+            let finer = matches!(cast.field.data_type(), DataType::Timestamp(unit, _) if *unit != TimeUnit::Second);
+            moment(&cast.expr, schema, columns).filter(|_| finer)
+        }
+        _ => of_expr(expr, schema, columns).time,
+    }
 }
 
 /// A time moved by a constant interval.
-fn shifted(expr: &Expr, schema: &DFSchema, columns: &[ColumnFacts]) -> Option<i64> {
+fn shifted(expr: &Expr, schema: &DFSchema, columns: &[ColumnFacts]) -> Option<Moment> {
     let Expr::BinaryExpr(BinaryExpr { left, op, right }) = expr else { return None };
     let (time, step, sign) = match (op, left.as_ref(), right.as_ref()) {
         (Operator::Plus, time, Expr::Literal(step, _)) => (time, step, 1),
@@ -120,23 +158,23 @@ fn shifted(expr: &Expr, schema: &DFSchema, columns: &[ColumnFacts]) -> Option<i6
         _ => return None,
     };
     let step = interval_ms(step)?.ok()?.checked_mul(sign)?;
-    of_expr(time, schema, columns).time?.checked_sub(step)
+    moment(time, schema, columns)?.shifted(step)
 }
 
-/// The longest a unit of `date_trunc` can be.
-fn unit_ms(unit: &Expr) -> Option<i64> {
+/// What the results of `date_trunc` are multiples of, and the longest a unit can be.
+fn unit_ms(unit: &Expr) -> Option<(i64, i64)> {
     const DAY: i64 = 86_400_000;
     let Expr::Literal(ScalarValue::Utf8(Some(unit)) | ScalarValue::Utf8View(Some(unit)), _) = unit else { return None };
     Some(match unit.to_ascii_lowercase().as_str() {
-        "millisecond" => 1,
-        "second" => 1_000,
-        "minute" => 60_000,
-        "hour" => 3_600_000,
-        "day" => DAY,
-        "week" => 7 * DAY,
-        "month" => 31 * DAY,
-        "quarter" => 92 * DAY,
-        "year" => 366 * DAY,
+        "millisecond" => (1, 1),
+        "second" => (1_000, 1_000),
+        "minute" => (60_000, 60_000),
+        "hour" => (3_600_000, 3_600_000),
+        "day" => (DAY, DAY),
+        "week" => (DAY, 7 * DAY),
+        "month" => (DAY, 31 * DAY),
+        "quarter" => (DAY, 92 * DAY),
+        "year" => (DAY, 366 * DAY),
         _ => return None,
     })
 }

@@ -5,24 +5,20 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion_expr::{LogicalPlan, LogicalPlanBuilder};
-use datafusion_sql::sqlparser::ast::Query;
 use highwater_engine::model::errors_schema;
-use highwater_engine::sink::Closing;
 
 use super::catalog::{Catalog, LoadRequest};
 use super::context::{BROKEN, Context, Relation};
 use super::errors::Place;
 use super::explain::{self, Names};
-use super::ir::{Emit, JobPlan, PlannedOption, PlannedSetting, PlannedSink, PlannedView, SinkInput, StateEntry};
+use super::ir::{JobPlan, PlannedOption, PlannedSetting, PlannedSink, PlannedView, StateEntry};
 use super::lower::{Lowered, Lowerer, ViewInfo};
 use super::names;
+use super::options::ViewOptions;
 use super::prune::{OpenSource, prune};
 use super::query::{optimized, raw_plan};
 use crate::diagnostic::{Code, Diagnostic, Span, did_you_mean};
-use crate::sql::{
-    EmitClause, ExplainStatement, ExplainTarget, Job, Name, OptionStatement, OptionValue, SinkFrom, SinkStatement,
-    Statement, ViewStatement,
-};
+use crate::sql::{ExplainStatement, ExplainTarget, Job, Name, OptionStatement, OptionValue, Statement, ViewStatement};
 
 /// Plans a job. Everything wrong with it is told at once, in the order of the text; a view that reads
 /// a broken view is not blamed for it.
@@ -53,16 +49,16 @@ pub(super) struct Planner<'j> {
     pub(super) context: Context,
     secrets: BTreeMap<String, String>,
     sources: Vec<OpenSource>,
-    views: Vec<PlannedView>,
+    pub(super) views: Vec<PlannedView>,
     infos: Vec<ViewInfo>,
-    sinks: Vec<PlannedSink>,
+    pub(super) sinks: Vec<PlannedSink>,
     state: Vec<StateEntry>,
     mistakes: Vec<Diagnostic>,
 }
 
 /// What a view's query became.
-struct Planned {
-    lowered: Lowered,
+pub(super) struct Planned {
+    pub(super) lowered: Lowered,
     state: Vec<StateEntry>,
 }
 
@@ -185,7 +181,7 @@ impl<'j> Planner<'j> {
     }
 
     /// Notes a mistake, unless its cause was noted already.
-    fn blame(&mut self, mistake: Diagnostic) {
+    pub(super) fn blame(&mut self, mistake: Diagnostic) {
         if mistake.message != BROKEN {
             self.mistakes.push(mistake);
         }
@@ -254,7 +250,13 @@ impl<'j> Planner<'j> {
             .map_err(|error| place.diagnose(&error))
     }
 
-    fn lower(&self, name: &str, plan: LogicalPlan, span: Span, unbounded: bool) -> Result<Planned, Diagnostic> {
+    pub(super) fn lower(
+        &self,
+        name: &str,
+        plan: LogicalPlan,
+        span: Span,
+        unbounded: bool,
+    ) -> Result<Planned, Diagnostic> {
         let place = self.place(span);
         let plan = optimized(plan, &place)?;
         let mut lowerer = Lowerer::new(name, place, &self.infos, unbounded);
@@ -267,7 +269,7 @@ impl<'j> Planner<'j> {
     }
 
     /// Adds a maintained view; gives its index.
-    fn keep(&mut self, name: &Name, planned: Planned, amend: impl FnOnce(&mut PlannedView)) -> usize {
+    pub(super) fn keep(&mut self, name: &Name, planned: Planned, amend: impl FnOnce(&mut PlannedView)) -> usize {
         let Planned { lowered: Lowered { node, facts }, state } = planned;
         let schema = node.schema.clone();
         let types: Vec<DataType> = schema.fields().iter().map(|field| field.data_type().clone()).collect();
@@ -289,72 +291,6 @@ impl<'j> Planner<'j> {
         self.infos.push(ViewInfo { facts });
         self.state.extend(state);
         self.views.len() - 1
-    }
-
-    fn plan_sinks(&mut self) {
-        for statement in &self.job.statements {
-            let Statement::Sink(sink) = statement else { continue };
-            match self.sink(sink) {
-                Ok(planned) => self.sinks.push(planned),
-                Err(mistake) => self.blame(mistake),
-            }
-        }
-    }
-
-    fn sink(&mut self, sink: &SinkStatement) -> Result<PlannedSink, Diagnostic> {
-        let (mut request, connector_at) = self.request(&sink.name, &sink.options, "connector")?;
-        let input = match &sink.from {
-            SinkFrom::View(name) => self.sink_view(name)?,
-            SinkFrom::Query(query, span) => {
-                let unbounded = take_flag(&mut request.options, "unbounded")?;
-                self.sink_query(&sink.name, query, *span, unbounded)?
-            }
-        };
-        let (SinkInput::View(index) | SinkInput::Errors(index)) = input;
-        if let (Some(emit), SinkInput::View(index)) = (sink.emit, input) {
-            possible(emit, &self.views[index])?;
-        }
-        let LoadRequest { connector, options, .. } = request;
-        let emit = sink.emit.map(|clause| clause.emit).unwrap_or_default();
-        let planned =
-            PlannedSink { name: sink.name.text.clone(), input, emit, connector, options, span: sink.name.span };
-        if let Err(error) = self.catalog.check_sink(&planned, &self.views[index]) {
-            let what = format!("sink \"{}\"", sink.name.text);
-            return Err(error.diagnostic(&what, sink.name.span, connector_at, &planned.options));
-        }
-        Ok(planned)
-    }
-
-    fn sink_view(&self, name: &Name) -> Result<SinkInput, Diagnostic> {
-        if let Some(index) = self.view_index(&name.text) {
-            return Ok(SinkInput::View(index));
-        }
-        let of_errors = name.text.strip_suffix("_errors").and_then(|view| self.view_index(view));
-        if let Some(index) = of_errors {
-            return Ok(SinkInput::Errors(index));
-        }
-        if self.context.is_broken(&name.text)
-            || name.text.strip_suffix("_errors").is_some_and(|view| self.context.is_broken(view))
-        {
-            return Err(Diagnostic::new(Code::UnknownTable, BROKEN, name.span));
-        }
-        let mistake = Diagnostic::new(Code::UnknownTable, format!("view \"{}\" does not exist", name.text), name.span);
-        if self.context.schema_of(&name.text).is_some() {
-            return Err(mistake.with_hint(format!("a sink shows a view: FROM (SELECT * FROM {})", name.text)));
-        }
-        let views = self.views.iter().map(|view| view.name.as_str());
-        Err(mistake.with_hint_opt(did_you_mean(&name.text, views)))
-    }
-
-    fn view_index(&self, name: &str) -> Option<usize> {
-        self.views.iter().position(|view| view.name == name)
-    }
-
-    fn sink_query(&mut self, name: &Name, query: &Query, span: Span, unbounded: bool) -> Result<SinkInput, Diagnostic> {
-        let plan = raw_plan(query, &self.context, &self.place(span))?;
-        let planned = self.lower(&name.text, plan, span, unbounded)?;
-        unique_names(&planned.lowered.node.schema, &self.place(span))?;
-        Ok(SinkInput::View(self.keep(name, planned, |_| {})))
     }
 
     fn explains(&mut self) -> Vec<String> {
@@ -412,57 +348,7 @@ impl<'j> Planner<'j> {
     }
 }
 
-/// The options a view may have.
-struct ViewOptions {
-    unbounded: bool,
-    on_error_stop: bool,
-    rest: Vec<PlannedOption>,
-}
-
-impl ViewOptions {
-    fn read(view: &ViewStatement, planner: &Planner<'_>) -> Result<ViewOptions, Diagnostic> {
-        let (request, _) = planner.request(&view.name, &view.options, "")?;
-        let mut options = request.options;
-        let unbounded = take_flag(&mut options, "unbounded")?;
-        let stop = take(&mut options, "on_error");
-        let on_error_stop = match stop.as_ref().map(|option| (option, option.value.to_lowercase())) {
-            None => view.on_error_stop,
-            Some((_, word)) if word == "stop" => true,
-            Some((_, word)) if word == "skip" => false,
-            Some((option, _)) => {
-                return Err(Diagnostic::new(
-                    Code::BadOption,
-                    "option \"on_error\" is 'stop' or 'skip'",
-                    option.value_span,
-                ));
-            }
-        };
-        const KNOWN: [&str; 3] = ["unbounded", "on_error", "retain"];
-        if let Some(option) = options.iter().find(|option| !KNOWN.contains(&option.name.as_str())) {
-            let message = format!("a view has no option \"{}\"", option.name);
-            return Err(Diagnostic::new(Code::BadOption, message, option.name_span).with_hint(
-                did_you_mean(&option.name, KNOWN).unwrap_or_else(|| format!("there are {}", KNOWN.join(", "))),
-            ));
-        }
-        Ok(ViewOptions { unbounded, on_error_stop, rest: options })
-    }
-}
-
-fn take(options: &mut Vec<PlannedOption>, name: &str) -> Option<PlannedOption> {
-    let at = options.iter().position(|option| option.name == name)?;
-    Some(options.remove(at))
-}
-
-fn take_flag(options: &mut Vec<PlannedOption>, name: &str) -> Result<bool, Diagnostic> {
-    let Some(option) = take(options, name) else { return Ok(false) };
-    match option.value.to_lowercase().as_str() {
-        "yes" | "true" | "on" => Ok(true),
-        "no" | "false" | "off" => Ok(false),
-        _ => Err(Diagnostic::new(Code::BadOption, format!("option \"{name}\" is 'yes' or 'no'"), option.value_span)),
-    }
-}
-
-fn unique_names(schema: &SchemaRef, place: &Place<'_>) -> Result<(), Diagnostic> {
+pub(super) fn unique_names(schema: &SchemaRef, place: &Place<'_>) -> Result<(), Diagnostic> {
     let mut known = BTreeSet::new();
     for field in schema.fields() {
         if !known.insert(field.name()) {
@@ -472,26 +358,4 @@ fn unique_names(schema: &SchemaRef, place: &Place<'_>) -> Result<(), Diagnostic>
         }
     }
     Ok(())
-}
-
-/// Whether the rows of a view tell when they may go out.
-fn possible(clause: EmitClause, view: &PlannedView) -> Result<(), Diagnostic> {
-    let closing = view.closing.map(|closing| closing.closing);
-    let (fits, message, hint) = match clause.emit {
-        Emit::Changes => return Ok(()),
-        Emit::OnWindowClose => (
-            !view.linear && matches!(closing, Some(Closing::Time(_))),
-            format!("view \"{}\" has no window that closes", view.name),
-            "select window_end, and group by the window of a TUMBLE or HOP",
-        ),
-        Emit::OnFinality => (
-            view.linear || closing.is_some(),
-            format!("rows of view \"{}\" do not tell when they are final", view.name),
-            "select window_end, or for rows of single blocks block_number",
-        ),
-    };
-    if fits {
-        return Ok(());
-    }
-    Err(Diagnostic::new(Code::EmitImpossible, message, clause.span).with_hint(hint))
 }

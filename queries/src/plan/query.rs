@@ -2,8 +2,11 @@
 
 use std::sync::{Arc, LazyLock};
 
+use datafusion_common::ScalarValue;
 use datafusion_common::config::ConfigOptions;
-use datafusion_expr::LogicalPlan;
+use datafusion_common::tree_node::Transformed;
+use datafusion_expr::expr_rewriter::NamePreserver;
+use datafusion_expr::{Expr, LogicalPlan, WindowFrame, WindowFrameBound, WindowFrameUnits};
 use datafusion_optimizer::analyzer::type_coercion::TypeCoercion;
 use datafusion_optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
 use datafusion_optimizer::eliminate_cross_join::EliminateCrossJoin;
@@ -50,7 +53,7 @@ pub(super) fn optimized(plan: LogicalPlan, place: &Place<'_>) -> Result<LogicalP
     static OPTIONS: LazyLock<Arc<ConfigOptions>> = LazyLock::new(|| Arc::new(ConfigOptions::default()));
     static OPTIMIZER: LazyLock<Optimizer> = LazyLock::new(optimizer);
     let analyze = |plan| -> datafusion_common::Result<LogicalPlan> {
-        let plan = functions::rewrite(plan)?;
+        let plan = functions::rewrite(rows_frames(plan)?)?;
         Analyzer::with_rules(vec![Arc::new(TypeCoercion::new())]).execute_and_check(plan, &OPTIONS, |_, _| {})
     };
     let plan = analyze(plan).map_err(|error| place.diagnose(&error))?;
@@ -75,4 +78,24 @@ fn optimizer() -> Optimizer {
         Arc::new(EliminateGroupByConstant::new()),
         Arc::new(OptimizeProjections::new()),
     ])
+}
+
+/// Gives window functions a frame of rows: the default frame of ranges is refused for columns without
+/// arithmetic (addresses, hashes), and `row_number()`, the one that is supported, has no use for it.
+fn rows_frames(plan: LogicalPlan) -> datafusion_common::Result<LogicalPlan> {
+    let plan = plan.transform_up_with_subqueries(|plan| match plan {
+        LogicalPlan::Window(_) => {
+            let names = NamePreserver::new(&plan);
+            plan.map_expressions(|expr| {
+                let name = names.save(&expr);
+                let Expr::WindowFunction(mut call) = expr else { return Ok(Transformed::no(expr)) };
+                let unbounded = WindowFrameBound::Preceding(ScalarValue::Null);
+                call.params.window_frame =
+                    WindowFrame::new_bounds(WindowFrameUnits::Rows, unbounded, WindowFrameBound::CurrentRow);
+                Ok(Transformed::yes(name.restore(Expr::WindowFunction(call))))
+            })
+        }
+        other => Ok(Transformed::no(other)),
+    })?;
+    Ok(plan.data)
 }

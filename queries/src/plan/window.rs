@@ -24,7 +24,8 @@ pub(super) const WINDOW_START: &str = "window_start";
 /// And ends here, exclusive.
 pub(super) const WINDOW_END: &str = "window_end";
 
-/// Assigns rows to windows: adds `window_start` and `window_end` to the columns of its input.
+/// Assigns rows to windows: adds `window_start` and `window_end` to the columns of its input. Where
+/// the input has columns of these names (windows over windows), the new ones take their place.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct WindowNode {
     pub(super) input: LogicalPlan,
@@ -34,15 +35,28 @@ pub(super) struct WindowNode {
 }
 
 impl WindowNode {
+    /// The columns of the input that stay, in order.
+    pub(super) fn kept(&self) -> Vec<usize> {
+        kept(self.input.schema())
+    }
+
     fn try_new(input: LogicalPlan, time: Expr, window: Window) -> Result<WindowNode> {
-        let mut fields: Vec<(Option<TableReference>, Arc<Field>)> =
-            input.schema().iter().map(|(qualifier, field)| (qualifier.cloned(), field.clone())).collect();
+        let mut fields: Vec<(Option<TableReference>, Arc<Field>)> = Vec::new();
+        for column in kept(input.schema()) {
+            let (qualifier, field) = input.schema().qualified_field(column);
+            fields.push((qualifier.cloned(), field.clone()));
+        }
         for name in [WINDOW_START, WINDOW_END] {
             fields.push((None, Arc::new(Field::new(name, timestamp_type(), false))));
         }
         let schema = Arc::new(DFSchema::new_with_metadata(fields, input.schema().metadata().clone())?);
         Ok(WindowNode { input, time, window, schema })
     }
+}
+
+fn kept(schema: &DFSchema) -> Vec<usize> {
+    let names = schema.fields().iter().map(|field| field.name().as_str()).enumerate();
+    names.filter(|(_, name)| ![WINDOW_START, WINDOW_END].contains(name)).map(|(column, _)| column).collect()
 }
 
 impl PartialOrd for WindowNode {
@@ -86,8 +100,8 @@ impl UserDefinedLogicalNodeCore for WindowNode {
 
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
         // The columns of `expressions()` are added by the optimizer.
-        let width = self.input.schema().fields().len();
-        Some(vec![output_columns.iter().copied().filter(|column| *column < width).collect()])
+        let kept = self.kept();
+        Some(vec![output_columns.iter().filter_map(|column| kept.get(*column).copied()).collect()])
     }
 }
 

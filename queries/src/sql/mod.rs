@@ -5,7 +5,9 @@
 
 mod ast;
 mod location;
+mod options;
 mod parser;
+mod tokens;
 
 pub use ast::{
     EmitClause, ExplainStatement, ExplainTarget, Job, Name, OptionStatement, OptionValue, SecretStatement,

@@ -4,17 +4,18 @@
 //! mistakes in the next. Each statement is read by hand; queries, expressions and column lists are
 //! given to sqlparser.
 
-use datafusion_sql::sqlparser::ast::{Ident, Query};
+use datafusion_sql::sqlparser::ast::Query;
 use datafusion_sql::sqlparser::dialect::GenericDialect;
 use datafusion_sql::sqlparser::keywords::Keyword;
 use datafusion_sql::sqlparser::parser::{Parser, ParserError};
-use datafusion_sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
+use datafusion_sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use super::LineIndex;
 use super::ast::{
-    EmitClause, ExplainStatement, ExplainTarget, Job, Name, OptionStatement, OptionValue, SecretStatement,
-    SetStatement, SinkFrom, SinkStatement, SourceStatement, Statement, TableStatement, ViewStatement,
+    EmitClause, ExplainStatement, ExplainTarget, Job, OptionValue, SecretStatement, SetStatement, SinkFrom,
+    SinkStatement, SourceStatement, Statement, TableStatement, ViewStatement,
 };
+use super::tokens::{cut_on_error, is_word, lower_first, not_end, shown, split_location, word_of};
 use crate::diagnostic::{Code, Diagnostic, Span, did_you_mean};
 use crate::plan::Emit;
 
@@ -42,14 +43,14 @@ pub fn parse(text: &str) -> Result<Job, Vec<Diagnostic>> {
 }
 
 /// Reads one statement.
-struct Reader<'a> {
-    parser: Parser<'a>,
-    lines: &'a LineIndex,
-    span: Span,
+pub(super) struct Reader<'a> {
+    pub(super) parser: Parser<'a>,
+    pub(super) lines: &'a LineIndex,
+    pub(super) span: Span,
     on_error_stop: bool,
 }
 
-type Read<T> = Result<T, Diagnostic>;
+pub(super) type Read<T> = Result<T, Diagnostic>;
 
 impl<'a> Reader<'a> {
     /// A reader of these tokens; none if they are only space and comments.
@@ -282,111 +283,7 @@ impl<'a> Reader<'a> {
         )
     }
 
-    /// `WITH (name = value, …)`
-    fn options(&mut self, required: bool) -> Read<Vec<OptionStatement>> {
-        let mut options: Vec<OptionStatement> = Vec::new();
-        if required {
-            self.expect_word("with")?;
-        } else if !self.word("with") {
-            return Ok(options);
-        }
-        self.expect_token(&Token::LParen)?;
-        while !self.parser.consume_token(&Token::RParen) {
-            if !options.is_empty() {
-                self.expect_token(&Token::Comma)?;
-                if self.parser.consume_token(&Token::RParen) {
-                    break;
-                }
-            }
-            let name = self.dotted_name()?;
-            self.expect_token(&Token::Eq)?;
-            let (value, value_span) = self.value()?;
-            if options.iter().any(|option| option.name.text == name.text) {
-                let message = format!("option \"{}\" is given twice", name.text);
-                return Err(Diagnostic::new(Code::BadOption, message, name.span).with_hint("remove one of them"));
-            }
-            options.push(OptionStatement { name, value, value_span });
-        }
-        Ok(options)
-    }
-
-    /// The value of an option or a setting.
-    fn value(&mut self) -> Read<(OptionValue, Span)> {
-        let token = self.parser.next_token();
-        let span = self.token_span(&token);
-        let text = match &token.token {
-            Token::SingleQuotedString(text) => text.clone(),
-            Token::Number(text, _) => text.clone(),
-            Token::Minus => match self.parser.next_token().token {
-                Token::Number(text, _) => format!("-{text}"),
-                _ => return Err(self.mistake("expected a number after -", &token)),
-            },
-            Token::Word(word) if word.quote_style.is_none() => match word.value.to_lowercase().as_str() {
-                "secret" => {
-                    let name = self.name()?;
-                    let span = span.to(name.span);
-                    return Ok((OptionValue::Secret(name), span));
-                }
-                "interval" => {
-                    let next = self.parser.next_token();
-                    let Token::SingleQuotedString(text) = &next.token else {
-                        return Err(self.mistake("expected a duration such as '5 minutes'", &next));
-                    };
-                    let span = span.to(self.token_span(&next));
-                    return Ok((OptionValue::Text(text.clone()), span));
-                }
-                text @ ("true" | "false") => text.to_owned(),
-                _ => {
-                    return Err(self
-                        .mistake(format!("the value {} has no quotes", word.value), &token)
-                        .with_hint(format!("write '{}'", word.value)));
-                }
-            },
-            other => {
-                return Err(self
-                    .mistake(format!("expected a value, found {}", shown(other)), &token)
-                    .with_hint("a value is text in single quotes, a number, true or false"));
-            }
-        };
-        let end = self.token_span(&self.parser.get_current_token().clone());
-        Ok((OptionValue::Text(text), span.to(end)))
-    }
-
-    fn names(&mut self) -> Read<Vec<Name>> {
-        self.expect_token(&Token::LParen)?;
-        let mut names = vec![self.name()?];
-        while self.parser.consume_token(&Token::Comma) {
-            names.push(self.name()?);
-        }
-        self.expect_token(&Token::RParen)?;
-        Ok(names)
-    }
-
-    fn name(&mut self) -> Read<Name> {
-        let token = self.peek();
-        let ident = self
-            .parser
-            .parse_identifier()
-            .map_err(|_| self.mistake(format!("expected a name, found {}", shown(&token.token)), &token))?;
-        Ok(self.named(&ident))
-    }
-
-    fn dotted_name(&mut self) -> Read<Name> {
-        let mut name = self.name()?;
-        while self.parser.consume_token(&Token::Period) {
-            let next = self.name()?;
-            name.text = format!("{}.{}", name.text, next.text);
-            name.span = name.span.to(next.span);
-        }
-        Ok(name)
-    }
-
-    fn named(&self, ident: &Ident) -> Name {
-        let text = if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() };
-        Name { text, span: self.lines.span(ident.span).unwrap_or(self.span) }
-    }
-
-    fn word(&mut self, word: &str) -> bool {
+    pub(super) fn word(&mut self, word: &str) -> bool {
         let found = is_word(&self.peek().token, word);
         if found {
             self.parser.advance_token();
@@ -394,12 +291,12 @@ impl<'a> Reader<'a> {
         found
     }
 
-    fn expect_word(&mut self, word: &str) -> Read<()> {
+    pub(super) fn expect_word(&mut self, word: &str) -> Read<()> {
         let token = self.peek();
         if self.word(word) { Ok(()) } else { Err(self.unknown_word(&word.to_uppercase(), &token, &[word])) }
     }
 
-    fn expect_token(&mut self, wanted: &Token) -> Read<()> {
+    pub(super) fn expect_token(&mut self, wanted: &Token) -> Read<()> {
         let token = self.peek();
         if self.parser.consume_token(wanted) {
             return Ok(());
@@ -414,21 +311,23 @@ impl<'a> Reader<'a> {
             return Ok(());
         }
         let message = format!("expected the end of the statement, found {}", shown(&token.token));
-        let new_statement = matches!(word_of(&token.token).as_deref(), Some("create" | "set" | "explain"));
+        let starts = |token: &Token| matches!(word_of(token).as_deref(), Some("create" | "set" | "explain"));
+        // CREATE may have been read as the alias of a column.
+        let new_statement = starts(&token.token) || starts(&self.parser.get_current_token().token);
         let hint = new_statement.then(|| "put a ; between statements".to_owned());
         Err(self.mistake(message, &token).with_hint_opt(hint))
     }
 
-    fn peek(&self) -> TokenWithSpan {
+    pub(super) fn peek(&self) -> TokenWithSpan {
         self.parser.peek_token()
     }
 
-    fn token_span(&self, token: &TokenWithSpan) -> Span {
+    pub(super) fn token_span(&self, token: &TokenWithSpan) -> Span {
         let end = Span { start: self.span.end, end: self.span.end };
         if token.token == Token::EOF { end } else { self.lines.span(token.span).unwrap_or(end) }
     }
 
-    fn mistake(&self, message: impl Into<String>, token: &TokenWithSpan) -> Diagnostic {
+    pub(super) fn mistake(&self, message: impl Into<String>, token: &TokenWithSpan) -> Diagnostic {
         Diagnostic::new(Code::Syntax, message, self.token_span(token))
     }
 
@@ -451,57 +350,5 @@ impl<'a> Reader<'a> {
             .replace("found EOF", "found the end of the statement");
         let hint = message.ends_with("found FROM").then(|| "remove the comma before FROM".to_owned());
         Diagnostic::new(Code::Syntax, message, span).with_hint_opt(hint)
-    }
-}
-
-/// Removes a closing `ON ERROR STOP` or `ON ERROR SKIP`.
-fn cut_on_error(mut tokens: Vec<TokenWithSpan>) -> (Vec<TokenWithSpan>, bool) {
-    if let [.., on, error, action] = tokens.as_slice()
-        && is_word(&on.token, "on")
-        && is_word(&error.token, "error")
-        && (is_word(&action.token, "stop") || is_word(&action.token, "skip"))
-    {
-        let stop = is_word(&action.token, "stop");
-        tokens.truncate(tokens.len() - 3);
-        return (tokens, stop);
-    }
-    (tokens, false)
-}
-
-fn not_end(token: &TokenWithSpan) -> bool {
-    token.token != Token::EOF
-}
-
-/// The word in lower case, unless it is quoted.
-fn word_of(token: &Token) -> Option<String> {
-    match token {
-        Token::Word(word) if word.quote_style.is_none() => Some(word.value.to_lowercase()),
-        _ => None,
-    }
-}
-
-fn is_word(token: &Token, word: &str) -> bool {
-    word_of(token).is_some_and(|found| found == word)
-}
-
-fn shown(token: &Token) -> String {
-    match token {
-        Token::EOF => "the end of the statement".to_owned(),
-        other => other.to_string(),
-    }
-}
-
-fn lower_first(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
-}
-
-/// `… at Line: 3, Column: 14` apart.
-fn split_location(text: &str) -> (&str, Option<Location>) {
-    let Some((message, place)) = text.rsplit_once(" at Line: ") else { return (text, None) };
-    let Some((line, column)) = place.split_once(", Column: ") else { return (text, None) };
-    match (line.trim().parse(), column.trim().parse()) {
-        (Ok(line), Ok(column)) => (message, Some(Location::new(line, column))),
-        _ => (text, None),
     }
 }

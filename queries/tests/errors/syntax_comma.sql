@@ -1,2 +1,2 @@
 CREATE SOURCE eth WITH (connector = 'simulator');
-CREATE MATERIALIZED VIEW v AS SELECT block_number, FROM eth.blocks;
+CREATE MATERIALIZED VIEW v AS SELECT block_number,, gas_used FROM eth.blocks;

@@ -9,9 +9,9 @@ use highwater_engine::options::{OptionError, Options};
 use highwater_engine::source::TableSchema;
 
 /// What a secret resolves to: must never be seen in any output.
-pub const SECRET_VALUE: &str = "hunter2";
+pub(crate) const SECRET_VALUE: &str = "hunter2";
 
-pub struct StaticCatalog;
+pub(crate) struct StaticCatalog;
 
 fn options(what: &str, name: &str, given: Vec<(String, String)>) -> Options {
     Options::new(format!("{what} \"{name}\""), "/jobs", given)
@@ -84,7 +84,7 @@ impl Catalog for StaticCatalog {
 }
 
 /// Compares what each `*.sql` of a folder gives with the `*.txt` beside it; `UPDATE=1` rewrites those.
-pub fn golden(folder: &str, produce: impl Fn(&str, &str) -> String) {
+pub(crate) fn golden(folder: &str, produce: impl Fn(&str, &str) -> String) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);
     let mut cases: Vec<_> = std::fs::read_dir(&folder)
         .expect("the folder of cases exists")

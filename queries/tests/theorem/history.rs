@@ -93,8 +93,9 @@ impl History {
         chain
     }
 
-    /// As a source would send it, with only some of the columns. The cursor is the index of the run.
-    pub fn events(&self, columns: &[usize]) -> Vec<SourceEvent> {
+    /// As a source would send it, with only some of the columns, or without the table if no view needs
+    /// it. The cursor is the index of the run.
+    pub fn events(&self, columns: Option<&[usize]>) -> Vec<SourceEvent> {
         (0..)
             .zip(&self.runs)
             .map(|(cursor, blocks)| {
@@ -102,10 +103,10 @@ impl History {
                 for block in blocks {
                     ends.push(ends.last().copied().unwrap_or(0) + block.rows.len());
                 }
-                let batch = batch(blocks).project(columns).unwrap();
+                let rows = |columns| TableRows { batch: batch(blocks).project(columns).unwrap(), ends };
                 let run = BlockRun {
                     blocks: blocks.iter().map(|block| block.block).collect(),
-                    tables: vec![TableRows { batch, ends }],
+                    tables: columns.map(rows).into_iter().collect(),
                 };
                 let head = blocks.last().map_or(0, |block| block.block.number);
                 SourceEvent::Blocks { run, cursor, finalized: head.checked_sub(CONFIRMATIONS) }

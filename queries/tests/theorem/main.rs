@@ -144,8 +144,8 @@ fn execute(
 }
 
 /// The columns of the table that the plan asks its source for.
-fn columns(view: &str) -> Vec<usize> {
-    planned(view).sources.first().map_or_else(Vec::new, |source| source.tables[0].columns.clone())
+fn columns(view: &str) -> Option<Vec<usize>> {
+    planned(view).sources.first().map(|source| source.tables[0].columns.clone())
 }
 
 fn add(contents: &mut Contents, deltas: &[Delta]) {
@@ -171,9 +171,12 @@ fn holds(oracle: &Oracle, query: &Query, history: &History, run: &Run, delivered
     }
 }
 
+/// `PROPTEST_CASES=2000 cargo test -p highwater --test theorem` looks deeper.
 fn runner(cases: u32) -> TestRunner {
-    let config = Config { cases, max_shrink_iters: 200, ..Config::default() };
-    TestRunner::new(config)
+    let asked = std::env::var_os("PROPTEST_CASES").is_some();
+    let default = Config::default();
+    let cases = if asked { default.cases } else { cases };
+    TestRunner::new(Config { cases, max_shrink_iters: 200, failure_persistence: None, ..default })
 }
 
 #[test]
@@ -181,10 +184,10 @@ fn every_tick_of_every_view_equals_the_view_from_scratch() {
     let oracle = Oracle::new();
     let sizes = prop_oneof![2 => Just(1_usize), 1 => 2_usize..10, 1 => Just(100_usize)];
     let workers = prop::sample::select(vec![1_usize, 2, 4]);
-    runner(80)
+    runner(60)
         .run(&(query(), history(), workers, sizes), |(query, history, workers, blocks_per_tick)| {
             let view = query.ours();
-            let run = execute(&view, history.events(&columns(&view)), workers, blocks_per_tick, None);
+            let run = execute(&view, history.events(columns(&view).as_deref()), workers, blocks_per_tick, None);
             holds(&oracle, &query, &history, &run, &mut 0, &mut Contents::new());
             Ok(())
         })
@@ -208,10 +211,10 @@ fn a_job_that_is_stopped_and_started_gives_the_same() {
                     JobState { directory, checkpoint, every: Duration::from_secs(3600) }
                 };
                 let (mut delivered, mut contents) = (0, Contents::new());
-                let events = history.events(&columns).into_iter().take(cut).collect();
+                let events = history.events(columns.as_deref()).into_iter().take(cut).collect();
                 let first = execute(&view, events, first_workers, blocks_per_tick, Some(open()));
                 holds(&oracle, &query, &history, &first, &mut delivered, &mut contents);
-                let events = history.events(&columns).into_iter().skip(cut).collect();
+                let events = history.events(columns.as_deref()).into_iter().skip(cut).collect();
                 let second = execute(&view, events, second_workers, blocks_per_tick, Some(open()));
                 holds(&oracle, &query, &history, &second, &mut delivered, &mut contents);
                 Ok(())
@@ -227,7 +230,7 @@ fn workers_do_not_change_a_byte_and_tick_sizes_not_the_end() {
             let view = query.ours();
             let columns = columns(&view);
             let bytes = |workers: usize, blocks_per_tick: usize| -> Vec<String> {
-                let run = execute(&view, history.events(&columns), workers, blocks_per_tick, None);
+                let run = execute(&view, history.events(columns.as_deref()), workers, blocks_per_tick, None);
                 let lines = run.ticks.iter().flat_map(|(progress, deltas)| {
                     let rows = deltas.iter().flat_map(|delta| (0..delta.len()).map(move |row| (delta, row)));
                     rows.map(|(delta, row)| {
@@ -243,7 +246,7 @@ fn workers_do_not_change_a_byte_and_tick_sizes_not_the_end() {
             prop_assert_eq!(&one, &bytes(2, 1));
             prop_assert_eq!(&one, &bytes(4, 1));
             let end = |blocks_per_tick: usize| {
-                let run = execute(&view, history.events(&columns), 1, blocks_per_tick, None);
+                let run = execute(&view, history.events(columns.as_deref()), 1, blocks_per_tick, None);
                 let mut contents = Contents::new();
                 run.ticks.iter().for_each(|(_, deltas)| add(&mut contents, deltas));
                 contents
@@ -274,7 +277,7 @@ fn fixed_views_over_a_random_history() {
             for view in views {
                 let query = Query::new(view);
                 let ours = query.ours();
-                let run = execute(&ours, history.events(&columns(&ours)), 2, 1, None);
+                let run = execute(&ours, history.events(columns(&ours).as_deref()), 2, 1, None);
                 holds(&oracle, &query, &history, &run, &mut 0, &mut Contents::new());
             }
             Ok(())

@@ -14,24 +14,26 @@ use crate::names;
 /// Evaluates queries from scratch.
 pub struct Oracle {
     runtime: Runtime,
+    context: SessionContext,
 }
 
 impl Oracle {
     pub fn new() -> Oracle {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Oracle { runtime }
+        let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
+        let table = names();
+        let names = MemTable::try_new(table.schema(), vec![vec![table]]).unwrap();
+        context.register_table("names", Arc::new(names)).unwrap();
+        Oracle { runtime, context }
     }
 
     /// The rows of a query over these blocks.
     pub fn evaluate(&self, sql: &str, canonical: &[Block]) -> Contents {
         self.runtime.block_on(async {
-            let config = SessionConfig::new().with_target_partitions(1);
-            let context = SessionContext::new_with_config(config);
+            let context = &self.context;
+            context.deregister_table("events").unwrap();
             let events = MemTable::try_new(schema(), vec![vec![batch(canonical)]]).unwrap();
             context.register_table("events", Arc::new(events)).unwrap();
-            let table = names();
-            let names = MemTable::try_new(table.schema(), vec![vec![table]]).unwrap();
-            context.register_table("names", Arc::new(names)).unwrap();
             let frame = context.sql(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
             let batches = frame.collect().await.unwrap_or_else(|error| panic!("{sql}: {error}"));
             let mut contents = Contents::new();

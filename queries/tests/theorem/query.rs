@@ -49,7 +49,7 @@ fn hops(slide: i64, size: i64) -> String {
     let (slide_ms, size_ms) = (slide * 1000, size * 1000);
     let stamp = |ms: String| format!("arrow_cast({ms}, 'Timestamp(Millisecond, Some(\"UTC\"))')");
     let millis = "arrow_cast(block_timestamp, 'Int64')";
-    let parts: Vec<String> = (0..size_ms.div_ceil(slide_ms))
+    let parts: Vec<String> = (0..(size_ms + slide_ms - 1) / slide_ms)
         .map(|index| {
             let start = format!("({millis} - {millis} % {slide_ms} - {})", index * slide_ms);
             format!(

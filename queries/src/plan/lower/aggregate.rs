@@ -7,6 +7,7 @@ use datafusion_common::DFSchema;
 use datafusion_expr::expr::AggregateFunction as AggregateExpr;
 use datafusion_expr::{Aggregate, Expr, ExprSchemable as _, LogicalPlan};
 
+use super::super::explain::sql_text;
 use super::super::facts::{ColumnFacts, Facts};
 use super::super::ir::{AggregateCall, AggregateFunction, Node, NodeKind};
 use super::scalar::{Computed, is_time, keep_columns, moved, project};
@@ -31,7 +32,12 @@ impl<'s> Inputs<'s> {
         if let Some(position) = self.exprs.iter().position(|known| *known == expr) {
             return Ok(position);
         }
-        let computed = lowerer.computed(&expr, self.schema, facts)?;
+        let mut computed = lowerer.computed(&expr, self.schema, facts)?;
+        if computed.from.is_none() {
+            // Only seen in plans: the name that DataFusion gives is for its own look-up.
+            let name = sql_text(&computed.expression, self.schema.as_arrow());
+            computed.field = computed.field.with_name(name);
+        }
         if computed.facts.rank {
             return Err(lowerer.rank_shown());
         }
@@ -51,12 +57,12 @@ impl<'s> Inputs<'s> {
     ) -> Lower<Option<(usize, String)>> {
         let exact = |column: &&usize| {
             let computed = &self.columns[**column];
-            computed.facts.time == Some(0) && is_time(computed.field.data_type())
+            computed.facts.time.is_some_and(|moment| moment.offset_ms == 0) && is_time(computed.field.data_type())
         };
         if let Some(column) = of.iter().find(exact) {
             return Ok(Some((*column, self.columns[*column].field.name().clone())));
         }
-        let timed = of.iter().filter_map(|column| Some((self.columns[*column].facts.time?, *column))).min();
+        let timed = of.iter().filter_map(|column| Some((self.columns[*column].facts.time?.offset_ms, *column))).min();
         let Some((offset_ms, column)) = timed else { return Ok(None) };
         let words = format!("{} + {}", self.columns[column].field.name(), duration(offset_ms));
         let instant = moved(self.exprs[column].clone(), offset_ms, self.schema);
@@ -64,6 +70,18 @@ impl<'s> Inputs<'s> {
         let added = &mut self.columns[position];
         added.field = added.field.clone().with_name("final_at");
         Ok(Some((position, words)))
+    }
+
+    /// A call as people write it.
+    fn call_name(&self, function: AggregateFunction, argument: Option<usize>, filter: Option<usize>) -> String {
+        let argument = argument.map(|column| self.field(column).name().as_str()).unwrap_or_default();
+        let call = match function {
+            AggregateFunction::CountAll => "count(*)".to_owned(),
+            AggregateFunction::CountDistinct => format!("count(DISTINCT {argument})"),
+            _ => format!("{}({argument})", function.as_str()),
+        };
+        let filter = filter.map(|column| format!(" FILTER (WHERE {})", self.field(column).name()));
+        call + &filter.unwrap_or_default()
     }
 
     pub(super) fn facts(&self, position: usize) -> &ColumnFacts {
@@ -181,7 +199,9 @@ impl Lowerer<'_> {
             Some(filter) => Some(inputs.add(self, filter, facts)?),
             None => None,
         };
-        Ok(AggregateCall { function, argument, filter, field: field.clone() })
+        let name = inputs.call_name(function, argument, filter);
+        let field = Arc::new(field.as_ref().clone().with_name(name));
+        Ok(AggregateCall { function, argument, filter, field })
     }
 
     fn function(&self, call: &AggregateExpr, schema: &DFSchema) -> Lower<AggregateFunction> {

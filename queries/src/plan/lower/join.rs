@@ -8,6 +8,7 @@ use arrow::row::{RowConverter, SortField};
 use datafusion_common::{DFSchema, JoinType, NullEquality, TableReference};
 use datafusion_expr::{Expr, Join, LogicalPlan};
 
+use super::super::explain::rows;
 use super::super::facts::{ColumnFacts, Facts};
 use super::super::ir::{JoinKind, Node, NodeKind};
 use super::scalar::{Computed, column_of, keep_columns, project};
@@ -59,15 +60,12 @@ impl Lowerer<'_> {
         }
         let bound_schema = joined_schema(&stream, stream_schema, &table, sides.table.schema());
         let bound_schema = bound_schema.map_err(|error| self.place.diagnose(&error))?;
-        let residual = match &join.filter {
-            Some(filter) => Some(self.physical(filter, &bound_schema)?),
-            None => None,
-        };
+        let residual = join.filter.as_ref().map(|filter| self.physical(filter, &bound_schema)).transpose()?;
         let table_name = table_name(sides.table);
         let id = self.id("broadcast-join");
         let names: Vec<&str> = input_keys.iter().map(|key| stream.field(*key).name().as_str()).collect();
         let key = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-        let bound = format!("the {} rows of {table_name}", table.rows.num_rows());
+        let bound = format!("the {} of {table_name}", rows(table.rows.num_rows()));
         self.keep(&id, "broadcast-join", key, Some(bound), "join")?;
         let shown = shown_columns(&sides, &stream, width);
         let facts = joined_facts(&stream, &table, sides.kind);

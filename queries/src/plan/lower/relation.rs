@@ -11,7 +11,7 @@ use highwater_engine::model::errors_schema;
 use highwater_engine::model::wide::{HASH_TYPE, timestamp_type};
 
 use super::super::context::{Relation, RelationSource};
-use super::super::facts::{ColumnFacts, Facts};
+use super::super::facts::{ColumnFacts, Facts, Moment};
 use super::super::ir::{Node, NodeKind, Window};
 use super::super::window::WindowNode;
 use super::scalar::{Computed, column_of, is_time, keep_columns, moved, project};
@@ -26,8 +26,9 @@ impl Lowerer<'_> {
         let width = scan.source.schema().fields().len();
         let wanted: Vec<usize> = scan.projection.clone().unwrap_or_else(|| (0..width).collect());
         // A batch needs a column to carry its number of rows.
-        let columns = if wanted.is_empty() { vec![0] } else { wanted.clone() };
         let all = scan.source.schema();
+        let cheap = all.fields().iter().position(|field| *field.data_type() == DataType::Int64).unwrap_or(0);
+        let columns = if wanted.is_empty() { vec![cheap] } else { wanted.clone() };
         let schema = pick(&all, &columns);
         let (kind, facts) = match &source.relation {
             Relation::Chain { source, table } => {
@@ -132,24 +133,25 @@ impl Lowerer<'_> {
             return Err(self.unsupported("a window without columns", "tumble"));
         }
         let plain = column_of(&node.time, schema).filter(|column| is_time(input.field(*column).data_type()));
-        let (time, extra) = match plain {
-            Some(column) => (column, false),
+        let time = match plain {
+            Some(column) => column,
             None => {
                 let time = self.computed(&moved(node.time.clone(), 0, schema), schema, &input.facts)?;
                 let mut columns = keep_columns(&input, 0..width);
                 columns.push(time);
                 input = project(input, columns);
-                (width, true)
+                width
             }
         };
-        let offset = input.facts.columns[time].time;
-        let lowered = windowed(input, time, node.window, offset);
-        if !extra {
-            return Ok(lowered);
+        let windowed = windowed(input, time, node.window);
+        let added = windowed.width() - 2;
+        let mut shown = node.kept();
+        if shown.len() == added {
+            return Ok(windowed);
         }
-        let kept: Vec<usize> = (0..width).chain([width + 1, width + 2]).collect();
-        let columns = keep_columns(&lowered, kept);
-        Ok(project(lowered, columns))
+        shown.extend([added, added + 1]);
+        let columns = keep_columns(&windowed, shown);
+        Ok(project(windowed, columns))
     }
 
     pub(super) fn values(&mut self, values: &Values) -> Lower<Lowered> {
@@ -197,15 +199,19 @@ impl Lowerer<'_> {
 }
 
 /// Adds the two window columns.
-fn windowed(input: Lowered, time: usize, window: Window, offset: Option<i64>) -> Lowered {
+fn windowed(input: Lowered, time: usize, window: Window) -> Lowered {
+    let moment = input.facts.columns[time].time;
     let mut fields: Vec<Field> = input.schema().fields().iter().map(|field| field.as_ref().clone()).collect();
     for name in [super::super::window::WINDOW_START, super::super::window::WINDOW_END] {
         fields.push(Field::new(name, timestamp_type(), false));
     }
     let mut facts = input.facts;
-    // The last row of a window is a millisecond before its end.
-    let end = offset.and_then(|offset| offset.checked_sub(1));
-    let start = end.and_then(|end| end.checked_add(window.size_ms()));
+    let slide = match window {
+        Window::Tumble { size_ms } => size_ms,
+        Window::Hop { slide_ms, .. } => slide_ms,
+    };
+    let start = moment.and_then(|moment| moment.rounded(slide, window.size_ms()));
+    let end = start.and_then(|start| start.shifted(window.size_ms()));
     for time in [start, end] {
         facts.columns.push(ColumnFacts { time, ..ColumnFacts::default() });
     }
@@ -252,7 +258,8 @@ fn chain_facts(source: usize, schema: &SchemaRef) -> Facts {
             let hash = matches!(name, "block_hash" | "transaction_hash") && *data_type == HASH_TYPE && solid;
             ColumnFacts {
                 // A row of time t cannot come any more once all blocks before t + 1 ms are final.
-                time: (name == "block_timestamp" && *data_type == timestamp_type()).then_some(1),
+                time: (name == "block_timestamp" && *data_type == timestamp_type())
+                    .then_some(Moment { offset_ms: 1, step_ms: 1 }),
                 number,
                 block: hash || number.is_some(),
                 finite: matches!(name, "chain" | "chain_id") || *data_type == DataType::Boolean,
@@ -270,7 +277,7 @@ fn merge(one: Facts, other: &Facts) -> Facts {
         .iter()
         .zip(&other.columns)
         .map(|(one, other)| ColumnFacts {
-            time: one.time.zip(other.time).map(|(one, other)| one.max(other)),
+            time: one.time.zip(other.time).map(|(one, other)| latest(one, other)),
             number: one.number.filter(|source| other.number == Some(*source)),
             block: false,
             finite: one.finite && other.finite,
@@ -280,4 +287,10 @@ fn merge(one: Facts, other: &Facts) -> Facts {
     let bound = one.bound.zip(other.bound.clone()).map(|(one, other)| format!("{one} and {other}"));
     let linear = one.linear && other.linear;
     Facts { columns, linear, block_local: false, bound, key: None, order: Vec::new() }
+}
+
+/// A moment at which rows of either are final.
+fn latest(one: Moment, other: Moment) -> Moment {
+    let step_ms = if one.step_ms == other.step_ms { one.step_ms } else { 1 };
+    Moment { offset_ms: one.offset_ms.max(other.offset_ms), step_ms }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
+use datafusion_common::tree_node::{Transformed, TreeNode as _, TreeNodeRecursion};
 use datafusion_common::{Column, DFSchema, ScalarValue};
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
@@ -75,7 +76,42 @@ pub(super) fn project(input: Lowered, columns: Vec<Computed>) -> Lowered {
         return Lowered { node: input.node, facts };
     }
     let schema = Arc::new(Schema::new(fields));
-    Lowered { node: Node { kind: NodeKind::Project { input: Box::new(input.node), expressions }, schema }, facts }
+    let (node, expressions) = merged(input.node, expressions);
+    Lowered { node: Node { kind: NodeKind::Project { input: Box::new(node), expressions }, schema }, facts }
+}
+
+/// Two projections as one, where one of them only picks columns.
+fn merged(input: Node, outer: Vec<Arc<dyn PhysicalExpr>>) -> (Node, Vec<Arc<dyn PhysicalExpr>>) {
+    let NodeKind::Project { input: below, expressions: inner } = &input.kind else { return (input, outer) };
+    let picked: Option<Vec<usize>> = outer.iter().map(picked_column).collect();
+    if let Some(picked) = picked {
+        let expressions = picked.into_iter().map(|column| inner[column].clone()).collect();
+        return (below.as_ref().clone(), expressions);
+    }
+    let picked: Option<Vec<usize>> = inner.iter().map(picked_column).collect();
+    let moved = picked.and_then(|picked| {
+        let moved = outer.iter().map(|expression| repointed(expression, &picked, &below.schema));
+        moved.collect::<Option<Vec<_>>>()
+    });
+    match moved {
+        Some(expressions) => (below.as_ref().clone(), expressions),
+        None => (input, outer),
+    }
+}
+
+fn picked_column(expression: &Arc<dyn PhysicalExpr>) -> Option<usize> {
+    expression.downcast_ref::<PhysicalColumn>().map(PhysicalColumn::index)
+}
+
+/// An expression over the columns below a projection that only picks some.
+fn repointed(expression: &Arc<dyn PhysicalExpr>, picked: &[usize], below: &Schema) -> Option<Arc<dyn PhysicalExpr>> {
+    let moved = expression.clone().transform_up(|part| {
+        let Some(column) = picked_column(&part) else { return Ok(Transformed::no(part)) };
+        let column = picked[column];
+        let moved: Arc<dyn PhysicalExpr> = Arc::new(PhysicalColumn::new(below.field(column).name(), column));
+        Ok(Transformed::yes(moved))
+    });
+    moved.ok().map(|moved| moved.data)
 }
 
 /// Columns of `input` as they are.
@@ -126,7 +162,6 @@ pub(super) fn column_at(schema: &DFSchema, index: usize) -> Expr {
 
 /// What kind of subquery the expression holds.
 fn subquery(expr: &Expr) -> Option<&'static str> {
-    use datafusion_common::tree_node::{TreeNode as _, TreeNodeRecursion};
     let mut found = None;
     let walked = expr.apply(|part| {
         found = match part {

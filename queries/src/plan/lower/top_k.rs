@@ -14,7 +14,7 @@ use datafusion_physical_expr::expressions::Literal;
 
 use super::super::facts::{ColumnFacts, Facts};
 use super::super::ir::{Node, NodeKind, SortKey};
-use super::aggregate::position_in;
+use super::aggregate::{duration, position_in};
 use super::scalar::{Computed, column_of, is_time, keep_columns, moved, project};
 use super::{Lower, Lowered, Lowerer};
 use crate::diagnostic::{Code, Diagnostic};
@@ -108,14 +108,15 @@ impl Lowerer<'_> {
             let column = place(self, &key.expr)?;
             sort.push(SortKey { column, descending: !key.asc, nulls_first: key.nulls_first });
         }
-        let timed = |column: &usize| Some((columns[*column].facts.time?, *column));
+        let timed = |column: &usize| Some((columns[*column].facts.time?.offset_ms, *column));
         let closing = partition.iter().filter_map(timed).min();
         let names = partition.iter().map(|column| columns[*column].field.name().clone()).collect::<Vec<_>>().join(", ");
         let order = display_order(request.sort, schema);
         let facts = top_facts(&input.facts, &columns, &partition, request.limit, order);
         let (mut closing_at, mut bound) = (None, input.facts.bound.clone());
         if let Some((offset_ms, column)) = closing {
-            bound = Some(format!("partitions until {} is final", columns[column].field.name()));
+            let later = if offset_ms == 0 { String::new() } else { format!(" + {}", duration(offset_ms)) };
+            bound = Some(format!("partitions until {}{later} is final", columns[column].field.name()));
             let column = self.instant(&mut columns, column, offset_ms, schema, request, &input.facts)?;
             closing_at = Some(position_in(&mut partition, column));
         }
@@ -197,7 +198,8 @@ impl Lowerer<'_> {
             self.unsupported("a window function other than one row_number()", "over")
                 .with_hint("use row_number() with a condition such as n <= 10")
         };
-        let [Expr::WindowFunction(call)] = window.window_expr.as_slice() else { return Err(other()) };
+        let [expr] = window.window_expr.as_slice() else { return Err(other()) };
+        let Expr::WindowFunction(call) = unaliased(expr) else { return Err(other()) };
         let WindowFunctionDefinition::WindowUDF(function) = &call.fun else { return Err(other()) };
         if function.name() != "row_number" {
             return Err(other());
@@ -211,6 +213,13 @@ impl Lowerer<'_> {
             .with_hint("write row_number() OVER (PARTITION BY … ORDER BY …)"));
         }
         Ok((&call.params.partition_by, &call.params.order_by))
+    }
+}
+
+fn unaliased(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Alias(alias) => unaliased(&alias.expr),
+        other => other,
     }
 }
 

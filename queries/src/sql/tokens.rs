@@ -1,0 +1,55 @@
+//! Small questions about tokens and messages.
+
+use datafusion_sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan};
+
+/// Removes a closing `ON ERROR STOP` or `ON ERROR SKIP`.
+pub(super) fn cut_on_error(mut tokens: Vec<TokenWithSpan>) -> (Vec<TokenWithSpan>, bool) {
+    if let [.., on, error, action] = tokens.as_slice()
+        && is_word(&on.token, "on")
+        && is_word(&error.token, "error")
+        && (is_word(&action.token, "stop") || is_word(&action.token, "skip"))
+    {
+        let stop = is_word(&action.token, "stop");
+        tokens.truncate(tokens.len() - 3);
+        return (tokens, stop);
+    }
+    (tokens, false)
+}
+
+pub(super) fn not_end(token: &TokenWithSpan) -> bool {
+    token.token != Token::EOF
+}
+
+/// The word in lower case, unless it is quoted.
+pub(super) fn word_of(token: &Token) -> Option<String> {
+    match token {
+        Token::Word(word) if word.quote_style.is_none() => Some(word.value.to_lowercase()),
+        _ => None,
+    }
+}
+
+pub(super) fn is_word(token: &Token, word: &str) -> bool {
+    word_of(token).is_some_and(|found| found == word)
+}
+
+pub(super) fn shown(token: &Token) -> String {
+    match token {
+        Token::EOF => "the end of the statement".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+pub(super) fn lower_first(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+}
+
+/// `… at Line: 3, Column: 14` apart.
+pub(super) fn split_location(text: &str) -> (&str, Option<Location>) {
+    let Some((message, place)) = text.rsplit_once(" at Line: ") else { return (text, None) };
+    let Some((line, column)) = place.split_once(", Column: ") else { return (text, None) };
+    match (line.trim().parse(), column.trim().parse()) {
+        (Ok(line), Ok(column)) => (message, Some(Location::new(line, column))),
+        _ => (text, None),
+    }
+}
