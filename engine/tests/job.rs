@@ -1,5 +1,7 @@
 //! A job from a scripted source to a recording sink, through real workers.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -12,6 +12,7 @@ use arrow::datatypes::{
     TimestampNanosecondType, TimestampSecondType,
 };
 use arrow::error::ArrowError;
+use highwater_engine::model::wide::int256_array_from_twos;
 
 use super::mapping::Convert;
 
@@ -27,6 +28,7 @@ pub(super) fn convert(array: &ArrayRef, how: Convert) -> Result<ArrayRef, ArrowE
         Convert::Fixed(width) => fixed(array, width),
         Convert::Bytes => bytes(array),
         Convert::Wide => wide(array),
+        Convert::Twos => Ok(Arc::new(int256_array_from_twos(array.as_fixed_size_binary()))),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use highwater_engine::model::evm;
-use highwater_engine::model::wide::{timestamp_type, wide_kind};
+use highwater_engine::model::wide::{EXTENSION_KEY, INT256_TWOS, WIDE_TYPE, int256_field, timestamp_type, wide_kind};
 
 /// How the values of a column are brought to the type that is offered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,6 +23,8 @@ pub(super) enum Convert {
     Fixed(i32),
     /// Bytes, decimal text or numbers to a 256-bit integer.
     Wide,
+    /// Two's complement, as files hold `INT256`, to the bytes it has in memory.
+    Twos,
     /// Bytes or hex text to bytes.
     Bytes,
     /// Any text to text.
@@ -132,6 +134,9 @@ fn conversion(from: &Field, target: &Field) -> Option<Convert> {
 /// A column that means nothing to us: as it is, except that types of one meaning become one.
 fn widened(field: &Field, name: String) -> (Field, Convert) {
     let from = field.data_type();
+    if from == &WIDE_TYPE && field.metadata().get(EXTENSION_KEY).is_some_and(|extension| extension == INT256_TWOS) {
+        return (int256_field(&name, field.is_nullable()), Convert::Twos);
+    }
     let (to, convert) = match from {
         DataType::Int64 => (DataType::Int64, Convert::Same),
         from if from.is_integer() => (DataType::Int64, Convert::Int),

@@ -15,6 +15,7 @@
 use std::collections::HashMap;
 
 use alloy_primitives::{I256, U256};
+use arrow::array::{Array, FixedSizeBinaryArray, FixedSizeBinaryBuilder};
 use arrow::datatypes::{DataType, Field, TimeUnit};
 
 /// Metadata key of Arrow extension types.
@@ -23,6 +24,9 @@ pub const EXTENSION_KEY: &str = "ARROW:extension:name";
 pub const UINT256: &str = "highwater.uint256";
 /// Extension name of signed 256-bit integers.
 pub const INT256: &str = "highwater.int256";
+
+/// Extension name of signed 256-bit integers in files: two's complement, unlike in memory.
+pub const INT256_TWOS: &str = "highwater.int256.twos";
 
 /// The Arrow storage of both 256-bit types.
 pub const WIDE_TYPE: DataType = DataType::FixedSizeBinary(32);
@@ -107,6 +111,22 @@ pub fn int256_to_twos(bytes: &[u8]) -> [u8; 32] {
     let mut twos: [u8; 32] = bytes.try_into().expect("a 256-bit column has 32 bytes a value");
     twos[0] ^= 0x80;
     twos
+}
+
+/// A column of two's complement bytes, as files hold them, as the bytes of `INT256`.
+///
+/// # Panics
+/// If the values do not have 32 bytes.
+pub fn int256_array_from_twos(array: &FixedSizeBinaryArray) -> FixedSizeBinaryArray {
+    let mut builder = FixedSizeBinaryBuilder::with_capacity(array.len(), 32);
+    for value in array {
+        match value {
+            // Turning the sign bit is its own inverse.
+            Some(value) => builder.append_value(int256_to_twos(value)).expect("32 bytes fit 32 bytes"),
+            None => builder.append_null(),
+        }
+    }
+    builder.finish()
 }
 
 #[cfg(test)]

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use alloy_primitives::{I256, U256, hex};
-use arrow::array::{Array, ArrayRef, BooleanArray, FixedSizeBinaryBuilder, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryBuilder, StringArray};
 use arrow::compute::{CastOptions, cast_with_options, concat_batches};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use highwater_engine::error::BoxError;
 use highwater_engine::model::wide::{self, Wide, wide_kind};
@@ -36,6 +37,7 @@ pub(super) fn read_parquet(path: &Path, declared: Option<&SchemaRef>) -> Result<
     let reader = builder.build().map_err(|source| read_error(path, source))?;
     let batches = reader.collect::<Result<Vec<_>, _>>().map_err(|source| read_error(path, source))?;
     let batch = concat_batches(&schema, &batches).map_err(|source| read_error(path, source))?;
+    let batch = with_int256(&batch).map_err(|source| read_error(path, source))?;
     let Some(declared) = declared else { return Ok(batch) };
     let mut columns: Vec<ArrayRef> = Vec::with_capacity(declared.fields().len());
     for field in declared.fields() {
@@ -48,6 +50,24 @@ pub(super) fn read_parquet(path: &Path, declared: Option<&SchemaRef>) -> Result<
         columns.push(cast);
     }
     RecordBatch::try_new(declared.clone(), columns).map_err(|source| read_error(path, source))
+}
+
+/// Signed 256-bit columns of our own files as they are in memory.
+fn with_int256(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let is_twos =
+        |field: &Field| field.metadata().get(wide::EXTENSION_KEY).is_some_and(|name| name == wide::INT256_TWOS);
+    let mut fields = Vec::with_capacity(batch.num_columns());
+    let mut columns = Vec::with_capacity(batch.num_columns());
+    for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+        if is_twos(field) {
+            fields.push(Arc::new(wide::int256_field(field.name(), field.is_nullable())));
+            columns.push(Arc::new(wide::int256_array_from_twos(column.as_fixed_size_binary())) as ArrayRef);
+        } else {
+            fields.push(field.clone());
+            columns.push(column.clone());
+        }
+    }
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
 }
 
 /// Reads a CSV file with a header line. Columns that are not declared get the narrowest type that all
@@ -171,6 +191,7 @@ fn value_error(path: &Path, field: &Field, row: usize, value: &str) -> TableErro
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::FixedSizeBinaryArray;
     use arrow::datatypes::Int64Type;
     use highwater_engine::model::wide::uint256_field;
 
@@ -201,5 +222,19 @@ mod tests {
         assert_eq!(batch.column(0).as_fixed_size_binary().value(0), [255; 32]);
         let error = csv("supply\n1\n-1\n", Some(declared)).unwrap_err().to_string();
         assert!(error.ends_with("t.csv:3: \"-1\" is not a UINT256 (column \"supply\")"), "{error}");
+    }
+
+    #[test]
+    fn our_own_signed_columns_come_back_as_they_were() {
+        let numbers = [I256::MIN, I256::MINUS_ONE, I256::ONE];
+        let twos = numbers.map(|number| number.to_be_bytes::<32>());
+        let metadata = wide::extension(wide::INT256_TWOS);
+        let field = Field::new("x", wide::WIDE_TYPE, false).with_metadata(metadata);
+        let column: ArrayRef = Arc::new(FixedSizeBinaryArray::try_from_iter(twos.into_iter()).unwrap());
+        let file = RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![column]).unwrap();
+        let batch = with_int256(&file).unwrap();
+        assert_eq!(wide_kind(batch.schema().field(0)), Some(Wide::Signed));
+        let values = batch.column(0).as_fixed_size_binary();
+        assert_eq!([0, 1, 2].map(|row| wide::int256_from_bytes(values.value(row))), numbers);
     }
 }

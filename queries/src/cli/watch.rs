@@ -61,7 +61,7 @@ impl Observer for Watch {
         }
         let Some(bar) = &self.bar else { return };
         let summary = report.summary;
-        bar.set_position(summary.blocks - summary.blocks_reverted);
+        bar.set_position(summary.blocks);
         let reorgs = if summary.reorgs > 0 { format!(", {} reorgs", summary.reorgs) } else { String::new() };
         bar.set_message(format!("block {}, {}/s{reorgs}", report.progress.head_number, rate(summary)));
     }

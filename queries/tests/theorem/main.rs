@@ -5,6 +5,8 @@
 //! 100 blocks, 1, 2 and 4 workers, a stop and a restart in the middle. The independent evaluation is
 //! DataFusion's own engine over the canonical rows.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 mod history;
 mod oracle;
 mod query;

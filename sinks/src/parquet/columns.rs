@@ -7,12 +7,9 @@ use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
-use highwater_engine::model::wide::{EXTENSION_KEY, Wide, wide_kind};
+use highwater_engine::model::wide::{EXTENSION_KEY, INT256_TWOS, Wide, wide_kind};
 
 use super::wide_columns::{as_decimal, as_double, as_text, twos_complement};
-
-/// Extension name of an `INT256` column in a file: two's complement, unlike in memory, hence another name.
-const INT256_TWOS: &str = "highwater.int256.twos";
 
 /// Which columns a 256-bit column becomes.
 #[derive(Clone, Copy, Debug)]
