@@ -249,11 +249,17 @@ impl ChainTracker {
                 index + 1
             }
             None if self.finalized.is_some_and(|finalized| finalized.hash == first.parent) => 0,
+            // The first block that was read is replaced: its parent was never seen.
+            None if self.finalized.is_none() && self.root_parent() == Some(first.parent) => 0,
             None => return Err(self.unknown_parent(first, &head)),
         };
         let mut reverted: Vec<_> = self.open.split_off(keep).into();
         reverted.reverse();
         Ok(reverted)
+    }
+
+    fn root_parent(&self) -> Option<BlockHash> {
+        self.open.front().map(|tracked| tracked.block.parent)
     }
 
     fn unknown_parent(&self, block: &BlockRef, head: &BlockRef) -> ChainError {
@@ -337,6 +343,18 @@ mod tests {
         // The fork right above the final block is allowed.
         let b3 = block(b'b', 3, Some(&a2));
         assert_eq!(numbers(&chain.apply(run_of(&[b3]), None).unwrap().reverted), [3]);
+    }
+
+    #[test]
+    fn the_first_block_that_was_read_may_be_replaced() {
+        let mut chain = ChainTracker::new("eth");
+        let below = block(b'x', 4, None);
+        let a5 = block(b'a', 5, Some(&below));
+        let a6 = block(b'a', 6, Some(&a5));
+        chain.apply(run_of(&[a5, a6]), None).unwrap();
+        let b5 = block(b'b', 5, Some(&below));
+        assert_eq!(numbers(&chain.apply(run_of(&[b5]), None).unwrap().reverted), [6, 5]);
+        assert_eq!(chain.head(), Some(b5));
     }
 
     #[test]
