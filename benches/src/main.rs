@@ -1,1 +1,58 @@
-fn main() {}
+//! Measures Highwater: CPU a row of a replay, CPU of a live block, memory, start-up, decoding.
+//!
+//! Every command prints one JSON object a line to standard output. Numbers of two programs are
+//! comparable only if they were measured in turn on one machine; `README.md` says how.
+
+mod harness;
+mod ingest;
+mod latency;
+mod memory;
+mod meter;
+mod q1;
+mod startup;
+
+use std::io::Write as _;
+
+use clap::{Parser, Subcommand};
+
+/// An allocator for many small, short-lived buffers of several threads, as in the `highwater` command.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Benchmarks of Highwater
+#[derive(Debug, Parser)]
+#[command(name = "highwater-benches")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// A windowed aggregate over a folder of transactions, from Parquet to Parquet
+    Q1(q1::Q1Arguments),
+    /// Thread CPU of the dataflow for one live block
+    Latency(latency::LatencyArguments),
+    /// JSON-RPC text to Arrow tables, beside the same text into alloy's types
+    Ingest(ingest::IngestArguments),
+    /// Time of `check`, and from process start to the first row
+    Startup(startup::StartupArguments),
+    /// Peak memory over a part of the blocks and over all of them
+    Memory(memory::MemoryArguments),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().command {
+        Command::Q1(arguments) => q1::run(&arguments),
+        Command::Latency(arguments) => latency::run(&arguments),
+        Command::Ingest(arguments) => ingest::run(&arguments),
+        Command::Startup(arguments) => startup::run(&arguments),
+        Command::Memory(arguments) => memory::run(&arguments),
+    }
+}
+
+/// Prints a result.
+fn report(result: &serde_json::Value) -> anyhow::Result<()> {
+    writeln!(std::io::stdout(), "{result}")?;
+    Ok(())
+}

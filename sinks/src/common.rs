@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use arrow::error::ArrowError;
 use highwater_engine::error::BoxError;
+use highwater_engine::model::format::grouped;
 use highwater_engine::options::Options;
 use highwater_engine::sink::{SinkError, SinkRequest};
 
@@ -43,19 +44,6 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<(), SinkError> {
     }
 }
 
-/// A count with thousands separated, for people: `1,234,567`.
-pub(crate) fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// `1 row`, `2 rows`.
 pub(crate) fn counted(count: u64, noun: &str) -> String {
     format!("{} {noun}{}", grouped(count), if count == 1 { "" } else { "s" })
@@ -67,9 +55,6 @@ mod tests {
 
     #[test]
     fn counts_for_people() {
-        assert_eq!(grouped(7), "7");
-        assert_eq!(grouped(1_234_567), "1,234,567");
-        assert_eq!(grouped(123_456), "123,456");
         assert_eq!(counted(1, "file"), "1 file");
         assert_eq!(counted(0, "file"), "0 files");
     }

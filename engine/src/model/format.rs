@@ -166,6 +166,19 @@ pub fn hex(out: &mut String, bytes: &[u8]) {
     }
 }
 
+/// A count with thousands separated, for people: `1,234,567`.
+pub fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 fn push(out: &mut String, value: impl std::fmt::Display) {
     let _ = write!(out, "{value}");
 }
@@ -227,6 +240,11 @@ mod tests {
 
     use super::super::wide::{WIDE_TYPE, timestamp_type, uint256_field};
     use super::*;
+
+    #[test]
+    fn counts_for_people() {
+        assert_eq!([7, 123_456, 1_234_567].map(grouped), ["7", "123,456", "1,234,567"]);
+    }
 
     #[test]
     fn json_of_chain_values() {

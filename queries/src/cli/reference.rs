@@ -25,13 +25,14 @@ fn functions() -> String {
     text.push_str("| function | meaning | example | gives |\n|---|---|---|---|\n");
     for function in crate::functions::docs() {
         let cell = |text: &str| text.replace('|', "\\|");
+        let code = |text: &str| if text.is_empty() { String::new() } else { format!("`{}`", cell(text)) };
         let _ = writeln!(
             text,
-            "| `{}` | {} | `{}` | `{}` |",
+            "| `{}` | {} | {} | {} |",
             cell(function.signature),
             cell(function.doc),
-            cell(function.example),
-            cell(function.result)
+            code(function.example),
+            code(function.result)
         );
     }
     text

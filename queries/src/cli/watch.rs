@@ -6,6 +6,7 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 use highwater_engine::Tick;
 use highwater_engine::job::{Observer, Summary, TickReport};
+use highwater_engine::model::format::grouped;
 use highwater_engine::sink::SinkReport;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -172,27 +173,12 @@ fn millis_number(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// A count with thousands separated.
-fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn numbers_for_people() {
-        assert_eq!(grouped(1_234_567), "1,234,567");
-        assert_eq!(grouped(12), "12");
         assert_eq!(short(950.4), "950");
         assert_eq!(short(12_345.0), "12.3 k");
         assert_eq!(short(4_560_000.0), "4.56 M");

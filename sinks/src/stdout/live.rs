@@ -13,7 +13,9 @@ use highwater_engine::model::{Delta, Reorg};
 use highwater_engine::sink::{SinkRequest, SinkTick};
 
 use super::table::{Layout, cells};
-use crate::common::{counted, grouped};
+use highwater_engine::model::format::grouped;
+
+use crate::common::counted;
 use crate::contents::Contents;
 use crate::lines::{Corrections, corrected_rows};
 
