@@ -1,5 +1,8 @@
 -- What each contract does in an hour: calls, callers, failures, gas, logs.
 --
+-- A call is a transaction with input: a plain transfer of ether has none, and its receiver need not be a
+-- contract.
+--
 --   highwater run queries/jobs/contract_activity.sql
 
 CREATE SOURCE eth WITH (connector = 'recording', path = 'data/devnet/blocks.ndjson.gz', confirmations = 12);
@@ -14,7 +17,7 @@ SELECT to_address AS contract, window_start, window_end,
        sum(value) AS value_wei,
        max(block_number) AS last_block
 FROM TUMBLE(eth.transactions, block_timestamp, INTERVAL '1 hour')
-WHERE to_address IS NOT NULL
+WHERE to_address IS NOT NULL AND selector IS NOT NULL
 GROUP BY to_address, window_start, window_end
 ORDER BY calls DESC;
 

@@ -13,7 +13,8 @@ SELECT t.block_number, t.block_timestamp, t.transaction_hash, t.log_index, k.sym
        t.from_address, t.to_address, t.amount, format_units(t.amount, k.decimals) AS tokens
 FROM eth.token_transfers t
 JOIN tokens k ON k.token = t.token_address
-WHERE t.amount >= k.threshold;
+WHERE t.amount >= k.threshold
+  AND t.block_number > 40;                  -- the first 40 blocks of this chain only hand tokens out
 
 CREATE SINK whales FROM whale_transfers WITH (connector = 'stdout');
 CREATE SINK whales_parquet FROM whale_transfers WITH (connector = 'parquet', path = 'out/whale_transfers', mode = 'changelog') EMIT ON FINALITY;

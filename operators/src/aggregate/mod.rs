@@ -42,6 +42,8 @@ use generation::{Changes, Generation, SavedGroups, Slice};
 use runs::{Run, closing_runs, sorted_by_closing};
 
 const CLOSED_MS: &str = "closed_ms";
+/// Emptied generations kept, so that a new window does not grow its tables from nothing.
+const SPARE_GENERATIONS: usize = 8;
 
 /// A grouped aggregate over a changing relation.
 ///
@@ -58,6 +60,7 @@ pub struct Aggregate {
     key_width: Option<usize>,
     /// By closing time; `None` for groups that never close.
     generations: BTreeMap<Option<i64>, Generation>,
+    spare: Vec<Generation>,
     /// Groups that close up to this time are gone.
     closed_ms: Option<i64>,
     /// False on the workers that do not own the one group of an aggregate without keys.
@@ -82,6 +85,7 @@ impl Aggregate {
             key_schema,
             key_width,
             generations: BTreeMap::new(),
+            spare: Vec::new(),
             closed_ms: None,
             active: true,
         };
@@ -140,9 +144,11 @@ impl Aggregate {
     }
 
     fn apply_run(&mut self, closing: Option<i64>, part: &Part, keys: &EncodedRows, offset: usize, progress: &Progress) {
-        let (spec, key_width) = (&self.spec, self.key_width);
+        let (spec, key_width, spare) = (&self.spec, self.key_width, &mut self.spare);
         let generation = self.generations.entry(closing).or_insert_with(|| {
-            Generation::new(spec, key_width).expect("the same generation was built when the operator was")
+            let make =
+                || Generation::new(spec, key_width).expect("the same generation was built when the operator was");
+            spare.pop().unwrap_or_else(make)
         });
         generation.apply(
             spec,
@@ -197,9 +203,18 @@ impl Aggregate {
     fn close(&mut self, progress: &Progress) {
         let Some(finalized_ms) = progress.finalized_ms else { return };
         // Going by what is final and not by the end of input: a job may be continued after its input grew.
-        if self.spec.closing.is_some() {
-            self.closed_ms = self.closed_ms.max(Some(finalized_ms));
-            self.generations.retain(|closing, _| closing.is_none() || *closing > Some(finalized_ms));
+        if self.spec.closing.is_none() {
+            return;
+        }
+        self.closed_ms = self.closed_ms.max(Some(finalized_ms));
+        while let Some(closing) = self.generations.keys().copied().flatten().next()
+            && closing <= finalized_ms
+        {
+            let Some(mut generation) = self.generations.remove(&Some(closing)) else { break };
+            if self.spare.len() < SPARE_GENERATIONS {
+                generation.clear();
+                self.spare.push(generation);
+            }
         }
     }
 
@@ -307,7 +322,7 @@ impl TickOperator for Aggregate {
     fn size(&self) -> StateSize {
         StateSize {
             entries: self.generations.values().map(Generation::len).sum(),
-            bytes: self.generations.values().map(Generation::bytes).sum(),
+            bytes: self.generations.values().chain(&self.spare).map(Generation::bytes).sum(),
         }
     }
 }

@@ -246,9 +246,9 @@ fn report(error: &CliError, streams: Streams) {
     match error {
         CliError::Closed => return,
         CliError::Job { path, text: job, diagnostics } => {
-            for diagnostic in diagnostics {
-                let _ = writeln!(text, "{}", diagnostic.render(path, job, streams.stderr_colour));
-            }
+            let rendered = diagnostics.iter().map(|diagnostic| diagnostic.render(path, job, streams.stderr_colour));
+            text = rendered.collect::<Vec<_>>().join("\n");
+            text.push('\n');
         }
         error => {
             let style =

@@ -110,6 +110,9 @@ impl Context {
             TableReference::Bare { table } => {
                 self.plain.get(table.as_ref()).cloned().ok_or_else(|| self.unknown_bare(table))
             }
+            TableReference::Partial { schema, .. } if self.is_broken(schema) => {
+                Err(Diagnostic::new(Code::UnknownTable, BROKEN, None))
+            }
             TableReference::Partial { schema, table } => {
                 let tables = self.chain.get(schema.as_ref()).ok_or_else(|| self.unknown_source(schema))?;
                 tables.get(table.as_ref()).cloned().ok_or_else(|| {

@@ -146,7 +146,10 @@ fn reason(error: &DataFusionError) -> String {
     while let Some(rest) = layers.iter().find_map(|layer| text.strip_prefix(layer)) {
         text = rest;
     }
-    text.to_owned()
+    match text {
+        "Divide by zero error" => "division by zero".to_owned(),
+        text => text.to_owned(),
+    }
 }
 
 fn keep(delta: &Delta, predicate: &dyn PhysicalExpr) -> Result<Delta, DataFusionError> {

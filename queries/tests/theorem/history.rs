@@ -13,33 +13,33 @@ use highwater_engine::source::SourceEvent;
 use proptest::prelude::*;
 
 /// How many blocks are on top of a final block.
-pub const CONFIRMATIONS: u64 = 13;
+pub(crate) const CONFIRMATIONS: u64 = 13;
 
 /// One row of the table `eth.events`, without the columns of its block.
 #[derive(Clone, Debug)]
-pub struct Row {
-    pub transaction: u8,
-    pub key: Option<i64>,
-    pub text: Option<&'static str>,
-    pub amount: i64,
-    pub weight: f64,
-    pub flag: Option<bool>,
+pub(crate) struct Row {
+    pub(crate) transaction: u8,
+    pub(crate) key: Option<i64>,
+    pub(crate) text: Option<&'static str>,
+    pub(crate) amount: i64,
+    pub(crate) weight: f64,
+    pub(crate) flag: Option<bool>,
 }
 
 /// One block with its rows.
 #[derive(Clone, Debug)]
-pub struct Block {
-    pub block: BlockRef,
-    pub rows: Vec<Row>,
+pub(crate) struct Block {
+    pub(crate) block: BlockRef,
+    pub(crate) rows: Vec<Row>,
 }
 
 /// What a source hands over: runs of blocks, each canonical when it comes.
 #[derive(Clone, Debug)]
-pub struct History {
-    pub runs: Vec<Vec<Block>>,
+pub(crate) struct History {
+    pub(crate) runs: Vec<Vec<Block>>,
 }
 
-pub fn schema() -> SchemaRef {
+pub(crate) fn schema() -> SchemaRef {
     static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         Arc::new(Schema::new(vec![
             Field::new("block_number", DataType::Int64, false),
@@ -57,7 +57,7 @@ pub fn schema() -> SchemaRef {
 }
 
 /// The rows of blocks as a batch.
-pub fn batch(blocks: &[Block]) -> RecordBatch {
+pub(crate) fn batch(blocks: &[Block]) -> RecordBatch {
     let rows: Vec<(&BlockRef, &Row)> =
         blocks.iter().flat_map(|block| block.rows.iter().map(|row| (&block.block, row))).collect();
     let hashes = |hash: &dyn Fn(&(&BlockRef, &Row)) -> [u8; 32]| -> ArrayRef {
@@ -82,7 +82,7 @@ pub fn batch(blocks: &[Block]) -> RecordBatch {
 
 impl History {
     /// The canonical chain after the first `count` blocks that were delivered (counted in whole ticks).
-    pub fn canonical_after(&self, count: usize) -> Vec<Block> {
+    pub(crate) fn canonical_after(&self, count: usize) -> Vec<Block> {
         let mut chain: Vec<Block> = Vec::new();
         for block in self.runs.iter().flatten().take(count) {
             while chain.last().is_some_and(|last| last.block.hash != block.block.parent) {
@@ -95,7 +95,7 @@ impl History {
 
     /// As a source would send it, with only some of the columns, or without the table if no view needs
     /// it. The cursor is the index of the run.
-    pub fn events(&self, columns: Option<&[usize]>) -> Vec<SourceEvent> {
+    pub(crate) fn events(&self, columns: Option<&[usize]>) -> Vec<SourceEvent> {
         (0..)
             .zip(&self.runs)
             .map(|(cursor, blocks)| {
@@ -146,7 +146,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Histories of up to 40 deliveries.
-pub fn history() -> impl Strategy<Value = History> {
+pub(crate) fn history() -> impl Strategy<Value = History> {
     prop::collection::vec(step(), 4..40).prop_map(|steps| assemble(&steps))
 }
 

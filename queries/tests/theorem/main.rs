@@ -37,7 +37,7 @@ use oracle::Oracle;
 use query::{Query, query};
 
 /// Rows as text with their multiplicity: what both sides are brought to.
-pub type Contents = BTreeMap<String, i64>;
+pub(crate) type Contents = BTreeMap<String, i64>;
 
 struct Tables;
 
@@ -60,7 +60,7 @@ impl Catalog for Tables {
 }
 
 /// The reference table: an id twice, one that no row has, and NULL.
-pub fn names() -> RecordBatch {
+pub(crate) fn names() -> RecordBatch {
     let schema = Schema::new(vec![
         Field::new("id", DataType::Int64, true),
         Field::new("name", DataType::Utf8, false),

@@ -12,13 +12,13 @@ use crate::history::{Block, batch, schema};
 use crate::names;
 
 /// Evaluates queries from scratch.
-pub struct Oracle {
+pub(crate) struct Oracle {
     runtime: Runtime,
     context: SessionContext,
 }
 
 impl Oracle {
-    pub fn new() -> Oracle {
+    pub(crate) fn new() -> Oracle {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
         let table = names();
@@ -28,7 +28,7 @@ impl Oracle {
     }
 
     /// The rows of a query over these blocks.
-    pub fn evaluate(&self, sql: &str, canonical: &[Block]) -> Contents {
+    pub(crate) fn evaluate(&self, sql: &str, canonical: &[Block]) -> Contents {
         self.runtime.block_on(async {
             let context = &self.context;
             context.deregister_table("events").unwrap();
@@ -52,7 +52,7 @@ impl Oracle {
 /// A row as JSON with numbers in one form: our sums are exact decimals (JSON text), DataFusion's are
 /// 64-bit integers, and a float is shown with twelve digits, because DataFusion adds floats up in
 /// the order of the rows.
-pub fn normal(row: &str) -> String {
+pub(crate) fn normal(row: &str) -> String {
     let serde_json::Value::Object(fields) = serde_json::from_str(row).unwrap() else { panic!("a row is an object") };
     let values: Vec<String> =
         fields.into_iter().map(|(name, value)| format!("{name}={}", value_text(&value))).collect();

@@ -6,19 +6,19 @@ use proptest::prelude::*;
 
 /// A view in Highwater's SQL.
 #[derive(Clone, Debug)]
-pub struct Query {
+pub(crate) struct Query {
     /// The SELECT. `{events}` stands for the table; windows are written as `{tumble:N}` and
     /// `{hop:SLIDE:SIZE}` (seconds), block time as `{now}`.
     text: String,
 }
 
 impl Query {
-    pub fn new(text: &str) -> Query {
+    pub(crate) fn new(text: &str) -> Query {
         Query { text: text.to_owned() }
     }
 
     /// As a job has it.
-    pub fn ours(&self) -> String {
+    pub(crate) fn ours(&self) -> String {
         let text = self.text.replace("{events}", "eth.events").replace("{now}", "now()");
         expand(&text, |window| match window {
             Window::Tumble { size } => format!("TUMBLE(eth.events, block_timestamp, INTERVAL '{size} seconds')"),
@@ -29,7 +29,7 @@ impl Query {
     }
 
     /// As the oracle reads it, at a block time (milliseconds).
-    pub fn oracle(&self, now_ms: i64) -> String {
+    pub(crate) fn oracle(&self, now_ms: i64) -> String {
         let now = format!("arrow_cast({now_ms}, 'Timestamp(Millisecond, Some(\"UTC\"))')");
         let text = self.text.replace("{events}", "events").replace("{now}", &now);
         expand(&text, |window| match window {
@@ -244,6 +244,6 @@ fn composed() -> impl Strategy<Value = String> {
 }
 
 /// A random view.
-pub fn query() -> impl Strategy<Value = Query> {
+pub(crate) fn query() -> impl Strategy<Value = Query> {
     prop_oneof![4 => aggregate(), 2 => linear(), 4 => composed()].prop_map(|text| Query { text })
 }

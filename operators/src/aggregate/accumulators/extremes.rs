@@ -9,10 +9,9 @@ use std::collections::BTreeMap;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, Decimal128Type, Field, Int64Type};
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
 
 use super::extreme_kinds::{Encoded, Floats, Kind, Numbers, Words};
+use super::pending::{Entry, Pending};
 use super::{Accumulator, Failures, Rows};
 use crate::aggregate::AggregateError;
 use crate::codec::{Decoder, Encode as _, Truncated};
@@ -59,32 +58,24 @@ fn is_i64(data_type: &DataType) -> bool {
     )
 }
 
-/// Values that may be taken back: how many rows of each block have each value.
-type Pending<V> = BTreeMap<(V, u64), i64>;
-
 /// Keeps the smallest or the largest value of each group.
 struct Extreme<K: Kind> {
     kind: K,
     side: Side,
     /// Over rows that are final.
     best: Vec<Option<K::Value>>,
-    /// Only for groups with rows that are not final. Looked up, never walked.
-    pending: HashMap<u32, Pending<K::Value>, FixedState>,
-    /// What to fold when a block becomes final.
+    /// Over rows that are not.
+    pending: Pending<K::Value>,
+    /// What to fold when a block becomes final, by block.
     queue: BTreeMap<u64, Vec<(u32, K::Value)>>,
-    pending_entries: usize,
+    /// Emptied lists of the queue.
+    spare: Vec<Vec<(u32, K::Value)>>,
 }
 
 impl<K: Kind> Extreme<K> {
     fn new(kind: K, side: Side) -> Extreme<K> {
-        Extreme {
-            kind,
-            side,
-            best: Vec::new(),
-            pending: HashMap::with_hasher(FixedState::with_seed(0)),
-            queue: BTreeMap::new(),
-            pending_entries: 0,
-        }
+        let (queue, spare) = (BTreeMap::new(), Vec::new());
+        Extreme { kind, side, best: Vec::new(), pending: Pending::new(), queue, spare }
     }
 
     fn update_final(&mut self, rows: &Rows<'_>, column: &K::Column) {
@@ -104,28 +95,32 @@ impl<K: Kind> Extreme<K> {
         });
     }
 
+    /// Rows that are all of one block which is not final: the usual case of a live chain.
+    fn update_block(&mut self, rows: &Rows<'_>, column: &K::Column, block: u64) {
+        if block == NEVER_FINAL {
+            rows.each(|row, group, diff| self.pending.add(group, K::value(column, row), block, diff));
+            return;
+        }
+        let mut queued = self.queue.remove(&block).unwrap_or_else(|| self.spare.pop().unwrap_or_default());
+        rows.each(|row, group, diff| {
+            let value = K::value(column, row);
+            if diff > 0 {
+                queued.push((number(group), value.clone()));
+            }
+            self.pending.add(group, value, block, diff);
+        });
+        self.queue.insert(block, queued);
+    }
+
     fn add(&mut self, group: usize, value: K::Value, diff: i64, block: u64, is_final: bool) {
         if is_final && diff > 0 {
             self.offer(group, value);
             return;
         }
-        let group = u32::try_from(group).expect("groups are numbered with 32 bits");
         if block != NEVER_FINAL && diff > 0 {
-            self.queue.entry(block).or_default().push((group, value.clone()));
+            self.queue.entry(block).or_default().push((number(group), value.clone()));
         }
-        let pending = self.pending.entry(group).or_default();
-        let before = pending.len();
-        let entry = (value, block);
-        let count = pending.entry(entry.clone()).or_default();
-        *count += diff;
-        if *count == 0 {
-            pending.remove(&entry);
-        }
-        let after = pending.len();
-        if after == 0 {
-            self.pending.remove(&group);
-        }
-        self.pending_entries = self.pending_entries + after - before;
+        self.pending.add(group, value, block, diff);
     }
 
     fn offer(&mut self, group: usize, value: K::Value) {
@@ -137,33 +132,27 @@ impl<K: Kind> Extreme<K> {
     }
 
     fn result(&self, group: u32) -> Option<K::Value> {
-        let best = self.best[group as usize].clone();
-        // The map is empty while everything is final: no lookup then.
-        let pending = if self.pending_entries == 0 { None } else { self.pending.get(&group) };
-        let Some(pending) = pending else { return best };
-        let mut present = pending.iter().filter(|(_, count)| **count > 0).map(|((value, _), _)| value);
+        let group = group as usize;
+        let best = self.best[group].clone();
+        // Nothing is pending while everything is final: no lookup then.
+        if self.pending.entries() == 0 {
+            return best;
+        }
+        let pending = self.pending.of(group);
+        let present = |entry: &&Entry<K::Value>| entry.count > 0;
         let candidate = match self.side {
-            Side::Smallest => present.next(),
-            Side::Largest => present.next_back(),
+            Side::Smallest => pending.iter().find(present),
+            Side::Largest => pending.iter().rev().find(present),
         };
-        match (best, candidate) {
-            (Some(best), Some(candidate)) => Some(better(self.side, best, candidate.clone())),
-            (best, candidate) => best.or_else(|| candidate.cloned()),
+        match (best, candidate.map(|entry| entry.value.clone())) {
+            (Some(best), Some(candidate)) => Some(better(self.side, best, candidate)),
+            (best, candidate) => best.or(candidate),
         }
     }
+}
 
-    fn fold_entry(&mut self, group: u32, value: K::Value, block: u64) {
-        let Some(pending) = self.pending.get_mut(&group) else { return };
-        let entry = (value, block);
-        let Some(count) = pending.remove(&entry) else { return };
-        self.pending_entries -= 1;
-        if pending.is_empty() {
-            self.pending.remove(&group);
-        }
-        if count > 0 {
-            self.offer(group as usize, entry.0);
-        }
-    }
+fn number(group: usize) -> u32 {
+    u32::try_from(group).expect("groups are numbered with 32 bits")
 }
 
 fn better<V: Ord>(side: Side, left: V, right: V) -> V {
@@ -176,6 +165,13 @@ fn better<V: Ord>(side: Side, left: V, right: V) -> V {
 impl<K: Kind> Accumulator for Extreme<K> {
     fn resize(&mut self, slots: usize) {
         self.best.resize(slots, None);
+        self.pending.resize(slots);
+        if slots == 0 {
+            while let Some((_, mut queued)) = self.queue.pop_first() {
+                queued.clear();
+                self.spare.push(queued);
+            }
+        }
     }
 
     fn update(&mut self, rows: &Rows<'_>) {
@@ -183,9 +179,9 @@ impl<K: Kind> Accumulator for Extreme<K> {
         let is_final = |block: u64| rows.finalized_number.is_some_and(|finalized| block <= finalized);
         match rows.permanence {
             Permanence::Final => self.update_final(rows, &column),
+            Permanence::Block(block) if !is_final(*block) => self.update_block(rows, &column, *block),
             Permanence::Block(block) => {
-                let is_final = is_final(*block);
-                rows.each(|row, group, diff| self.add(group, K::value(&column, row), diff, *block, is_final));
+                rows.each(|row, group, diff| self.add(group, K::value(&column, row), diff, *block, true));
             }
             Permanence::Rows(blocks) => rows.each(|row, group, diff| {
                 self.add(group, K::value(&column, row), diff, blocks[row], is_final(blocks[row]));
@@ -199,9 +195,7 @@ impl<K: Kind> Accumulator for Extreme<K> {
 
     fn reset(&mut self, group: u32) {
         self.best[group as usize] = None;
-        if let Some(pending) = self.pending.remove(&group) {
-            self.pending_entries -= pending.len();
-        }
+        self.pending.forget(group as usize);
     }
 
     fn fold(&mut self, finalized_number: u64) {
@@ -209,10 +203,16 @@ impl<K: Kind> Accumulator for Extreme<K> {
             if *entry.key() > finalized_number {
                 break;
             }
-            let (block, rows) = entry.remove_entry();
-            for (group, value) in rows {
-                self.fold_entry(group, value, block);
+            let (block, mut rows) = entry.remove_entry();
+            for (group, value) in rows.drain(..) {
+                let group = group as usize;
+                if let Some(entry) = self.pending.take(group, &value, block)
+                    && entry.count > 0
+                {
+                    self.offer(group, entry.value);
+                }
             }
+            self.spare.push(rows);
         }
     }
 
@@ -226,10 +226,10 @@ impl<K: Kind> Accumulator for Extreme<K> {
                     K::save(value, &mut bytes);
                 }
             }
-            for ((value, block), count) in self.pending.get(group).into_iter().flatten() {
-                K::save(value, &mut bytes);
-                bytes.put_u64(*block);
-                bytes.put_i64(*count);
+            for entry in self.pending.of(*group as usize) {
+                K::save(&entry.value, &mut bytes);
+                bytes.put_u64(entry.block);
+                bytes.put_i64(entry.count);
             }
             bytes
         };
@@ -250,7 +250,7 @@ impl<K: Kind> Accumulator for Extreme<K> {
     }
 
     fn bytes(&self) -> usize {
-        let entry = size_of::<(K::Value, u64)>() + 8;
-        self.best.capacity() * size_of::<Option<K::Value>>() + self.pending_entries * 2 * entry
+        let queued = self.pending.entries() * size_of::<(u32, K::Value)>();
+        self.best.capacity() * size_of::<Option<K::Value>>() + self.pending.bytes() + queued
     }
 }

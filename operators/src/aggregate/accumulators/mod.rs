@@ -9,6 +9,7 @@ mod extremes;
 mod float;
 mod integer;
 mod moments;
+mod pending;
 mod wide;
 mod wide_integer;
 
