@@ -204,6 +204,9 @@ fn run_and_report(args: &RunArgs, range: Range, streams: Streams) -> Result<(), 
 fn check(args: &JobArgs, streams: Streams) -> Result<(), CliError> {
     let mut loaded = job_file::load(args, Destination { terminal: streams.stdout, out: None })?;
     let plan = loaded.take_plan()?;
+    for text in &plan.explains {
+        print(&format!("{text}\n"))?;
+    }
     let (views, sinks) = (plan.views.len(), plan.sinks.len());
     let path = args.job.display();
     print(&format!("{path}: fine ({views} view{}, {sinks} sink{})\n", plural(views), plural(sinks)))

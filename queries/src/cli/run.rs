@@ -1,5 +1,6 @@
 //! `run` and `replay`: from a job file to running threads.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -68,6 +69,10 @@ pub fn run(args: &RunArgs, range: Range, display: &Display, stop: Arc<AtomicBool
     let destination = Destination { terminal: display.terminal, out: args.out.clone() };
     let mut loaded = load(&args.job, destination)?;
     let plan = Arc::new(loaded.take_plan()?);
+    for text in &plan.explains {
+        // Nothing can be done about a closed standard error.
+        let _ = writeln!(std::io::stderr(), "{text}");
+    }
     let checkpoint = open_state(args, &plan, range)?;
     let (state, resume) = match checkpoint {
         Some((directory, checkpoint)) => {

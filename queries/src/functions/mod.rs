@@ -54,6 +54,7 @@ use datafusion_functions::core::planner::CoreFunctionPlanner;
 use datafusion_functions::datetime::planner::DatetimeFunctionPlanner;
 use datafusion_functions::unicode::planner::UnicodeFunctionPlanner;
 use datafusion_functions_aggregate::planner::AggregateFunctionPlanner;
+use datafusion_functions_nested::planner::{FieldAccessPlanner, NestedFunctionPlanner};
 
 pub use checked::checked;
 pub use function::FunctionDoc;
@@ -106,6 +107,7 @@ fn own_functions() -> impl Iterator<Item = &'static Function> {
 pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let mut functions: Vec<Arc<ScalarUDF>> = datafusion_functions::all_default_functions()
         .into_iter()
+        .chain(datafusion_functions_nested::all_default_nested_functions())
         .filter(|function| EXCLUDED.iter().all(|(name, _)| *name != function.name()))
         .map(|function| match conditional::NAMES.contains(&function.name()) {
             true => conditional::Conditional::wrap(function),
@@ -130,6 +132,8 @@ pub fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
         Arc::new(CoreFunctionPlanner::default()),
         Arc::new(DatetimeFunctionPlanner),
         Arc::new(UnicodeFunctionPlanner),
+        Arc::new(NestedFunctionPlanner),
+        Arc::new(FieldAccessPlanner),
         Arc::new(AggregateFunctionPlanner),
     ]
 }

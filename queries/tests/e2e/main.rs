@@ -1,0 +1,22 @@
+//! The whole of Highwater through its front door: the real binary over recorded and simulated chains.
+//!
+//! * [`golden`]: every shipped job prints and writes what its golden file says.
+//! * [`recorded`]: reorgs that really happened end equal to the canonical chain alone.
+//! * [`mainnet`]: real blocks against an independent computation.
+//! * [`bad_input`]: what is wrong is named, and what came before is kept.
+//! * [`state`]: stopping, dying and going on changes nothing.
+//! * [`emit`]: when rows go out, and rows that cannot be evaluated.
+//! * [`surface`]: the other commands, exit codes, terminals.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod bad_input;
+mod chain;
+mod command;
+mod emit;
+mod golden;
+mod mainnet;
+mod recorded;
+mod rows;
+mod state;
+mod surface;
