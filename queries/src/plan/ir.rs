@@ -12,6 +12,7 @@ use arrow::datatypes::{FieldRef, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion_physical_expr::PhysicalExpr;
 use highwater_engine::sink::Closing;
+pub use highwater_operators::aggregate::AggregateFunction;
 
 use crate::diagnostic::Span;
 
@@ -340,56 +341,6 @@ pub struct AggregateCall {
     pub filter: Option<usize>,
     /// Name, type and metadata of the result.
     pub field: FieldRef,
-}
-
-/// The aggregates there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum AggregateFunction {
-    /// `count(*)`
-    CountAll,
-    /// `count(x)`
-    Count,
-    /// `count(DISTINCT x)`
-    CountDistinct,
-    /// `sum`
-    Sum,
-    /// `min`
-    Min,
-    /// `max`
-    Max,
-    /// `avg`
-    Avg,
-    /// `var_pop`
-    VarPop,
-    /// `var_samp`
-    VarSamp,
-    /// `stddev_pop`
-    StddevPop,
-    /// `stddev_samp`
-    StddevSamp,
-    /// `bool_and`
-    BoolAnd,
-    /// `bool_or`
-    BoolOr,
-}
-
-impl AggregateFunction {
-    /// The name in SQL.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            AggregateFunction::CountAll | AggregateFunction::Count | AggregateFunction::CountDistinct => "count",
-            AggregateFunction::Sum => "sum",
-            AggregateFunction::Min => "min",
-            AggregateFunction::Max => "max",
-            AggregateFunction::Avg => "avg",
-            AggregateFunction::VarPop => "var_pop",
-            AggregateFunction::VarSamp => "var_samp",
-            AggregateFunction::StddevPop => "stddev_pop",
-            AggregateFunction::StddevSamp => "stddev_samp",
-            AggregateFunction::BoolAnd => "bool_and",
-            AggregateFunction::BoolOr => "bool_or",
-        }
-    }
 }
 
 /// One column of an order.

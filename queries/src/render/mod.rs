@@ -86,25 +86,10 @@ fn reachable_views(plan: &JobPlan, outputs: &[OutputPlan]) -> BTreeSet<usize> {
 
 /// Visits a node after its inputs.
 fn walk(node: &Node, visit: &mut impl FnMut(&Node)) {
-    for input in inputs(node) {
+    for input in node.inputs() {
         walk(input, visit);
     }
     visit(node);
-}
-
-fn inputs(node: &Node) -> Vec<&Node> {
-    match &node.kind {
-        NodeKind::Scan { .. } | NodeKind::View { .. } | NodeKind::Errors { .. } | NodeKind::Values { .. } => Vec::new(),
-        NodeKind::Union { inputs } => inputs.iter().collect(),
-        NodeKind::Filter { input, .. }
-        | NodeKind::Project { input, .. }
-        | NodeKind::Window { input, .. }
-        | NodeKind::Aggregate { input, .. }
-        | NodeKind::BlockAggregate { input, .. }
-        | NodeKind::TopK { input, .. }
-        | NodeKind::TemporalFilter { input, .. }
-        | NodeKind::BroadcastJoin { input, .. } => vec![input],
-    }
 }
 
 /// Makes every operator of a view once, and collects its constants in the order of rendering.
@@ -197,8 +182,7 @@ impl Renderer<'_, '_, '_> {
     }
 
     fn operator(&mut self, node: &Node, errors: &mut Vec<Handle>) -> Handle {
-        let inputs = inputs(node);
-        let input = self.node(inputs[0], errors);
+        let input = self.node(node.inputs()[0], errors);
         match operators::make(node).expect("every operator was made once before") {
             operators::Made::None => input,
             operators::Made::Stateless(name, operator) => self.batch(input, name, operator, errors),

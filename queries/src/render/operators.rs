@@ -15,7 +15,7 @@ use highwater_operators::top_k::{TopK, TopKSpec};
 
 use super::join;
 use super::stage::Stage;
-use crate::plan::{AggregateCall, AggregateFunction, Emit, Node, NodeKind, PlannedView};
+use crate::plan::{AggregateCall, Emit, Node, NodeKind, PlannedView};
 
 /// The planner made a node that its operator refuses: a bug.
 #[derive(Debug, thiserror::Error)]
@@ -126,31 +126,12 @@ fn top_k(node: &Node) -> Result<Stateful, RenderError> {
 
 fn aggregate_spec(input: &Node, keys: &[usize], calls: &[AggregateCall], closing: Option<usize>) -> AggregateSpec {
     let calls = calls.iter().map(|call| aggregate::AggregateCall {
-        function: function(call.function),
+        function: call.function,
         argument: call.argument,
         filter: call.filter,
         name: call.field.name().clone(),
     });
     AggregateSpec { input: input.schema.clone(), keys: keys.to_vec(), calls: calls.collect(), closing }
-}
-
-fn function(function: AggregateFunction) -> aggregate::AggregateFunction {
-    use aggregate::AggregateFunction as F;
-    match function {
-        AggregateFunction::CountAll => F::CountAll,
-        AggregateFunction::Count => F::Count,
-        AggregateFunction::CountDistinct => F::CountDistinct,
-        AggregateFunction::Sum => F::Sum,
-        AggregateFunction::Min => F::Min,
-        AggregateFunction::Max => F::Max,
-        AggregateFunction::Avg => F::Avg,
-        AggregateFunction::VarPop => F::VarPop,
-        AggregateFunction::VarSamp => F::VarSamp,
-        AggregateFunction::StddevPop => F::StddevPop,
-        AggregateFunction::StddevSamp => F::StddevSamp,
-        AggregateFunction::BoolAnd => F::BoolAnd,
-        AggregateFunction::BoolOr => F::BoolOr,
-    }
 }
 
 impl Stateful {

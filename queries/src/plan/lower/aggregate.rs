@@ -78,7 +78,7 @@ impl<'s> Inputs<'s> {
         let call = match function {
             AggregateFunction::CountAll => "count(*)".to_owned(),
             AggregateFunction::CountDistinct => format!("count(DISTINCT {argument})"),
-            _ => format!("{}({argument})", function.as_str()),
+            _ => format!("{function}({argument})"),
         };
         let filter = filter.map(|column| format!(" FILTER (WHERE {})", self.field(column).name()));
         call + &filter.unwrap_or_default()
