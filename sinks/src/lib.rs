@@ -4,7 +4,7 @@
 //! It must never know: SQL, a chain, how a view is computed. A sink sees the changes of one sealed
 //! tick at a time and can always go back to its last checkpoint.
 //!
-//! Read in this order: [`stdout`] (for people and pipes), [`file`] (durable lines), [`parquet`] (for
+//! Read in this order: [`stdout`] (for people and pipes), [`mod@file`] (durable lines), [`parquet`] (for
 //! analysts: snapshots and change logs).
 //!
 //! What a retraction does: JSON lines say `"op":"retract"`; a Parquet change log gets a row with

@@ -9,7 +9,7 @@ use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::BinaryExpr;
 
 /// Makes `+`, `-` and `*` in an expression fail on overflow. Unary minus of integers is covered
-/// too, as [`super::rewrite`] makes it a subtraction.
+/// too, as [`super::rewrite()`] makes it a subtraction.
 ///
 /// # Errors
 /// If the expression cannot be rebuilt.

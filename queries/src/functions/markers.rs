@@ -1,5 +1,5 @@
-//! Stand-ins that [`super::prepare`] puts around `CASE` and unary minus, because DataFusion decides
-//! their types before a planner of ours is asked. [`super::rewrite`] removes every one of them.
+//! Stand-ins that [`super::prepare()`] puts around `CASE` and unary minus, because DataFusion decides
+//! their types before a planner of ours is asked. [`super::rewrite()`] removes every one of them.
 
 use std::sync::Arc;
 

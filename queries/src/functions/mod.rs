@@ -1,9 +1,9 @@
 //! SQL functions, aggregate signatures and column types beyond DataFusion's: 256-bit integers,
 //! addresses, hashes, hex.
 //!
-//! A query passes here three times: [`prepare`] over its syntax tree, [`expr_planners`] and
-//! [`type_planner`] while it is planned, [`rewrite`] right after. Physical expressions then pass
-//! [`checked`].
+//! A query passes here three times: [`prepare()`] over its syntax tree, [`expr_planners`] and
+//! [`type_planner`] while it is planned, [`rewrite()`] right after. Physical expressions then pass
+//! [`checked()`].
 //!
 //! | operands | meaning of `+ - * / %` | meaning of comparisons |
 //! |---|---|---|

@@ -1,7 +1,7 @@
 //! `parquet`: a view as Parquet files that DuckDB, Polars and pyarrow read exactly.
 //!
-//! * `snapshot` (default): the whole view, replaced atomically at each snapshot ([`snapshot`]).
-//! * `changelog`: every change with its tick and sign ([`changelog`]).
+//! * `snapshot` (default): the whole view, replaced atomically at each snapshot (`snapshot.rs`).
+//! * `changelog`: every change with its tick and sign (`changelog.rs`).
 //!
 //! Columns: a `UINT256` column `x` becomes `x` (32 bytes, big-endian, sorts as a number) and `x_d128`
 //! (`Decimal128(38, 0)`, NULL where it does not fit), by option also `x_f64` and `x_string`. An
