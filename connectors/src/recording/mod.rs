@@ -1,7 +1,7 @@
 //! `recording`: answers of an EVM node, written to files, read as if they came from the node.
 //!
-//! Two forms are understood. A folder of JSON-RPC results, one a line, is history ([`folder`]). A file
-//! of events, one a line, is a chain as it was seen live, competing branches included ([`events`]).
+//! Two forms are understood. A folder of JSON-RPC results, one a line, is history (`folder.rs`). A file
+//! of events, one a line, is a chain as it was seen live, competing branches included (`events.rs`).
 
 mod events;
 mod folder;
