@@ -1,11 +1,12 @@
 //! Reads a job file: text, statements, plan.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use super::CliError;
 use super::args::JobArgs;
-use super::loader::{Destination, Loader};
-use super::run::parent;
+use super::loader::Loader;
+use super::outputs::Destination;
 use crate::diagnostic::Diagnostic;
 use crate::plan::{JobPlan, plan};
 use crate::sql::parse;
@@ -43,4 +44,12 @@ pub(super) fn load(args: &JobArgs, destination: Destination) -> Result<LoadedJob
         return Err(CliError::UnusedSet(unused.owner.clone()));
     }
     Ok(LoadedJob { path: args.job.display().to_string(), text, loader, plan })
+}
+
+/// A folder as given or the current one.
+fn parent(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
 }

@@ -8,26 +8,20 @@ use arrow::record_batch::RecordBatch;
 use highwater_connectors::SOURCES;
 use highwater_engine::error::BoxError;
 use highwater_engine::options::Options;
-use highwater_engine::sink::{SinkConnector, SinkError, SinkRequest, Terminal};
+use highwater_engine::sink::{SinkConnector, SinkError, SinkRequest};
 use highwater_engine::source::{Source, SourceError, TableSchema};
 use highwater_sinks::SINKS;
 
 use super::args::SetOption;
+use super::outputs::{Destination, request};
 use super::tables;
-use crate::plan::{Catalog, Emit, LoadError, LoadRequest, PlannedSetting, PlannedSink, PlannedView, given};
+use crate::plan::{Catalog, LoadError, LoadRequest, PlannedSetting, PlannedSink, PlannedView, given};
 
 /// Settings of a job (`SET name = value`); the command line comes first.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Settings {
     pub(super) workers: Option<u16>,
     pub(super) blocks_per_tick: Option<u32>,
-}
-
-/// Where sinks go.
-#[derive(Debug, Default, Clone)]
-pub(super) struct Destination {
-    pub(super) terminal: Terminal,
-    pub(super) out: Option<PathBuf>,
 }
 
 /// Opens what one job names.
@@ -103,7 +97,7 @@ impl Loader {
 
     /// What a sink is told about its view.
     pub(super) fn request(&self, sink: &PlannedSink, view: &PlannedView) -> SinkRequest {
-        super::outputs::request(sink, view, &self.destination)
+        request(sink, view, &self.destination)
     }
 }
 
@@ -198,9 +192,4 @@ fn read_environment(key: &str) -> Result<String, LoadError> {
 
 fn failed(text: String) -> LoadError {
     LoadError::Failed(BoxError::from(text))
-}
-
-/// The emit policy lets rows be taken back after they went out.
-pub(super) fn corrects(emit: Emit) -> bool {
-    emit != Emit::OnFinality
 }

@@ -29,7 +29,7 @@ pub use run::{Display, Outcome, Range, run};
 
 use crate::diagnostic::Diagnostic;
 use crate::plan::{JobPlan, LoadError, explain_state, explain_view};
-use loader::Destination;
+use outputs::Destination;
 
 /// A command that did not do what was asked.
 #[derive(Debug, thiserror::Error)]

@@ -1,16 +1,23 @@
 //! The outputs of a job: its sinks, and a counter of rows that could not be evaluated for each view.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arrow::array::AsArray;
 use highwater_engine::model::errors_schema;
-use highwater_engine::sink::{Closing, Sink, SinkError, SinkReport, SinkRequest, SinkState, SinkTick};
+use highwater_engine::sink::{Closing, Sink, SinkError, SinkReport, SinkRequest, SinkState, SinkTick, Terminal};
 use indicatif::ProgressBar;
 
-use super::loader::{Destination, corrects};
-use crate::plan::{PlannedSink, PlannedView, SinkInput};
+use crate::plan::{Emit, PlannedSink, PlannedView, SinkInput};
+
+/// Where sinks go.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Destination {
+    pub(super) terminal: Terminal,
+    pub(super) out: Option<PathBuf>,
+}
 
 /// What a sink is told about its view.
 pub(super) fn request(sink: &PlannedSink, view: &PlannedView, destination: &Destination) -> SinkRequest {
@@ -21,7 +28,8 @@ pub(super) fn request(sink: &PlannedSink, view: &PlannedView, destination: &Dest
         schema: if errors { errors_schema() } else { view.schema.clone() },
         key: if errors { None } else { view.key.clone() },
         closing: if errors { None } else { closing(view) },
-        corrections: corrects(sink.emit),
+        // After finality nothing can be taken back.
+        corrections: sink.emit != Emit::OnFinality,
         order: if errors { Vec::new() } else { view.order.clone() },
         terminal: destination.terminal,
         out: destination.out.clone(),

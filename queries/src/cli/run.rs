@@ -1,7 +1,7 @@
 //! `run` and `replay`: from a job file to running threads.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,8 +16,7 @@ use highwater_sinks::stdout::Stdout;
 use super::CliError;
 use super::args::RunArgs;
 use super::job_file::{LoadedJob, load};
-use super::loader::Destination;
-use super::outputs::{BesideBar, ErrorCount, ErrorWatch};
+use super::outputs::{BesideBar, Destination, ErrorCount, ErrorWatch};
 use super::watch::Watch;
 use crate::plan::{Emit, JobPlan, PlannedSink, SinkInput};
 use crate::render::{OutputPlan, Rendered, render};
@@ -278,12 +277,4 @@ pub(super) fn stop_on_interrupt() -> Arc<AtomicBool> {
 /// Writes the metrics file.
 pub(super) fn write_metrics(path: &Path, metrics: &Registry) -> Result<(), CliError> {
     std::fs::write(path, metrics.prometheus()).map_err(|source| CliError::Write { path: path.to_owned(), source })
-}
-
-/// A folder as given or the current one.
-pub(super) fn parent(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    }
 }
