@@ -15,10 +15,6 @@ use std::io::Write as _;
 
 use clap::{Parser, Subcommand};
 
-/// An allocator for many small, short-lived buffers of several threads, as in the `highwater` command.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Benchmarks of Highwater
 #[derive(Debug, Parser)]
 #[command(name = "highwater-benches")]

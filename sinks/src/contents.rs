@@ -13,6 +13,7 @@ use std::hash::{BuildHasher, Hasher};
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::buffer::NullBuffer;
+use arrow::compute::concat_batches;
 use arrow::datatypes::{Int64Type, SchemaRef, TimestampMillisecondType};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
@@ -21,6 +22,8 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use highwater_engine::model::{Delta, Progress};
 use highwater_engine::sink::{Closing, SinkRequest};
+
+use crate::direct::{self, prefix};
 
 /// Rows decoded at once: bounds the memory of a snapshot of a large view.
 const DECODE_ROWS: usize = 1 << 16;
@@ -44,6 +47,8 @@ enum Seal {
 pub(crate) struct Sealed {
     /// The rows, by closing value, then key.
     pub(crate) batch: RecordBatch,
+    /// The closing values, ascending.
+    pub(crate) closings: Vec<i64>,
     /// The row after the last row of each closing value.
     pub(crate) ends: Vec<usize>,
 }
@@ -56,6 +61,8 @@ pub(crate) struct Contents {
     /// Where each column of the view is in the encoded row.
     places: Vec<usize>,
     converter: RowConverter,
+    /// Columns that identify a row, and their encoding, if there are any.
+    key: Option<(Vec<usize>, RowConverter)>,
     scratch: Rows,
     seal: Seal,
     generations: BTreeMap<i64, Generation>,
@@ -91,11 +98,19 @@ impl Contents {
         let field = |index: &usize| SortField::new(schema.field(*index).data_type().clone());
         let converter = RowConverter::new(order.iter().map(field).collect())?;
         let scratch = converter.empty_rows(0, 0);
+        let key = if key.is_empty() {
+            None
+        } else {
+            let fields = key.iter().map(|index| SortField::new(schema.field(*index).data_type().clone()));
+            let converter = RowConverter::new(fields.collect())?;
+            Some((key, converter))
+        };
         Ok(Contents {
             schema,
             order,
             places,
             converter,
+            key,
             scratch,
             seal,
             generations: BTreeMap::new(),
@@ -127,13 +142,48 @@ impl Contents {
         Ok(())
     }
 
+    /// Takes in the deltas of a tick and hands out the rows that are final by now, in order of closing
+    /// value.
+    pub(crate) fn commit(&mut self, deltas: &[Delta], progress: &Progress) -> Result<Option<Sealed>, ArrowError> {
+        let direct = self.add_or_pass(deltas, progress)?;
+        let sealed = self.seal(progress)?;
+        match (direct, sealed) {
+            (Some(direct), Some(sealed)) => merge(&self.schema, &[direct, sealed]).map(Some),
+            (direct, sealed) => Ok(direct.or(sealed)),
+        }
+    }
+
+    /// Takes in what is not final; gives back what is final as it comes.
+    fn add_or_pass(&mut self, deltas: &[Delta], progress: &Progress) -> Result<Option<Sealed>, ArrowError> {
+        let (Some(bound), Some((key, converter))) = (self.bound(progress), &self.key) else {
+            deltas.iter().try_for_each(|delta| self.add(delta))?;
+            return Ok(None);
+        };
+        let mut runs = Vec::new();
+        for (index, delta) in deltas.iter().enumerate() {
+            let closings = Closings::of(self.seal, &delta.batch)?;
+            direct::add_runs(&mut runs, index, delta, |row| closings.at(row));
+        }
+        let is_known = |closing| closing > bound || self.generations.contains_key(&closing);
+        let (passing, staying) = direct::split(runs, is_known);
+        if !passing.is_empty()
+            && let Some(sealed) = direct::sort(&passing, deltas, key, converter)?
+        {
+            direct::slices(&staying, deltas).iter().try_for_each(|delta| self.add(delta))?;
+            return Ok(Some(sealed));
+        }
+        deltas.iter().try_for_each(|delta| self.add(delta))?;
+        Ok(None)
+    }
+
     /// Hands out the rows that are final by now, in order of closing value.
-    pub(crate) fn seal(&mut self, progress: &Progress) -> Result<Option<Sealed>, ArrowError> {
+    fn seal(&mut self, progress: &Progress) -> Result<Option<Sealed>, ArrowError> {
         let Some(bound) = self.bound(progress) else { return Ok(None) };
-        let mut generations = Vec::new();
+        let (mut closings, mut generations) = (Vec::new(), Vec::new());
         while let Some(entry) = self.generations.first_entry()
             && *entry.key() <= bound
         {
+            closings.push(*entry.key());
             generations.push(entry.remove());
         }
         if generations.is_empty() {
@@ -149,7 +199,7 @@ impl Contents {
         if negative > 0 {
             tracing::error!(rows = negative, "final rows were taken back more often than sent");
         }
-        let sealed = if rows.is_empty() { None } else { Some(Sealed { batch: self.decode(&rows)?, ends }) };
+        let sealed = if rows.is_empty() { None } else { Some(Sealed { batch: self.decode(&rows)?, closings, ends }) };
         for mut generation in generations {
             if self.spare.len() < SPARE_GENERATIONS {
                 generation.clear();
@@ -192,6 +242,26 @@ impl Contents {
         let columns = self.places.iter().map(|place| columns[*place].clone()).collect();
         RecordBatch::try_new(self.schema.clone(), columns)
     }
+}
+
+/// Final rows of several kinds as one, in order of closing value. No closing value is in two of them.
+fn merge(schema: &SchemaRef, all: &[Sealed]) -> Result<Sealed, ArrowError> {
+    let mut parts: Vec<(i64, RecordBatch)> = Vec::new();
+    for sealed in all {
+        let mut start = 0;
+        for (closing, end) in sealed.closings.iter().zip(&sealed.ends) {
+            parts.push((*closing, sealed.batch.slice(start, end - start)));
+            start = *end;
+        }
+    }
+    parts.sort_by_key(|(closing, _)| *closing);
+    let batch = concat_batches(schema, parts.iter().map(|(_, rows)| rows))?;
+    let (mut closings, mut ends) = (Vec::with_capacity(parts.len()), Vec::with_capacity(parts.len()));
+    for (closing, rows) in &parts {
+        closings.push(*closing);
+        ends.push(ends.last().copied().unwrap_or(0) + rows.num_rows());
+    }
+    Ok(Sealed { batch, closings, ends })
 }
 
 /// The closing value of each row of a batch.
@@ -303,7 +373,7 @@ impl Generation {
     fn sorted_rows<'a>(&'a self, rows: &mut Vec<&'a [u8]>) -> usize {
         let negative = self.entries.iter().filter(|entry| entry.count < 0).count();
         let mut order: Vec<(u64, &Entry)> =
-            self.entries.iter().filter(|entry| entry.count > 0).map(|entry| (self.prefix(entry), entry)).collect();
+            self.entries.iter().filter(|entry| entry.count > 0).map(|entry| (prefix(self.bytes(entry)), entry)).collect();
         order.sort_unstable_by(|(a_prefix, a), (b_prefix, b)| {
             a_prefix.cmp(b_prefix).then_with(|| self.bytes(a).cmp(self.bytes(b)))
         });
@@ -315,15 +385,6 @@ impl Generation {
 
     fn bytes(&self, entry: &Entry) -> &[u8] {
         &self.arena[entry.start..entry.start + entry.len]
-    }
-
-    /// The first bytes as a number: decides most comparisons without touching the arena.
-    fn prefix(&self, entry: &Entry) -> u64 {
-        let bytes = self.bytes(entry);
-        let mut prefix = [0; 8];
-        let len = bytes.len().min(8);
-        prefix[..len].copy_from_slice(&bytes[..len]);
-        u64::from_be_bytes(prefix)
     }
 
     fn clear(&mut self) {

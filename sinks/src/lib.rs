@@ -18,6 +18,7 @@ pub mod stdout;
 
 mod common;
 mod contents;
+mod direct;
 mod lines;
 
 /// All kinds of sinks, in the order reference pages list them.

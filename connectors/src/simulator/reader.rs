@@ -128,7 +128,11 @@ impl SourceReader for SimulatorReader {
             return Ok(SourceEvent::Idle);
         }
         loop {
+            let before = self.plan.step();
             let Some(mut planned) = self.plan.next(&self.settings) else { return Ok(SourceEvent::End) };
+            // A step that reaches over the end of the range is made again when the run goes on later.
+            let reaches_over = planned.last().is_some_and(|block| block.number > self.range.to);
+            let cursor = if reaches_over { before } else { self.plan.step() };
             planned.retain(|block| self.range.contains(block.number));
             let Some(last) = planned.last() else {
                 // A reorg never reaches deeper than this below a block that is not wanted any more.
@@ -150,7 +154,7 @@ impl SourceReader for SimulatorReader {
                     block.parent = BlockHash::default();
                 }
             }
-            return Ok(SourceEvent::Blocks { run, cursor: self.plan.step(), finalized });
+            return Ok(SourceEvent::Blocks { run, cursor, finalized });
         }
     }
 }

@@ -150,7 +150,11 @@ impl Driver {
             source_thread: None,
         };
         if let Some(state) = job.state {
-            driver.restore(state, job.source.blocks_per_tick)?;
+            if let Err(error) = driver.restore(state, job.source.blocks_per_tick) {
+                // The driver waits for the source's end when it goes, and no source runs yet.
+                drop(sender);
+                return Err(error);
+            }
         }
         driver.source_thread = Some(std::thread::spawn(move || pull(reader, &sender, &stop)));
         Ok(driver)

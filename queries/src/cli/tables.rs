@@ -178,7 +178,7 @@ fn value_error(path: &Path, field: &Field, row: usize, value: &str) -> TableErro
         (Some(Wide::Unsigned), _) => "UINT256".to_owned(),
         (Some(Wide::Signed), _) => "INT256".to_owned(),
         (None, DataType::FixedSizeBinary(width)) => format!("hexadecimal value of {width} bytes"),
-        (None, data_type) => data_type.to_string(),
+        (None, _) => crate::plan::sql_type(field),
     };
     TableError::Value {
         path: path.display().to_string(),

@@ -46,8 +46,7 @@ fn quickstart(desk: &Desk, chain: &str, out: &str, workers: &str, blocks: &str) 
     let job = text(&here("jobs/quickstart.sql"));
     let path = format!("eth.path={chain}");
     let out = desk.at(out);
-    let arguments =
-        ["run", &job, "--set", &path, "--out", &out, "--workers", workers, "--blocks-per-tick", blocks];
+    let arguments = ["run", &job, "--set", &path, "--out", &out, "--workers", workers, "--blocks-per-tick", blocks];
     run(&arguments).succeeds()
 }
 
@@ -145,7 +144,11 @@ fn transactions_of_orphaned_blocks_are_gone() {
         let block = hash(&event["block"]["hash"]);
         for transaction in event["block"]["transactions"].as_array().unwrap() {
             let place = (block.clone(), hash(&transaction["hash"]));
-            if lost.contains(&block) { taken_back.insert(place) } else { kept.insert(place) };
+            if lost.contains(&block) {
+                taken_back.insert(place)
+            } else {
+                kept.insert(place)
+            };
         }
     }
     assert!(taken_back.len() > 10);

@@ -29,7 +29,6 @@ impl Row {
 
 /// A folder of Parquet files as its manifest lists them.
 pub(crate) struct Table {
-    pub(crate) manifest: Value,
     batches: Vec<RecordBatch>,
 }
 
@@ -46,7 +45,7 @@ impl Table {
         }
         let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
         assert_eq!(manifest["rows"], rows, "the manifest counts rows");
-        Table { manifest, batches }
+        Table { batches }
     }
 
     /// Columns and their types.
@@ -75,7 +74,7 @@ impl Table {
             let fields = value.as_object_mut().unwrap();
             let tick = fields["_tick"].as_i64().unwrap();
             let diff = fields["_diff"].as_i64().unwrap();
-            fields.retain(|name, _| !name.starts_with('_'));
+            fields.retain(|name, _| !name.starts_with('_') && name != "finality");
             (tick, Row::of_json(&value), diff)
         };
         self.values().into_iter().map(change).collect()

@@ -105,6 +105,21 @@ impl Mapping {
         &self.no_statistics
     }
 
+    /// Columns of amounts and ratios, whose values hardly ever come twice.
+    pub(super) fn amounts(&self) -> impl Iterator<Item = &str> {
+        self.of_type(|kind| matches!(kind, DataType::Decimal128(_, _) | DataType::Float64))
+    }
+
+    /// Columns of counts and heights.
+    pub(super) fn integers(&self) -> impl Iterator<Item = &str> {
+        self.of_type(|kind| matches!(kind, DataType::Int32 | DataType::Int64))
+    }
+
+    fn of_type(&self, wanted: fn(&DataType) -> bool) -> impl Iterator<Item = &str> {
+        let fields = self.schema.fields().iter().filter(move |field| wanted(field.data_type()));
+        fields.map(|field| field.name().as_str())
+    }
+
     /// The rows in the form of the file.
     pub(super) fn apply(&self, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
         let columns = self

@@ -76,7 +76,7 @@ const OPTIONS: &[OptionDoc] = &[
     OptionDoc {
         name: "compression",
         kind: "'zstd', 'snappy' or 'none'",
-        default: "zstd (level 3)",
+        default: "zstd (level 1)",
         doc: "How pages are compressed.",
         example: "snappy",
     },

@@ -208,14 +208,13 @@ impl Sink for Snapshot {
 
     fn commit(&mut self, tick: SinkTick<'_>) -> Result<(), SinkError> {
         for delta in tick.changes.iter().filter(|delta| !delta.is_empty()) {
-            self.contents.add(delta).map_err(|error| encode_error(self.store.view(), error))?;
             let (inserted, retracted) = count(delta);
             self.inserted += inserted;
             self.retracted += retracted;
             self.changed = true;
         }
         self.head = Some(Head { block: tick.progress.head_number, time_ms: tick.progress.now_ms });
-        let sealed = self.contents.seal(tick.progress).map_err(|error| encode_error(self.store.view(), error))?;
+        let sealed = self.contents.commit(tick.changes, tick.progress).map_err(|error| self.encoding(error))?;
         if let Some(sealed) = sealed {
             self.changed = true;
             self.take_sealed(&sealed)?;

@@ -1,7 +1,7 @@
 //! Aligned columns for a terminal.
 
-use arrow::array::Array;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{DataType, Field, Float64Type, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use highwater_engine::model::{format, wide};
 
@@ -20,11 +20,31 @@ pub(super) fn cells(batch: &RecordBatch, row: usize) -> Vec<String> {
             if column.is_null(row) {
                 return "null".to_owned();
             }
+            if field.data_type() == &DataType::Float64 {
+                return float(column.as_primitive::<Float64Type>().value(row));
+            }
             let mut text = String::new();
             format::write_text(&mut text, field, column, row);
             printable(text)
         })
         .collect()
+}
+
+/// A float for people: two decimals, or four digits of what is smaller than one.
+fn float(value: f64) -> String {
+    let text = match value.abs() {
+        size if !size.is_normal() || size >= 1e15 => return value.to_string(),
+        size if size >= 1.0 => format!("{value:.2}"),
+        size if size >= 1e-6 => format!("{value:.*}", decimals_below_one(size)),
+        _ => return format!("{value:.3e}"),
+    };
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// Decimals that show four digits of a number below one.
+fn decimals_below_one(size: f64) -> usize {
+    let zeros = (1..).take_while(|power| size * 10f64.powi(*power) < 1.0).count();
+    zeros + 4
 }
 
 /// Text of the chain must not steer the terminal.
@@ -36,33 +56,50 @@ fn printable(text: String) -> String {
     }
 }
 
+/// What the values of a column are, as far as it matters for shortening them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Text, shortened at its end.
+    Text,
+    /// Numbers, never shortened.
+    Number,
+    /// Hex bytes, shortened in the middle.
+    Hex,
+    /// 256-bit integers, shown as `≈1.234e56`.
+    Wide,
+    /// Times, which lose the year or the date.
+    Time,
+}
+
+impl Kind {
+    fn of(field: &Field) -> Kind {
+        match field.data_type() {
+            _ if wide::wide_kind(field).is_some() => Kind::Wide,
+            DataType::FixedSizeBinary(_) | DataType::Binary | DataType::LargeBinary | DataType::BinaryView => Kind::Hex,
+            DataType::Timestamp(..) => Kind::Time,
+            kind if kind.is_numeric() => Kind::Number,
+            _ => Kind::Text,
+        }
+    }
+
+    fn is_number(self) -> bool {
+        matches!(self, Kind::Number | Kind::Wide)
+    }
+}
+
 /// The widths of the columns of a table.
 pub(super) struct Layout {
     names: Vec<String>,
-    right: Vec<bool>,
-    /// Whether values are hex bytes, which may be shortened in the middle.
-    hex: Vec<bool>,
-    /// Whether values are 256-bit integers, which may be shown as `≈1.234e56`.
-    wide: Vec<bool>,
+    kinds: Vec<Kind>,
     widths: Vec<usize>,
 }
 
 impl Layout {
     pub(super) fn new(schema: &SchemaRef) -> Layout {
         let names: Vec<String> = schema.fields().iter().map(|field| printable(field.name().clone())).collect();
-        let wide: Vec<bool> = schema.fields().iter().map(|field| wide::wide_kind(field).is_some()).collect();
-        let right = (0..names.len()).map(|index| schema.field(index).data_type().is_numeric() || wide[index]).collect();
-        let hex = (0..names.len())
-            .map(|index| {
-                let bytes = matches!(
-                    schema.field(index).data_type(),
-                    DataType::FixedSizeBinary(_) | DataType::Binary | DataType::LargeBinary | DataType::BinaryView
-                );
-                bytes && !wide[index]
-            })
-            .collect();
+        let kinds = schema.fields().iter().map(|field| Kind::of(field)).collect();
         let widths = names.iter().map(|name| width(name)).collect();
-        Layout { names, right, hex, wide, widths }
+        Layout { names, kinds, widths }
     }
 
     /// Widens the columns for these rows, as far as `limit` columns of the terminal allow (0: no limit).
@@ -80,18 +117,19 @@ impl Layout {
         before != self.widths
     }
 
-    /// Amounts beyond any name first, hex down to `0x5fbd…0aa3`, then the widest text column, until the line fits.
+    /// Amounts beyond any name first, hex down to `0x5fbd…0aa3`, times down to day and time, then the widest
+    /// column that is no number, until the line fits.
     fn squeeze(&mut self, limit: usize) {
-        for (shortens, short) in [(&self.wide, SHORT_NUMBER), (&self.hex, SHORT_HEX)] {
-            for index in (0..self.names.len()).filter(|index| shortens[*index]) {
-                let total = self.widths.iter().sum::<usize>() + GAP * self.widths.len().saturating_sub(1);
-                if total > limit {
+        for (kind, short) in [(Kind::Wide, SHORT_NUMBER), (Kind::Hex, SHORT_HEX), (Kind::Time, SHORT_TIME)] {
+            for index in (0..self.names.len()).filter(|index| self.kinds[*index] == kind) {
+                if self.total() > limit {
                     self.widths[index] = self.widths[index].min(short.max(width(&self.names[index])));
                 }
             }
         }
         while self.total() > limit {
-            let candidates = (0..self.widths.len()).filter(|index| !self.right[*index] && !self.hex[*index]);
+            let candidates =
+                (0..self.widths.len()).filter(|index| matches!(self.kinds[*index], Kind::Text | Kind::Time));
             let Some(widest) = candidates.max_by_key(|index| self.widths[*index]) else { return };
             if self.widths[widest] <= NARROWEST {
                 return;
@@ -122,9 +160,9 @@ impl Layout {
             if index > 0 {
                 line.push_str(&" ".repeat(GAP));
             }
-            let cell = shorten(cell, self.widths[index], self.hex[index], self.wide[index]);
+            let cell = shorten(cell, self.widths[index], self.kinds[index]);
             let pad = " ".repeat(self.widths[index].saturating_sub(width(&cell)));
-            if self.right[index] {
+            if self.kinds[index].is_number() {
                 line.push_str(&pad);
                 line.push_str(&cell);
             } else {
@@ -142,15 +180,24 @@ const SHORT_HEX: usize = 11;
 /// Width of `≈-1.234e56`.
 const SHORT_NUMBER: usize = 10;
 
-fn shorten(cell: &str, limit: usize, hex: bool, wide: bool) -> String {
+/// Width of `11-14 22:13:00`.
+const SHORT_TIME: usize = 14;
+
+fn shorten(cell: &str, limit: usize, kind: Kind) -> String {
     if width(cell) <= limit {
         return cell.to_owned();
     }
     let (sign, digits) = cell.strip_prefix('-').map_or(("", cell), |digits| ("-", digits));
-    if wide && digits.len() > 4 && digits.is_ascii() {
+    if kind == Kind::Wide && digits.len() > 4 && digits.is_ascii() {
         return format!("≈{sign}{}.{}e{}", &digits[..1], &digits[1..4], digits.len() - 1);
     }
-    if hex && cell.is_ascii() && cell.len() > SHORT_HEX {
+    if kind == Kind::Time
+        && let Some((date, time)) = cell.split_once('T')
+        && let (Some(date), Some(time)) = (date.get(5..10), time.get(..8))
+    {
+        return if limit < SHORT_TIME { time.to_owned() } else { format!("{date} {time}") };
+    }
+    if kind == Kind::Hex && cell.is_ascii() && cell.len() > SHORT_HEX {
         return format!("{}…{}", &cell[..6], &cell[cell.len() - 4..]);
     }
     let mut short = String::new();
@@ -190,10 +237,20 @@ mod tests {
         assert_eq!(width("abc"), 3);
         assert_eq!(width("蓝"), 2);
         let address = format!("0x5fbd{}0aa3", "1".repeat(32));
-        assert_eq!(shorten(&address, 11, true, false), "0x5fbd…0aa3");
-        assert_eq!(shorten("a long text", 6, false, false), "a lon…");
-        assert_eq!(shorten("short", 6, false, false), "short");
-        assert_eq!(shorten(&format!("-1234{}", "5".repeat(60)), 10, false, true), "≈-1.234e63");
+        assert_eq!(shorten(&address, 11, Kind::Hex), "0x5fbd…0aa3");
+        assert_eq!(shorten("a long text", 6, Kind::Text), "a lon…");
+        assert_eq!(shorten("short", 6, Kind::Text), "short");
+        assert_eq!(shorten(&format!("-1234{}", "5".repeat(60)), 10, Kind::Wide), "≈-1.234e63");
+        assert_eq!(shorten("2023-11-14T22:13:00Z", 14, Kind::Time), "11-14 22:13:00");
+        assert_eq!(shorten("2023-11-14T22:13:00Z", 9, Kind::Time), "22:13:00");
+        assert_eq!(shorten("2023-11-14T22:13:00Z", 20, Kind::Time), "2023-11-14T22:13:00Z");
         assert_eq!(printable("a\u{1b}[2Jb".to_owned()), "a\u{fffd}[2Jb");
+    }
+    #[test]
+    fn floats_for_people() {
+        let shown = [567_662.666, 2.5, 3.0, -0.0, 0.012_345_6, 0.5, 1.5e-9, 2e300].map(float);
+        assert_eq!(shown[..6], ["567662.67", "2.5", "3", "-0", "0.01235", "0.5"]);
+        assert_eq!(shown[6], "1.500e-9");
+        assert_eq!(float(f64::NAN), "NaN");
     }
 }
