@@ -99,6 +99,20 @@ pub enum StateError {
         /// Why.
         source: BoxError,
     },
+    /// The checkpoint cannot be read back.
+    #[error("the checkpoint in {path} cannot be read; if it is damaged, start again with --reset")]
+    Damaged {
+        /// The state directory.
+        path: String,
+        /// Why.
+        source: Box<StateError>,
+    },
+    /// Another process uses the directory.
+    #[error("{path} is in use by another run; give another --state, or stop that run")]
+    InUse {
+        /// The state directory.
+        path: String,
+    },
     /// State exists from another job.
     #[error("{path} holds the state of another job ({detail}); give another --state or start again with --reset")]
     OtherJob {
@@ -112,7 +126,8 @@ pub enum StateError {
 impl Classified for StateError {
     fn class(&self) -> Class {
         match self {
-            StateError::Mismatch { .. } | StateError::OtherJob { .. } => Class::USER,
+            StateError::Mismatch { .. } | StateError::OtherJob { .. } | StateError::InUse { .. } => Class::USER,
+            StateError::Damaged { .. } => Class::EXTERNAL,
             StateError::Arrow { .. } => Class::INTERNAL,
             StateError::Io { .. } => Class::TRANSIENT,
         }

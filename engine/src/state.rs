@@ -1,6 +1,7 @@
 //! The state directory: what lets a job continue where it was.
 //!
 //! ```text
+//! DIR/LOCK                   held by the process that uses the directory
 //! DIR/job.json               which job the state belongs to
 //! DIR/journal.ndjson         the tick journal
 //! DIR/CURRENT                the tick of the newest complete checkpoint; renamed into place last
@@ -9,7 +10,7 @@
 //!
 //! State belongs to the plan, not to workers: each operator's rows are loaded by any number of workers.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -47,6 +48,8 @@ pub struct Checkpoint {
 pub struct StateDir {
     path: PathBuf,
     current: Option<Tick>,
+    /// Held while the directory is in use; the system lets go of it when the process ends, however it ends.
+    _lock: File,
 }
 
 #[derive(Serialize, Deserialize, PartialEq)]
@@ -105,10 +108,11 @@ impl StateDir {
     ///
     /// `reset` throws away what is there. State of another job is an error, never a fresh start.
     pub fn open(path: &Path, fingerprint: &str, reset: bool) -> Result<(StateDir, Option<Checkpoint>), StateError> {
-        if reset && path.exists() {
+        fs::create_dir_all(path).map_err(|source| io("making", path, source))?;
+        let lock = lock(path)?;
+        if reset {
             clear(path)?;
         }
-        fs::create_dir_all(path).map_err(|source| io("making", path, source))?;
         let job = JobFile { format: FORMAT, fingerprint: fingerprint.to_owned() };
         let job_path = path.join("job.json");
         if job_path.exists() {
@@ -124,8 +128,10 @@ impl StateDir {
         } else {
             write_json(&job_path, &job)?;
         }
-        let mut state = StateDir { path: path.to_owned(), current: None };
-        let checkpoint = state.load()?;
+        let mut state = StateDir { path: path.to_owned(), current: None, _lock: lock };
+        let checkpoint = state
+            .load()
+            .map_err(|source| StateError::Damaged { path: path.display().to_string(), source: Box::new(source) })?;
         state.current = checkpoint.as_ref().map(|checkpoint| checkpoint.tick);
         Ok((state, checkpoint))
     }
@@ -252,6 +258,16 @@ fn read_batches(folder: &Path, name: &str, count: usize) -> Result<Vec<RecordBat
     Ok(batches)
 }
 
+fn lock(path: &Path) -> Result<File, StateError> {
+    let name = path.join("LOCK");
+    let file = File::create(&name).map_err(|source| io("creating", &name, source))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StateError::InUse { path: path.display().to_string() }),
+        Err(TryLockError::Error(source)) => Err(io("locking", &name, source)),
+    }
+}
+
 /// Removes what a state directory holds, and nothing else that may lie there.
 fn clear(path: &Path) -> Result<(), StateError> {
     for entry in fs::read_dir(path).map_err(|source| io("reading", path, source))? {
@@ -328,6 +344,8 @@ mod tests {
         assert!(none.is_none());
         state.write(&checkpoint(4)).unwrap();
         state.write(&checkpoint(7)).unwrap();
+        assert!(matches!(StateDir::open(folder.path(), "job", false), Err(StateError::InUse { .. })));
+        drop(state);
         let (_, found) = StateDir::open(folder.path(), "job", false).unwrap();
         let found = found.unwrap();
         assert_eq!((found.tick, found.cursor), (7, Some(9)));
@@ -344,6 +362,7 @@ mod tests {
         let (mut state, _) = StateDir::open(folder.path(), "job", false).unwrap();
         state.write(&checkpoint(4)).unwrap();
         fs::create_dir(folder.path().join("checkpoint-000000000009")).unwrap();
+        drop(state);
         let (mut state, found) = StateDir::open(folder.path(), "job", false).unwrap();
         assert_eq!(found.unwrap().tick, 4);
         state.write(&checkpoint(9)).unwrap();
@@ -354,8 +373,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (mut state, _) = StateDir::open(folder.path(), "job", false).unwrap();
         state.write(&checkpoint(4)).unwrap();
+        drop(state);
         assert!(matches!(StateDir::open(folder.path(), "other", false), Err(StateError::OtherJob { .. })));
         let (_, found) = StateDir::open(folder.path(), "other", true).unwrap();
         assert!(found.is_none());
+    }
+
+    #[test]
+    fn a_damaged_checkpoint_is_told_with_the_way_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut state, _) = StateDir::open(folder.path(), "job", false).unwrap();
+        state.write(&checkpoint(4)).unwrap();
+        drop(state);
+        fs::remove_file(folder.path().join("checkpoint-000000000004/operator-0-0.arrow")).unwrap();
+        let error = StateDir::open(folder.path(), "job", false).unwrap_err();
+        assert!(error.to_string().ends_with("start again with --reset"), "{error}");
+        StateDir::open(folder.path(), "job", true).unwrap();
     }
 }

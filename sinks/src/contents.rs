@@ -372,8 +372,12 @@ impl Generation {
     /// Appends the rows in byte order, each as often as it counts; tells how many have a negative count.
     fn sorted_rows<'a>(&'a self, rows: &mut Vec<&'a [u8]>) -> usize {
         let negative = self.entries.iter().filter(|entry| entry.count < 0).count();
-        let mut order: Vec<(u64, &Entry)> =
-            self.entries.iter().filter(|entry| entry.count > 0).map(|entry| (prefix(self.bytes(entry)), entry)).collect();
+        let mut order: Vec<(u64, &Entry)> = self
+            .entries
+            .iter()
+            .filter(|entry| entry.count > 0)
+            .map(|entry| (prefix(self.bytes(entry)), entry))
+            .collect();
         order.sort_unstable_by(|(a_prefix, a), (b_prefix, b)| {
             a_prefix.cmp(b_prefix).then_with(|| self.bytes(a).cmp(self.bytes(b)))
         });

@@ -118,8 +118,7 @@ fn gather(places: &[Place], deltas: &[Delta]) -> Result<RecordBatch, ArrowError>
         return take_record_batch(&delta.batch, &rows);
     }
     let batches: Vec<&RecordBatch> = deltas.iter().map(|delta| &delta.batch).collect();
-    let rows: Vec<(usize, usize)> =
-        places.iter().map(|place| (place.delta as usize, place.row as usize)).collect();
+    let rows: Vec<(usize, usize)> = places.iter().map(|place| (place.delta as usize, place.row as usize)).collect();
     interleave_record_batch(&batches, &rows)
 }
 

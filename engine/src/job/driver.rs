@@ -149,12 +149,12 @@ impl Driver {
             events,
             source_thread: None,
         };
-        if let Some(state) = job.state {
-            if let Err(error) = driver.restore(state, job.source.blocks_per_tick) {
-                // The driver waits for the source's end when it goes, and no source runs yet.
-                drop(sender);
-                return Err(error);
-            }
+        if let Some(state) = job.state
+            && let Err(error) = driver.restore(state, job.source.blocks_per_tick)
+        {
+            // The driver waits for the source's end when it goes, and no source runs yet.
+            drop(sender);
+            return Err(error);
         }
         driver.source_thread = Some(std::thread::spawn(move || pull(reader, &sender, &stop)));
         Ok(driver)

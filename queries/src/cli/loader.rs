@@ -31,6 +31,8 @@ pub(super) struct Loader {
     used: BTreeSet<usize>,
     destination: Destination,
     pub(super) settings: Settings,
+    /// Where sinks write, with the sink that does.
+    places: BTreeMap<PathBuf, String>,
     /// The opened sources, by name.
     pub(super) sources: BTreeMap<String, Box<dyn Source>>,
 }
@@ -44,6 +46,7 @@ impl Loader {
             used: BTreeSet::new(),
             destination,
             settings: Settings::default(),
+            places: BTreeMap::new(),
             sources: BTreeMap::new(),
         }
     }
@@ -93,6 +96,23 @@ impl Loader {
             .find(|known| known.name() == connector)
             .ok_or_else(|| LoadError::UnknownConnector { kind: "sink", name: connector, known: known() })?;
         Ok((*found, request, options))
+    }
+
+    /// Two sinks in one place would overwrite each other. A device may be shared.
+    fn claim(&mut self, sink: &str, path: Option<String>) -> Result<(), LoadError> {
+        let Some(path) = path else { return Ok(()) };
+        let base = self.destination.out.as_ref().unwrap_or(&self.base);
+        let place = base.join(path);
+        if place.starts_with("/dev") {
+            return Ok(());
+        }
+        match self.places.insert(place.clone(), sink.to_owned()) {
+            Some(other) if other != sink => Err(failed(format!(
+                "sink \"{other}\" writes to {} already; give each sink its own path",
+                place.display()
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// What a sink is told about its view.
@@ -178,6 +198,7 @@ impl Catalog for Loader {
     fn check_sink(&mut self, sink: &PlannedSink, view: &PlannedView) -> Result<(), LoadError> {
         let request = self.request(sink, view);
         let (connector, request, options) = self.sink(sink, view, request)?;
+        self.claim(&sink.name, options.clone().take_str("path"))?;
         connector.check(&request, options).map_err(|error| match error {
             SinkError::Option(error) => LoadError::Option(error),
             error => LoadError::Failed(Box::new(error)),

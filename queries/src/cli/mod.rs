@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use highwater_engine::error::{Classified, Fault, chain};
 use highwater_engine::job::JobError;
-use highwater_engine::sink::Terminal;
+use highwater_engine::sink::{SinkError, Terminal};
 use tracing_subscriber::EnvFilter;
 
 use args::{Cli, Command, ExplainArgs};
@@ -67,6 +67,25 @@ pub enum CliError {
     /// Several chains in one job.
     #[error("the job reads the sources {0}; this version runs one source a job, so make it two jobs")]
     SeveralSources(String),
+    /// A range of blocks that holds none.
+    #[error("--from {from} --to {to} holds no block")]
+    EmptyRange {
+        /// First block.
+        from: u64,
+        /// Last block.
+        to: u64,
+    },
+    /// A job without views.
+    #[error("the job {0} has nothing to run; add CREATE MATERIALIZED VIEW name AS SELECT …")]
+    Empty(String),
+    /// A row failed in a view that stops for that.
+    #[error("view \"{view}\" stops at a row that cannot be evaluated")]
+    RowError {
+        /// The view.
+        view: String,
+        /// The row.
+        source: SinkError,
+    },
     /// A sink cannot be opened.
     #[error("sink \"{name}\" cannot be opened")]
     Load {
@@ -99,7 +118,7 @@ impl CliError {
     fn exit_code(&self) -> u8 {
         match self {
             CliError::Run(error) if error.class().fault == Fault::User => 2,
-            CliError::Run(_) | CliError::Internal(_) | CliError::Write { .. } => 1,
+            CliError::Run(_) | CliError::RowError { .. } | CliError::Internal(_) | CliError::Write { .. } => 1,
             CliError::Closed => 0,
             _ => 2,
         }

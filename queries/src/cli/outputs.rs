@@ -95,7 +95,22 @@ struct RowError {
     row: String,
 }
 
+/// Marks the outputs that are no sink of the job: no name in SQL begins like this.
+const ERRORS_OF: &str = "errors of ";
+
 impl ErrorWatch {
+    pub(super) fn name_of(view: &str) -> String {
+        format!("{ERRORS_OF}{view}")
+    }
+
+    pub(super) fn is_name(name: &str) -> bool {
+        name.starts_with(ERRORS_OF)
+    }
+
+    pub(super) fn view_of(name: &str) -> String {
+        name.trim_start_matches(ERRORS_OF).to_owned()
+    }
+
     pub(super) fn new(view: &str, stop: bool) -> (ErrorWatch, ErrorCount) {
         let count = Arc::new(AtomicU64::new(0));
         let watch = ErrorWatch { view: view.to_owned(), stop, count: count.clone(), logged: 0 };

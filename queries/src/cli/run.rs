@@ -65,9 +65,17 @@ pub struct Display {
 /// # Errors
 /// [`CliError::Job`] with diagnostics for mistakes in the job, [`CliError::Run`] for failures while running.
 pub fn run(args: &RunArgs, range: Range, display: &Display, stop: Arc<AtomicBool>) -> Result<Outcome, CliError> {
+    if let (Some(from), Some(to)) = (range.from, range.to)
+        && from > to
+    {
+        return Err(CliError::EmptyRange { from, to });
+    }
     let destination = Destination { terminal: display.terminal, out: args.out.clone() };
     let mut loaded = load(&args.job, destination)?;
     let plan = Arc::new(loaded.take_plan()?);
+    if plan.views.is_empty() && plan.explains.is_empty() {
+        return Err(CliError::Empty(args.job.job.display().to_string()));
+    }
     for text in &plan.explains {
         // Nothing can be done about a closed standard error.
         let _ = writeln!(std::io::stderr(), "{text}");
@@ -109,6 +117,9 @@ fn drive(job: Job, mut watch: Watch, errors: &[ErrorCount], metrics: Registry) -
             Ok(Outcome { summary, errors, metrics })
         }
         Err(JobError::Sink { source: SinkError::Closed, .. }) => Err(CliError::Closed),
+        Err(JobError::Sink { name, source }) if ErrorWatch::is_name(&name) => {
+            Err(CliError::RowError { view: ErrorWatch::view_of(&name), source })
+        }
         Err(error) => Err(CliError::Run(error)),
     }
 }
@@ -198,7 +209,7 @@ fn open_outputs(loaded: &mut LoadedJob, plan: &JobPlan, watch: &Watch) -> Result
     }
     for (index, view) in plan.views.iter().enumerate() {
         let (sink, count) = ErrorWatch::new(&view.name, view.on_error_stop);
-        let name = format!("{}_errors", view.name);
+        let name = ErrorWatch::name_of(&view.name);
         outputs.push(JobOutput { name, schema: errors_schema(), key: None, sink: Box::new(sink) });
         plans.push(OutputPlan { input: SinkInput::Errors(index), emit: Emit::Changes });
         errors.push(count);

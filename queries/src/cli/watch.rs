@@ -170,7 +170,8 @@ fn millis(duration: Duration) -> String {
 }
 
 fn millis_number(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
+    // Microseconds are what is measured.
+    (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
 #[cfg(test)]
