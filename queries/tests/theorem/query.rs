@@ -140,7 +140,7 @@ fn window() -> impl Strategy<Value = String> {
     prop_oneof![
         (10_i64..120).prop_map(|size| format!("{{tumble:{size}}}")),
         (5_i64..40, 1_i64..5).prop_map(|(slide, times)| format!("{{hop:{slide}:{}}}", slide * times)),
-        (7_i64..30, 20_i64..60).prop_map(|(slide, size)| format!("{{hop:{slide}:{size}}}")),
+        (7_i64..30, 0_i64..60).prop_map(|(slide, more)| format!("{{hop:{slide}:{}}}", slide + more)),
     ]
 }
 
