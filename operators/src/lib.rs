@@ -10,9 +10,11 @@
 //! Read next: [`aggregate`] (the largest and the hot one), then any other file.
 
 pub mod aggregate;
+pub mod block_kernel;
 pub mod broadcast_join;
 mod codec;
 pub mod emit_gate;
+pub mod mev;
 mod rows;
 pub mod temporal_filter;
 pub mod top_k;

@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
-use super::wide::{ADDRESS_TYPE, HASH_TYPE, timestamp_type, uint256_field};
+use super::wide::{ADDRESS_TYPE, HASH_TYPE, int256_field, timestamp_type, uint256_field};
 
 /// Wei prices: whole numbers up to 38 digits.
 pub const WEI_TYPE: DataType = DataType::Decimal128(38, 0);
@@ -22,7 +22,9 @@ pub struct EvmTable {
     pub schema: SchemaRef,
 }
 
-/// All tables of an EVM source: `blocks, transactions, logs, token_transfers, traces`.
+/// All tables of an EVM source: `blocks, transactions, logs, token_transfers, traces`, and what is decoded
+/// from logs: `dex_swaps, pools, liquidity_events, liquidation_events, aggregator_trades, flash_loans,
+/// oracle_updates`.
 pub fn tables() -> &'static [EvmTable] {
     static TABLES: LazyLock<Vec<EvmTable>> = LazyLock::new(|| {
         vec![
@@ -31,6 +33,13 @@ pub fn tables() -> &'static [EvmTable] {
             table("logs", log_columns()),
             table("token_transfers", token_transfer_columns()),
             table("traces", trace_columns()),
+            table("dex_swaps", dex_swap_columns()),
+            table("pools", pool_columns()),
+            table("liquidity_events", liquidity_event_columns()),
+            table("liquidation_events", liquidation_event_columns()),
+            table("aggregator_trades", aggregator_trade_columns()),
+            table("flash_loans", flash_loan_columns()),
+            table("oracle_updates", oracle_update_columns()),
         ]
     });
     &TABLES
@@ -191,4 +200,148 @@ fn trace_columns() -> Vec<Field> {
         Field::new("success", DataType::Boolean, false),
         text("reward_type", true),
     ]
+}
+
+/// Where a decoded log stands: the first columns of every table made of logs.
+fn log_place() -> Vec<Field> {
+    vec![int("transaction_index"), int("log_index"), hash("transaction_hash")]
+}
+
+/// Who sent the transaction of a log, and to whom: the last columns of every table made of logs.
+fn log_sender() -> Vec<Field> {
+    vec![address("tx_from"), address_opt("tx_to")]
+}
+
+fn of_log(columns: Vec<Field>) -> Vec<Field> {
+    [log_place(), columns, log_sender()].concat()
+}
+
+/// One row a swap event, as the pool tells it. `*_index` is the position of a coin in its pool (0 and 1
+/// for pairs); the token addresses are NULL where neither the event nor the transaction's transfers tell
+/// them. `reserve*` (Uniswap V2: `Sync`) and `sqrt_price_x96, tick, liquidity` (V3, V4) hold after the swap.
+fn dex_swap_columns() -> Vec<Field> {
+    of_log(vec![
+        text("protocol", false),
+        text("version", false),
+        bytes("pool", false),
+        address("venue"),
+        int_opt("sold_index"),
+        int_opt("bought_index"),
+        address_opt("token_sold"),
+        address_opt("token_bought"),
+        uint256_field("amount_sold", false),
+        uint256_field("amount_bought", false),
+        address_opt("sender"),
+        address_opt("recipient"),
+        uint256_field("reserve0", true),
+        uint256_field("reserve1", true),
+        uint256_field("sqrt_price_x96", true),
+        int_opt("tick"),
+        uint256_field("liquidity", true),
+        int_opt("fee_pips"),
+        text("source", false),
+        text("trust", false),
+    ])
+}
+
+/// One row a pool that a factory announced. `listed` says whether the factory is a known one.
+fn pool_columns() -> Vec<Field> {
+    of_log(vec![
+        text("protocol", false),
+        text("version", false),
+        bytes("pool", false),
+        address("factory"),
+        Field::new("listed", DataType::Boolean, false),
+        address("token0"),
+        address("token1"),
+        int_opt("fee_pips"),
+        int_opt("tick_spacing"),
+        address_opt("hooks"),
+    ])
+}
+
+/// One row an addition or removal of liquidity: `kind` is `mint`, `burn` or `collect`. `liquidity` is
+/// never negative. `token_id` is that of the position manager's event in the same transaction.
+fn liquidity_event_columns() -> Vec<Field> {
+    of_log(vec![
+        text("protocol", false),
+        text("version", false),
+        bytes("pool", false),
+        address("venue"),
+        text("kind", false),
+        address_opt("owner"),
+        address_opt("sender"),
+        address_opt("recipient"),
+        int_opt("tick_lower"),
+        int_opt("tick_upper"),
+        hash_opt("salt"),
+        uint256_field("token_id", true),
+        uint256_field("liquidity", true),
+        uint256_field("amount0", true),
+        uint256_field("amount1", true),
+    ])
+}
+
+/// One row a liquidation event: `event` is its Solidity name in snake case, such as `liquidation_call`,
+/// `liquidate_borrow`, `absorb_debt`, `absorb_collateral`, `buy_collateral`, `bite`, `bark`, `kick`, `take`.
+fn liquidation_event_columns() -> Vec<Field> {
+    of_log(vec![
+        text("protocol", false),
+        text("version", false),
+        text("event", false),
+        address("market"),
+        hash_opt("market_id"),
+        address_opt("liquidator"),
+        address_opt("borrower"),
+        address_opt("debt_token"),
+        address_opt("collateral_token"),
+        uint256_field("debt_repaid", true),
+        uint256_field("collateral_seized", true),
+        Field::new("receive_wrapped", DataType::Boolean, true),
+        uint256_field("bad_debt", true),
+        uint256_field("auction_id", true),
+    ])
+}
+
+/// One row a fill of an aggregator, a settlement or an order book. Amounts and tokens are NULL where the
+/// event does not tell them.
+fn aggregator_trade_columns() -> Vec<Field> {
+    of_log(vec![
+        text("protocol", false),
+        text("version", false),
+        text("event", false),
+        address("venue"),
+        address_opt("trader"),
+        address_opt("filler"),
+        address_opt("recipient"),
+        address_opt("token_sold"),
+        address_opt("token_bought"),
+        uint256_field("amount_sold", true),
+        uint256_field("amount_bought", true),
+        bytes("order_id", true),
+    ])
+}
+
+/// One row a flash loan.
+fn flash_loan_columns() -> Vec<Field> {
+    of_log(vec![
+        text("protocol", false),
+        text("version", false),
+        address("lender"),
+        address_opt("borrower"),
+        address_opt("token"),
+        uint256_field("amount", true),
+        uint256_field("fee", true),
+    ])
+}
+
+/// One row an answer of a Chainlink price feed.
+fn oracle_update_columns() -> Vec<Field> {
+    of_log(vec![
+        text("protocol", false),
+        address("feed"),
+        int256_field("answer", false),
+        uint256_field("round_id", false),
+        int_opt("updated_at"),
+    ])
 }

@@ -1,0 +1,98 @@
+//! Relations made of chain tables block by block: trades with their tokens and values, and MEV.
+//!
+//! Each is a file here and a line in [`RELATIONS`]; the planner offers them as tables of every source
+//! that has what they read (`eth.sandwiches`). Rules and their sources stand in the header of each file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+
+use crate::block_kernel::BlockKernel;
+
+/// A table that a relation reads: of the source, or another relation of [`RELATIONS`].
+#[derive(Clone, Copy, Debug)]
+pub struct InputTable {
+    /// Name without the source.
+    pub name: &'static str,
+    /// The columns, in the order in which the kernel's batch has them.
+    pub columns: &'static [&'static str],
+    /// Whether the relation makes sense without it; then the kernel gets batches without rows.
+    pub optional: bool,
+}
+
+/// A relation made of other tables of the same source, block by block.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockRelation {
+    /// Name without the source, such as `sandwiches`.
+    pub name: &'static str,
+    /// One sentence for the reference page.
+    pub about: &'static str,
+    /// What it reads.
+    pub inputs: &'static [InputTable],
+    /// Its columns; the first five are those of every chain table.
+    pub schema: fn() -> SchemaRef,
+    /// The key of its state and what bounds it, if it has state.
+    pub state: Option<(&'static str, &'static str)>,
+    /// Makes its kernel.
+    pub kernel: fn(&Arc<MevSettings>) -> Box<dyn BlockKernel>,
+}
+
+/// Every relation, inputs before those who read them.
+pub const RELATIONS: &[BlockRelation] = &[];
+
+/// An address.
+pub type Address = [u8; 20];
+
+/// What an address is known as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// Name for people.
+    pub name: String,
+    /// `router`, `aggregator`, `settlement`, `infrastructure`, `exchange`, `builder`, `searcher`, …
+    pub kind: String,
+}
+
+/// What the rules need to know beyond the chain.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MevSettings {
+    /// Known addresses. Those of the kinds `router`, `aggregator`, `settlement`, `infrastructure` and
+    /// `exchange` are never an attacker.
+    pub labels: BTreeMap<Address, Label>,
+    /// Wrapped native coins.
+    pub wrapped_native: BTreeSet<Address>,
+    /// Tokens worth one dollar, with their decimals.
+    pub stablecoins: BTreeMap<Address, u32>,
+    /// Whether sandwiches whose amounts do not agree are emitted too, with low confidence.
+    pub loose_matches: bool,
+}
+
+/// How sure a rule is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Confidence {
+    /// The pattern is there and little else.
+    Low,
+    /// Amounts agree roughly.
+    Medium,
+    /// Amounts agree and one party acted on both sides.
+    High,
+}
+
+impl Confidence {
+    /// The value of the column `confidence`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Confidence::Low => "low",
+            Confidence::Medium => "medium",
+            Confidence::High => "high",
+        }
+    }
+}
+
+impl MevSettings {
+    /// Whether the address serves everybody, so that sharing it makes nobody an accomplice.
+    pub fn is_public(&self, address: &Address) -> bool {
+        const PUBLIC: [&str; 5] = ["router", "aggregator", "settlement", "infrastructure", "exchange"];
+        self.labels.get(address).is_some_and(|label| PUBLIC.contains(&label.kind.as_str()))
+    }
+}
