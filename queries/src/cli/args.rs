@@ -74,6 +74,8 @@ pub(crate) enum Command {
 pub(crate) enum ReferencePage {
     /// SQL functions
     Functions,
+    /// Tables and relations of EVM sources
+    Tables,
     /// Options of sources and sinks
     Connectors,
     /// Diagnostic codes
