@@ -3,6 +3,13 @@
 //! Each is a file here and a line in [`RELATIONS`]; the planner offers them as tables of every source
 //! that has what they read (`eth.sandwiches`). Rules and their sources stand in the header of each file.
 
+pub(crate) mod block_facts;
+pub mod columns;
+pub(crate) mod costs;
+pub mod sandwich_rule;
+pub mod sandwiches;
+mod victim_loss;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -39,7 +46,7 @@ pub struct BlockRelation {
 }
 
 /// Every relation, inputs before those who read them.
-pub const RELATIONS: &[BlockRelation] = &[];
+pub const RELATIONS: &[BlockRelation] = &[sandwiches::SANDWICHES, sandwiches::SANDWICH_LEGS];
 
 /// An address.
 pub type Address = [u8; 20];
