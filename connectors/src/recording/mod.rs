@@ -49,6 +49,10 @@ impl Source for RecordingSource {
             .collect()
     }
 
+    fn chain_id(&self) -> Option<u64> {
+        Some(self.settings.chain_id)
+    }
+
     fn block_count_hint(&self) -> Option<u64> {
         match &self.settings.files {
             Files::Folder { blocks, .. } => lines::count_lines(blocks),

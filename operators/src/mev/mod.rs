@@ -65,6 +65,24 @@ pub struct MevSettings {
     pub stablecoins: BTreeMap<Address, u32>,
     /// Whether sandwiches whose amounts do not agree are emitted too, with low confidence.
     pub loose_matches: bool,
+    /// Prices from a table of the user's.
+    pub prices: PriceTable,
+}
+
+/// Prices by token and time.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PriceTable(BTreeMap<Address, BTreeMap<i64, f64>>);
+
+impl PriceTable {
+    /// Notes that one smallest unit of a token is worth so many dollars from a time on.
+    pub fn insert(&mut self, token: Address, from_ms: i64, usd_per_raw_unit: f64) {
+        self.0.entry(token).or_default().insert(from_ms, usd_per_raw_unit);
+    }
+
+    /// Dollars for one smallest unit at a time.
+    pub fn at(&self, token: &Address, time_ms: i64) -> Option<f64> {
+        self.0.get(token)?.range(..=time_ms).next_back().map(|(_, usd)| *usd)
+    }
 }
 
 /// How sure a rule is.
@@ -90,6 +108,12 @@ impl Confidence {
 }
 
 impl MevSettings {
+    /// What is known of a chain.
+    pub fn of_chain(chain_id: u64) -> MevSettings {
+        let _ = chain_id;
+        MevSettings::default()
+    }
+
     /// Whether the address serves everybody, so that sharing it makes nobody an accomplice.
     pub fn is_public(&self, address: &Address) -> bool {
         const PUBLIC: [&str; 5] = ["router", "aggregator", "settlement", "infrastructure", "exchange"];
