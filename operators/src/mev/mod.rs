@@ -3,6 +3,10 @@
 //! Each is a file here and a line in [`RELATIONS`]; the planner offers them as tables of every source
 //! that has what they read (`eth.sandwiches`). Rules and their sources stand in the header of each file.
 
+mod cells;
+pub mod dex_trades;
+mod worth;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -39,7 +43,7 @@ pub struct BlockRelation {
 }
 
 /// Every relation, inputs before those who read them.
-pub const RELATIONS: &[BlockRelation] = &[];
+pub const RELATIONS: &[BlockRelation] = &[dex_trades::RELATION];
 
 /// An address.
 pub type Address = [u8; 20];

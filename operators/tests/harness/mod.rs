@@ -2,6 +2,7 @@
 #![allow(dead_code, missing_docs, reason = "each test binary uses its part of the harness")]
 
 pub(crate) mod kernel;
+pub(crate) mod tables;
 
 use std::collections::BTreeMap;
 
