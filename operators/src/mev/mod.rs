@@ -4,11 +4,14 @@
 //! that has what they read (`eth.sandwiches`). Rules and their sources stand in the header of each file.
 
 pub(crate) mod block_facts;
+mod cells;
 pub mod columns;
 pub(crate) mod costs;
+pub mod dex_trades;
 pub mod sandwich_rule;
 pub mod sandwiches;
 mod victim_loss;
+mod worth;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -46,7 +49,7 @@ pub struct BlockRelation {
 }
 
 /// Every relation, inputs before those who read them.
-pub const RELATIONS: &[BlockRelation] = &[sandwiches::SANDWICHES, sandwiches::SANDWICH_LEGS];
+pub const RELATIONS: &[BlockRelation] = &[dex_trades::RELATION, sandwiches::SANDWICHES, sandwiches::SANDWICH_LEGS];
 
 /// An address.
 pub type Address = [u8; 20];
