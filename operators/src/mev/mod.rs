@@ -3,8 +3,13 @@
 //! Each is a file here and a line in [`RELATIONS`]; the planner offers them as tables of every source
 //! that has what they read (`eth.sandwiches`). Rules and their sources stand in the header of each file.
 
-mod cells;
+pub(crate) mod block_facts;
+pub mod columns;
+pub(crate) mod costs;
 pub mod dex_trades;
+pub mod sandwich_rule;
+pub mod sandwiches;
+mod victim_loss;
 mod worth;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,7 +48,12 @@ pub struct BlockRelation {
 }
 
 /// Every relation, inputs before those who read them.
-pub const RELATIONS: &[BlockRelation] = &[dex_trades::RELATION];
+pub const RELATIONS: &[BlockRelation] = &[
+    // Inputs first.
+    dex_trades::RELATION,
+    sandwiches::SANDWICHES,
+    sandwiches::SANDWICH_LEGS,
+];
 
 /// An address.
 pub type Address = [u8; 20];
