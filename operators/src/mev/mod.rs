@@ -9,6 +9,7 @@ pub(crate) mod costs;
 pub mod dex_trades;
 pub mod sandwich_rule;
 pub mod sandwiches;
+pub mod token_prices;
 mod victim_loss;
 mod worth;
 
@@ -51,6 +52,7 @@ pub struct BlockRelation {
 pub const RELATIONS: &[BlockRelation] = &[
     // Inputs first.
     dex_trades::RELATION,
+    token_prices::RELATION,
     sandwiches::SANDWICHES,
     sandwiches::SANDWICH_LEGS,
 ];
