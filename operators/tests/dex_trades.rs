@@ -74,7 +74,12 @@ fn swap(random: &mut Random, place: (i64, i64)) -> Row {
         ("token_bought", token_bought),
         ("amount_sold", amount_sold),
         ("amount_bought", amount_bought),
-        ("trust", Cell::Text(random.pick(&["unverified", "balanced", "balanced", "verified"]).to_owned())),
+        (
+            "trust",
+            Cell::Text(
+                random.pick(&["unverified", "unverified", "balanced", "balanced", "balanced", "verified"]).to_owned(),
+            ),
+        ),
     ]);
     if indexed {
         row.extend([("sold_index", index(sold)), ("bought_index", index(bought))]);
@@ -91,7 +96,7 @@ fn announcement(random: &mut Random, place: (i64, i64)) -> Row {
         ("log_index", Cell::Int(place.1)),
         ("pool", Cell::Bytes(pool)),
         ("factory", Cell::Bytes(factory.to_vec())),
-        ("listed", Cell::Bool(!lies && random.chance(50))),
+        ("listed", Cell::Bool(!lies && random.chance(35))),
         ("token0", Cell::Bytes(if lies { DOLLAR } else { coins[0] }.to_vec())),
         ("token1", Cell::Bytes(if lies { WRAPPED } else { coins[1] }.to_vec())),
     ])
@@ -212,26 +217,44 @@ fn a_price_a_day_old_is_none() {
 }
 
 #[test]
-fn a_pool_that_stands_where_a_factory_puts_it_is_verified() {
-    let bytes = |hex: &str| -> Vec<u8> {
-        (0..20).map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).expect("hex")).collect()
+fn a_stranger_names_coins_and_lends_no_trust() {
+    let announcement = |place: i64, pool: u8, listed: bool, coins: [Address; 2]| {
+        Row::from([
+            ("transaction_index", Cell::Int(place)),
+            ("log_index", Cell::Int(place)),
+            ("pool", Cell::Bytes(vec![pool; 20])),
+            ("factory", Cell::Bytes(FACTORY.to_vec())),
+            ("listed", Cell::Bool(listed)),
+            ("token0", Cell::Bytes(coins[0].to_vec())),
+            ("token1", Cell::Bytes(coins[1].to_vec())),
+        ])
     };
-    // Uniswap V3's pool of USDC and WETH at 0.05 %.
-    let (pool, usdc, weth) = (
-        bytes("88e6a0c2ddd26feeb64f039a2c41296fcb3f5640"),
-        bytes("a0b86991c6218b36c1d19d4a2e9eb0ce3606eb48"),
-        bytes("c02aaa39b223fe8d0a0e5c4f27ead9083c756cc2"),
-    );
-    let swap = |tokens: [Cell; 2]| {
-        let mut row = pair_swap(0, 0, [5, 5], if tokens[0] == Cell::Null { "unverified" } else { "balanced" });
-        row.extend([("pool", Cell::Bytes(pool.clone())), ("venue", Cell::Bytes(pool.clone()))]);
-        row.extend([("token_sold", tokens[0].clone()), ("token_bought", tokens[1].clone())]);
+    let nameless = |place: i64, pool: u8| {
+        let mut row = pair_swap(place, pool, [20_000, 100], "unverified");
+        row.extend([("token_sold", Cell::Null), ("token_bought", Cell::Null)]);
         row
     };
     let mut kernel = DexTrades::new(&settings());
-    let coins = [Cell::Bytes(usdc), Cell::Bytes(weth)];
-    let said = one_block(&mut kernel, 1, &[swap(coins.clone())], &[]);
-    assert_eq!(said[0].trust, "verified");
-    let said = one_block(&mut kernel, 2, &[swap([Cell::Null, Cell::Null])], &[]);
-    assert_eq!((said[0].trust.as_str(), [&said[0].sold, &said[0].bought]), ("verified", [&coins[0], &coins[1]]));
+    let pools = [
+        announcement(1, 30, false, [DOLLAR, WRAPPED]),
+        announcement(2, 31, true, [DOLLAR, WRAPPED]),
+        announcement(5, 32, true, [DOLLAR, WRAPPED]),
+    ];
+    let said = one_block(&mut kernel, 1, &[nameless(0, 31), nameless(3, 30), nameless(4, 31), nameless(6, 32)], &pools);
+    let said: Vec<_> = said.iter().map(|said| (said.sold != Cell::Null, said.trust.as_str(), &said.usd)).collect();
+    let dollars = Cell::Float(200.0);
+    assert_eq!(
+        said,
+        [
+            (false, "unverified", &Cell::Null), // Announced only after it.
+            (true, "unverified", &Cell::Null),
+            (true, "verified", &dollars),
+            (true, "verified", &dollars),
+        ]
+    );
+    // What moved money weighs more than the stranger's word, whatever it said.
+    let mut swap = pair_swap(0, 30, [20_000, 100], "balanced");
+    swap.insert("token_sold", Cell::Bytes(PLAIN.to_vec()));
+    let said = one_block(&mut kernel, 2, &[swap, nameless(1, 30)], &[]);
+    assert_eq!((&said[1].sold, said[1].trust.as_str()), (&Cell::Bytes(PLAIN.to_vec()), "balanced"));
 }

@@ -13,6 +13,7 @@ use highwater_engine::model::wide::{
     ADDRESS_TYPE, HASH_TYPE, int256_to_bytes, timestamp_type, uint256_from_bytes, uint256_to_bytes,
 };
 
+use super::Address;
 use crate::block_kernel::BlockRows;
 
 /// Columns of `dex_trades` that [`Trades`] reads, in its order.
@@ -146,6 +147,14 @@ pub(crate) fn bytes_at(column: &FixedSizeBinaryArray, row: usize) -> Option<&[u8
     column.is_valid(row).then(|| column.value(row))
 }
 
+/// The address of a nullable column.
+///
+/// # Panics
+/// If the column is not one of addresses.
+pub(crate) fn address_at(column: &FixedSizeBinaryArray, row: usize) -> Option<Address> {
+    bytes_at(column, row).map(|bytes| bytes.try_into().expect("an address has 20 bytes"))
+}
+
 /// The number of a nullable column.
 pub(crate) fn wide_at(column: &FixedSizeBinaryArray, row: usize) -> Option<U256> {
     bytes_at(column, row).map(uint256_from_bytes)
@@ -239,6 +248,10 @@ pub(crate) fn floats(values: impl Iterator<Item = Option<f64>>) -> ArrayRef {
 
 pub(crate) fn texts<'a>(values: impl Iterator<Item = &'a str>) -> ArrayRef {
     Arc::new(StringArray::from_iter_values(values))
+}
+
+pub(crate) fn texts_opt<'a>(values: impl Iterator<Item = Option<&'a str>>) -> ArrayRef {
+    Arc::new(values.collect::<StringArray>())
 }
 
 pub(crate) fn binaries<'a>(values: impl Iterator<Item = &'a [u8]>) -> ArrayRef {

@@ -10,6 +10,7 @@ pub(crate) mod costs;
 pub mod dex_trades;
 pub mod sandwich_rule;
 pub mod sandwiches;
+pub mod token_prices;
 mod victim_loss;
 mod worth;
 
@@ -49,7 +50,13 @@ pub struct BlockRelation {
 }
 
 /// Every relation, inputs before those who read them.
-pub const RELATIONS: &[BlockRelation] = &[dex_trades::RELATION, sandwiches::SANDWICHES, sandwiches::SANDWICH_LEGS];
+pub const RELATIONS: &[BlockRelation] = &[
+    // Inputs first.
+    dex_trades::RELATION,
+    token_prices::RELATION,
+    sandwiches::SANDWICHES,
+    sandwiches::SANDWICH_LEGS,
+];
 
 /// An address.
 pub type Address = [u8; 20];

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use alloy_primitives::U256;
 
-use super::cells::NATIVE;
 use super::{Address, MevSettings};
+
+/// The address at which protocols book the native coin itself.
+const NATIVE: Address = [0; 20];
 
 /// What the value of a trade rests on, the surest first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -87,28 +87,49 @@ struct Known {
 fn known(past: &[Event]) -> Known {
     let mine = pool(past.last().expect("an event"));
     // Identifiers that are neither an address nor 32 bytes name nothing that could be remembered.
-    let of_pool = || past.iter().filter(|event| is_named(&mine.1) && pool(event) == mine);
-    let announced = |listed: bool| {
-        let mut found = of_pool().filter(|event| !event.is_swap && event.row["listed"] == Cell::Bool(listed));
-        found.next().map(|event| [(0, event.row["token0"].clone()), (1, event.row["token1"].clone())].into())
+    let of_pool: Vec<&Event> = past.iter().filter(|event| is_named(&mine.1) && pool(event) == mine).collect();
+    let swaps = |events: &[&Event], wanted: usize| {
+        let swaps = events.iter().filter(|event| event.is_swap && trust(&event.row) == wanted);
+        swaps.filter_map(|event| told(event)).collect::<Vec<_>>()
     };
+    let announced = |event: &Event| TOKENS.map(|(index, name)| (index, event.row[name].clone()));
+    // A listed factory speaks by announcements and by swaps that are verified. The first word stands;
+    // verified swaps may name further coins.
+    let speaks = |event: &&Event| match event.is_swap {
+        true => trust(&event.row) == 2 && told(event).is_some(),
+        false => event.row["listed"] == Cell::Bool(true),
+    };
+    if let Some(first) = of_pool.iter().position(speaks) {
+        let word = Some(of_pool[first]).filter(|event| !event.is_swap).map(announced);
+        let words = word.into_iter().chain(swaps(&of_pool[first..], 2));
+        return Known { by_factory: true, by_transfers: false, coins: agreeing(words) };
+    }
+    let coins = agreeing(swaps(&of_pool, 1));
+    let by_transfers = !coins.is_empty();
+    let stranger = of_pool.iter().find(|event| !event.is_swap).map(|event| announced(event));
+    let coins = if by_transfers { coins } else { agreeing(stranger) };
+    Known { by_factory: false, by_transfers, coins }
+}
+
+const TOKENS: [(i64, &str); 2] = [(0, "token0"), (1, "token1")];
+
+/// The index and the coin of both sides of a swap, if it tells two of each.
+fn told(event: &Event) -> Option<[(i64, Cell); 2]> {
+    let leg = |index: &str, token: &str| Some((int(&event.row[index])?, event.row[token].clone()));
+    let (sold, bought) = (leg("sold_index", "token_sold")?, leg("bought_index", "token_bought")?);
+    let complete = sold.1 != Cell::Null && bought.1 != Cell::Null && sold.0 != bought.0 && sold.1 != bought.1;
+    complete.then_some([sold, bought])
+}
+
+/// The coins of each word that contradicts none before.
+fn agreeing(words: impl IntoIterator<Item = [(i64, Cell); 2]>) -> BTreeMap<i64, Cell> {
     let mut coins = BTreeMap::new();
-    for event in of_pool().filter(|event| event.is_swap && trust(&event.row) > 0) {
-        let legs = [("sold_index", "token_sold"), ("bought_index", "token_bought")];
-        let legs = legs.map(|(index, token)| (int(&event.row[index]), event.row[token].clone()));
-        let [(Some(first), one), (Some(second), other)] = legs else { continue };
-        let agree = |index, token| coins.get(&index).is_none_or(|known| known == token);
-        let complete = one != Cell::Null && other != Cell::Null && first != second && one != other;
-        if complete && agree(first, &one) && agree(second, &other) {
-            coins.insert(first, one);
-            coins.insert(second, other);
+    for word in words {
+        if word.iter().all(|(index, token)| coins.get(index).is_none_or(|known| known == token)) {
+            coins.extend(word);
         }
     }
-    match announced(true) {
-        Some(coins) => Known { by_factory: true, by_transfers: false, coins },
-        None if !coins.is_empty() => Known { by_factory: false, by_transfers: true, coins },
-        None => Known { by_factory: false, by_transfers: false, coins: announced(false).unwrap_or_default() },
-    }
+    coins
 }
 
 /// Trades that tell the price of the native coin: block, time, pool, dollars for a unit, verified.

@@ -15,7 +15,7 @@
 //! State: pools, a few samples of the native price; for each open block what it changed, so that it can
 //! be taken back. It grows by the pools of the chain, about 200 bytes each.
 
-mod derived;
+mod input;
 mod native_price;
 mod registry;
 mod saved;
@@ -23,72 +23,20 @@ mod saved;
 use std::sync::{Arc, LazyLock};
 
 use alloy_primitives::U256;
-use arrow::array::cast::AsArray;
-use arrow::array::{ArrayRef, Float64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use highwater_engine::error::StateError;
 use highwater_engine::model::evm;
 use highwater_engine::operator::StateSize;
 
+use self::input::{Announcement, Announcements, POOL_COLUMNS, Place, SWAP_COLUMNS, Swaps};
 use self::native_price::{LEAST_USD, Sample};
-use self::registry::{Leg, PoolKey, Resolved, Trust, pool_key};
+use self::registry::{PoolKey, Resolved, Trust};
 use self::saved::{Changes, Memories};
-use super::cells::{Cells, amount_at, bytes_at, fixed_column, integer_at, text_column};
+use super::columns::{fixed, floats, texts, texts_opt};
 use super::worth::{Basis, Coins};
 use super::{Address, BlockRelation, InputTable, MevSettings};
 use crate::block_kernel::{BlockKernel, BlockRows, Memory};
-
-/// The columns of `dex_swaps`, all of them.
-const SWAP_COLUMNS: [&str; 30] = [
-    "chain",
-    "chain_id",
-    "block_number",
-    "block_hash",
-    "block_timestamp",
-    "transaction_index",
-    "log_index",
-    "transaction_hash",
-    "protocol",
-    "version",
-    "pool",
-    "venue",
-    "sold_index",
-    "bought_index",
-    "token_sold",
-    "token_bought",
-    "amount_sold",
-    "amount_bought",
-    "sender",
-    "recipient",
-    "reserve0",
-    "reserve1",
-    "sqrt_price_x96",
-    "tick",
-    "liquidity",
-    "fee_pips",
-    "source",
-    "trust",
-    "tx_from",
-    "tx_to",
-];
-
-/// Places in [`SWAP_COLUMNS`].
-mod swap {
-    pub(super) const TRANSACTION_INDEX: usize = 5;
-    pub(super) const LOG_INDEX: usize = 6;
-    pub(super) const POOL: usize = 10;
-    pub(super) const VENUE: usize = 11;
-    pub(super) const SOLD_INDEX: usize = 12;
-    pub(super) const BOUGHT_INDEX: usize = 13;
-    pub(super) const TOKEN_SOLD: usize = 14;
-    pub(super) const TOKEN_BOUGHT: usize = 15;
-    pub(super) const AMOUNT_SOLD: usize = 16;
-    pub(super) const AMOUNT_BOUGHT: usize = 17;
-    pub(super) const TRUST: usize = 27;
-}
-
-const POOL_COLUMNS: [&str; 7] = ["transaction_index", "log_index", "pool", "factory", "listed", "token0", "token1"];
 
 /// The relation.
 pub(super) const RELATION: BlockRelation = BlockRelation {
@@ -122,9 +70,6 @@ pub struct DexTrades {
     memories: Memories,
 }
 
-/// Where a log stands in its block.
-type Place = (i64, i64);
-
 /// A swap and everything that is known of it.
 struct Trade {
     key: Option<PoolKey>,
@@ -142,38 +87,23 @@ impl DexTrades {
     }
 
     /// Hears the announcements before a place; they are in the order of the block.
-    fn announce(&mut self, pools: Cells<'_>, next: &mut usize, before: Option<Place>, changes: &mut Changes) {
-        let place = |row: usize| (pools.integers(0).value(row), pools.integers(1).value(row));
-        while *next < pools.len() && before.is_none_or(|before| place(*next) < before) {
-            let row = *next;
+    fn announce(&mut self, pools: Announcements<'_>, next: &mut usize, before: Option<Place>, changes: &mut Changes) {
+        while *next < pools.len() && before.is_none_or(|before| pools.place(*next) < before) {
+            if let Some(Announcement { key, listed, coins }) = pools.at(*next) {
+                self.memories.registry.announce(key, listed, coins, &mut changes.pools);
+            }
             *next += 1;
-            let pool = pools.0.column(2).as_binary::<i32>().value(row);
-            let address = |column: usize| bytes_at(pools.fixed(column), row);
-            let (Some(factory), Some(token0), Some(token1)) = (address(3), address(5), address(6)) else { continue };
-            // A pool without a contract of its own speaks through its factory.
-            let venue = if pool.len() == 20 { pool.try_into().expect("20 bytes") } else { factory };
-            let Some(key) = pool_key(&venue, pool) else { continue };
-            let listed = pools.0.column(4).as_boolean().value(row);
-            self.memories.registry.announce(key, listed, [token0, token1], &mut changes.pools);
         }
     }
 
-    fn trade(&mut self, swaps: Cells<'_>, row: usize, changes: &mut Changes) -> Trade {
-        let index = |column| integer_at(swaps.integers(column), row);
-        let token = |column| bytes_at(swaps.fixed(column), row);
-        let amount = |column| amount_at(swaps.fixed(column), row).unwrap_or_default();
-        let sold = Leg { index: index(swap::SOLD_INDEX), token: token(swap::TOKEN_SOLD) };
-        let bought = Leg { index: index(swap::BOUGHT_INDEX), token: token(swap::TOKEN_BOUGHT) };
-        let own_trust = Trust::of(swaps.text(swap::TRUST).value(row));
-        let venue: Option<Address> = token(swap::VENUE);
-        let pool = swaps.0.column(swap::POOL).as_binary::<i32>().value(row);
-        let key = venue.and_then(|venue| pool_key(&venue, pool));
+    fn trade(&mut self, swaps: Swaps<'_>, row: usize, changes: &mut Changes) -> Trade {
+        let (key, legs, own_trust) = (swaps.key(row), swaps.legs(row), swaps.trust(row));
+        let [sold, bought] = legs;
         let resolved = match &key {
-            Some(key) => self.memories.registry.resolve(key, [sold, bought], own_trust, &mut changes.pools),
+            Some(key) => self.memories.registry.resolve(key, legs, own_trust, &mut changes.pools),
             None => Resolved { sold: sold.token, bought: bought.token, trust: own_trust },
         };
-        let amounts = [amount(swap::AMOUNT_SOLD), amount(swap::AMOUNT_BOUGHT)];
-        Trade { key, indexes: [sold.index, bought.index], amounts, own_trust, resolved }
+        Trade { key, indexes: [sold.index, bought.index], amounts: swaps.amounts(row), own_trust, resolved }
     }
 
     /// The value of a trade and what it rests on.
@@ -256,12 +186,12 @@ impl Made {
 
     fn finish(self, swaps: &RecordBatch) -> RecordBatch {
         let mut columns = swaps.columns().to_vec();
-        columns[swap::TOKEN_SOLD] = fixed_column(self.sold.into_iter());
-        columns[swap::TOKEN_BOUGHT] = fixed_column(self.bought.into_iter());
-        columns[swap::TRUST] = text_column(self.trust.iter().map(|trust| Some(trust.name())));
-        let usd = self.worth.iter().map(|worth| worth.map(|(usd, _)| usd)).collect::<Float64Array>();
-        let basis = text_column(self.worth.iter().map(|worth| worth.map(|(_, basis)| basis.name())));
-        columns.extend([Arc::new(Float64Array::from(self.price)) as ArrayRef, Arc::new(usd), basis]);
+        columns[input::TOKEN_SOLD] = fixed(20, self.sold.into_iter());
+        columns[input::TOKEN_BOUGHT] = fixed(20, self.bought.into_iter());
+        columns[input::TRUST] = texts(self.trust.iter().map(|trust| trust.name()));
+        columns.push(floats(self.price.into_iter()));
+        columns.push(floats(self.worth.iter().map(|worth| worth.map(|(usd, _)| usd))));
+        columns.push(texts_opt(self.worth.iter().map(|worth| worth.map(|(_, basis)| basis.name()))));
         RecordBatch::try_new(schema(), columns).expect("the columns are those of dex_swaps and three more")
     }
 }
@@ -276,13 +206,11 @@ impl BlockKernel for DexTrades {
     }
 
     fn block(&mut self, rows: BlockRows<'_>) -> RecordBatch {
-        let (swaps, pools) = (Cells(&rows.tables[0]), Cells(&rows.tables[1]));
+        let (swaps, pools) = (Swaps::of(&rows.tables[0]), Announcements::of(&rows.tables[1]));
         let (mut changes, mut next_pool) = (Changes::default(), 0);
         let mut made = Made::with_capacity(swaps.len());
         for row in 0..swaps.len() {
-            let place = |column| swaps.integers(column).value(row);
-            let before = (place(swap::TRANSACTION_INDEX), place(swap::LOG_INDEX));
-            self.announce(pools, &mut next_pool, Some(before), &mut changes);
+            self.announce(pools, &mut next_pool, Some(swaps.place(row)), &mut changes);
             let trade = self.trade(swaps, row, &mut changes);
             let worth = self.worth(&trade, rows.timestamp_ms);
             self.note_price(&trade, worth, &rows, &mut changes);
@@ -311,20 +239,5 @@ impl BlockKernel for DexTrades {
 
     fn size(&self) -> StateSize {
         self.memories.size()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn all_columns_of_the_swaps_are_taken() {
-        let swaps = evm::schema("dex_swaps").expect("the engine defines dex_swaps");
-        let names: Vec<&str> = swaps.fields().iter().map(|field| field.name().as_str()).collect();
-        assert_eq!(names, SWAP_COLUMNS);
-        assert_eq!(SWAP_COLUMNS[swap::TRUST], "trust");
-        assert_eq!(SWAP_COLUMNS[swap::AMOUNT_BOUGHT], "amount_bought");
-        assert_eq!(SWAP_COLUMNS[swap::POOL], "pool");
     }
 }

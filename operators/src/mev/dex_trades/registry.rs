@@ -4,15 +4,14 @@
 //! the pool is made, or seen in the transfers of a transaction whose amounts agree. Witnesses in the order
 //! of their weight, the earlier of two equals wins:
 //!
-//! 1. a listed factory's announcement; or the pool's address itself, when it is the CREATE2 address that a
-//!    listed factory gives this pair of coins and no other ([`super::derived`]);
-//! 2. transfers that agree with a swap's amounts;
+//! 1. a listed factory: its announcement, or a `verified` swap, whose pool's name follows from the factory
+//!    and the coins;
+//! 2. transfers that agree with a swap's amounts (`balanced`);
 //! 3. the announcement of an unknown contract, which may say anything of any pool: it names coins where
 //!    nobody else does, and lends no trust.
 
 use hashbrown::HashMap;
 
-use super::derived::is_derived;
 use crate::codec::{Decoder, Encode, Truncated};
 use crate::mev::Address;
 
@@ -196,7 +195,7 @@ impl Registry {
         undo: &mut Vec<PoolBefore>,
     ) -> Resolved {
         if trust >= Trust::Balanced {
-            self.learn(key, [sold, bought], undo);
+            self.learn(key, [sold, bought], trust, undo);
         }
         let own = Resolved { sold: sold.token, bought: bought.token, trust };
         let Some(pool) = self.pools.get(key) else { return own };
@@ -207,45 +206,39 @@ impl Registry {
             Witness::Factory => Trust::Verified,
             Witness::Transfers if contradicts(sold) || contradicts(bought) => Trust::Unverified,
             Witness::Transfers if complete => trust.max(Trust::Balanced),
-            Witness::Transfers => trust,
-            Witness::Stranger => trust,
+            Witness::Transfers | Witness::Stranger => trust,
         };
         Resolved { sold: known(sold).or(sold.token), bought: known(bought).or(bought.token), trust }
     }
 
-    /// Notes the coins of a swap whose transfers agreed with its amounts.
-    fn learn(&mut self, key: &PoolKey, legs: [Leg; 2], undo: &mut Vec<PoolBefore>) {
+    /// Notes the coins of a swap that is at least balanced, unless a witness of more weight is known, or
+    /// an earlier one of the same weight says otherwise.
+    fn learn(&mut self, key: &PoolKey, legs: [Leg; 2], trust: Trust, undo: &mut Vec<PoolBefore>) {
         let [(Some(first), Some(one)), (Some(second), Some(other))] = legs.map(|leg| (leg.index, leg.token)) else {
             return;
         };
         if first == second || one == other {
             return;
         }
+        let witness = if trust == Trust::Verified { Witness::Factory } else { Witness::Transfers };
         let before = self.pools.get(key);
-        let mut pool = match before.map(|pool| (pool, pool.witness)) {
-            Some((_, Witness::Factory)) => return,
-            Some((pool, Witness::Transfers)) => {
-                // Either nothing is new, or the swap contradicts an earlier one.
+        let mut pool = match before {
+            Some(pool) if pool.witness > witness => return,
+            Some(pool) if pool.witness == witness => {
                 let known = [pool.coin(first), pool.coin(second)];
-                if known.iter().zip([one, other]).any(|(known, token)| known.is_some_and(|known| known != token))
-                    || known.iter().all(Option::is_some)
-                {
+                let contradicts =
+                    |(known, token): (&Option<Address>, Address)| known.is_some_and(|known| known != token);
+                if known.iter().all(Option::is_some) || known.iter().zip([one, other]).any(contradicts) {
                     return;
                 }
                 pool.clone()
             }
-            Some((_, Witness::Stranger)) | None => Pool::new(Witness::Transfers),
+            Some(_) | None => Pool::new(witness),
         };
         for (index, token) in [(first, one), (second, other)] {
             if pool.coin(index).is_none() {
                 pool.learn(index, token);
             }
-        }
-        if let [Some(coin0), Some(coin1)] = pool.pair
-            && pool.others.is_empty()
-            && is_derived(key, [coin0, coin1])
-        {
-            pool.witness = Witness::Factory;
         }
         undo.push((*key, before.cloned()));
         self.pools.insert(*key, pool);
