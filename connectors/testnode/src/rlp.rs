@@ -3,8 +3,9 @@
 use alloy_primitives::{B256, keccak256};
 use serde_json::Value;
 
-/// The header fields up to London in the order they are hashed; `true` marks a number.
-const HEADER: [(&str, bool); 16] = [
+/// The header fields in the order they are hashed; `true` marks a number. Those after `nonce` came with later
+/// forks (EIP-1559, 4895, 4844, 4788, 7685), and a header has them or not.
+const HEADER: [(&str, bool); 21] = [
     ("parentHash", false),
     ("sha3Uncles", false),
     ("miner", false),
@@ -21,15 +22,21 @@ const HEADER: [(&str, bool); 16] = [
     ("mixHash", false),
     ("nonce", false),
     ("baseFeePerGas", true),
+    ("withdrawalsRoot", false),
+    ("blobGasUsed", true),
+    ("excessBlobGas", true),
+    ("parentBeaconBlockRoot", false),
+    ("requestsHash", false),
 ];
 
-/// The hash of a header that has the fields of London (EIP-1559) and none later.
+/// The hash of a block's header.
 pub(crate) fn header_hash(block: &Value) -> B256 {
     let mut content = Vec::new();
     for (name, is_number) in HEADER {
-        let text = block[name].as_str().unwrap_or("0x").trim_start_matches("0x");
-        let even = if text.len() % 2 == 1 { format!("0{text}") } else { text.to_owned() };
-        let bytes = alloy_primitives::hex::decode(even).expect("the builder writes hexadecimal text");
+        let Some(text) = block[name].as_str() else { continue };
+        let digits = text.trim_start_matches("0x");
+        let even = if digits.len() % 2 == 1 { format!("0{digits}") } else { digits.to_owned() };
+        let bytes = alloy_primitives::hex::decode(even).expect("a header is hexadecimal text");
         let leading = if is_number { bytes.iter().take_while(|byte| **byte == 0).count() } else { 0 };
         push_string(&mut content, &bytes[leading..]);
     }
@@ -55,4 +62,29 @@ fn push_prefix(out: &mut Vec<u8>, base: u8, len: usize) {
     let significant = &bytes[bytes.iter().take_while(|byte| **byte == 0).count()..];
     out.push(base + 55 + u8::try_from(significant.len()).expect("a length has at most eight bytes"));
     out.extend(significant);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::chain::Chain;
+
+    #[test]
+    fn hashes_real_headers() {
+        let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
+        if !shared.exists() {
+            #[expect(clippy::disallowed_methods, reason = "the test must know whether it may be skipped")]
+            let in_ci = std::env::var("CI").is_ok();
+            assert!(!in_ci, "{} is missing", shared.display());
+            return;
+        }
+        // Before London, and Prague.
+        let forks = Chain::folder(&shared.join("data/evm/mainnet-forks"));
+        let devnet = Chain::recorded(&shared.join("e2e/recorded/run40/blocks.ndjson.gz"));
+        for block in [forks, devnet].iter().flat_map(Chain::blocks) {
+            assert_eq!(header_hash(&block.block), block.hash, "block {}", block.number);
+        }
+    }
 }
