@@ -199,6 +199,8 @@ pub enum Effect {
     Null,
     /// The answer has the id of another request.
     WrongId,
+    /// In a batch, there is no answer to this call. A call that stands alone is answered.
+    Omit,
     /// The call is answered by a node that is so many blocks behind.
     Behind(u64),
     /// The call is answered as if the block below had been named.

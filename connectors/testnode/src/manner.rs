@@ -64,6 +64,8 @@ pub struct Manner {
     pub logs_count_limit: Option<usize>,
     /// The most calls in a batch; a longer one is refused whole.
     pub batch_limit: Option<usize>,
+    /// Whether the answers of a batch come in the opposite order, which the specification allows.
+    pub reverses_batches: bool,
     /// The lowest block of which the node still has a body; those below are answered with `null`.
     pub pruned_below: u64,
 }
@@ -84,6 +86,7 @@ impl Default for Manner {
             logs_range_limit: None,
             logs_count_limit: None,
             batch_limit: None,
+            reverses_batches: false,
             pruned_below: 0,
         }
     }

@@ -73,7 +73,18 @@ impl State {
         if self.manner.batch_limit.is_some_and(|limit| calls.len() > limit) {
             return refusal(&Value::Null, &failure(-32_600, "batch too large"));
         }
-        Value::Array(calls.iter().map(|call| self.call(call, origin, effects)).collect())
+        let mut replies = Vec::with_capacity(calls.len());
+        for call in calls {
+            let before = effects.len();
+            let reply = self.call(call, origin, effects);
+            if !effects[before..].iter().any(|effect| matches!(effect, Effect::Omit)) {
+                replies.push(reply);
+            }
+        }
+        if self.manner.reverses_batches {
+            replies.reverse();
+        }
+        Value::Array(replies)
     }
 
     fn call(&mut self, call: &Value, origin: Origin, carried: &mut Vec<Effect>) -> Value {
@@ -285,6 +296,7 @@ impl State {
     }
 }
 
+/// Whether an effect concerns more than the reply to its call.
 fn is_carried(effect: &Effect) -> bool {
     matches!(
         effect,
@@ -296,6 +308,7 @@ fn is_carried(effect: &Effect) -> bool {
             | Effect::Delay(_)
             | Effect::Body(_)
             | Effect::ContentType(_)
+            | Effect::Omit
     )
 }
 

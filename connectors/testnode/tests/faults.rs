@@ -123,6 +123,18 @@ fn breaks_answers() {
 }
 
 #[test]
+fn breaks_batches() {
+    let node = node();
+    node.configure(|manner| manner.reverses_batches = true);
+    node.fault(When::call("eth_chainId").nth(2), Effect::Omit);
+    let call = |id: u32| json!({"jsonrpc": "2.0", "id": id, "method": "eth_chainId"});
+    let answer = post(&mut connect(&node), &json!([call(1), call(2), call(3)]).to_string()).unwrap();
+    let replies: Value = serde_json::from_str(&answer.body).unwrap();
+    let ids: Vec<&Value> = replies.as_array().unwrap().iter().map(|reply| &reply["id"]).collect();
+    assert_eq!(ids, [3, 1]);
+}
+
+#[test]
 fn alters_blocks_and_receipts() {
     let node = node();
     let chain = node.canonical();
