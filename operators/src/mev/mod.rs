@@ -4,7 +4,6 @@
 //! that has what they read (`eth.sandwiches`). Rules and their sources stand in the header of each file.
 
 pub(crate) mod block_facts;
-mod cells;
 pub mod columns;
 pub(crate) mod costs;
 pub mod dex_trades;
