@@ -13,7 +13,7 @@ use super::{InputTable, MevSettings};
 pub(crate) const TRANSACTIONS: InputTable = InputTable {
     name: "transactions",
     columns: &["transaction_index", "from_address", "to_address", "value", "effective_gas_price", "gas_used"],
-    optional: false,
+    optional: true,
 };
 
 /// `traces`, as [`Costs`] reads it.
