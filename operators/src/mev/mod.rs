@@ -3,9 +3,12 @@
 //! Each is a file here and a line in [`RELATIONS`]; the planner offers them as tables of every source
 //! that has what they read (`eth.sandwiches`). Rules and their sources stand in the header of each file.
 
+mod arbitrage_rule;
+pub mod arbitrages;
 pub(crate) mod block_facts;
 pub mod columns;
 pub(crate) mod costs;
+pub mod labels;
 pub mod sandwich_rule;
 pub mod sandwiches;
 mod victim_loss;
@@ -46,7 +49,7 @@ pub struct BlockRelation {
 }
 
 /// Every relation, inputs before those who read them.
-pub const RELATIONS: &[BlockRelation] = &[sandwiches::SANDWICHES, sandwiches::SANDWICH_LEGS];
+pub const RELATIONS: &[BlockRelation] = &[sandwiches::SANDWICHES, sandwiches::SANDWICH_LEGS, arbitrages::ARBITRAGES];
 
 /// An address.
 pub type Address = [u8; 20];
