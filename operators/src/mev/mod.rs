@@ -3,10 +3,13 @@
 //! Each is a file here and a line in [`RELATIONS`]; the planner offers them as tables of every source
 //! that has what they read (`eth.sandwiches`). Rules and their sources stand in the header of each file.
 
+mod arbitrage_rule;
+pub mod arbitrages;
 pub(crate) mod block_facts;
 pub mod columns;
 pub(crate) mod costs;
 pub mod dex_trades;
+pub mod labels;
 pub mod sandwich_rule;
 pub mod sandwiches;
 pub mod token_prices;
@@ -55,6 +58,7 @@ pub const RELATIONS: &[BlockRelation] = &[
     token_prices::RELATION,
     sandwiches::SANDWICHES,
     sandwiches::SANDWICH_LEGS,
+    arbitrages::ARBITRAGES,
 ];
 
 /// An address.
@@ -126,8 +130,7 @@ impl Confidence {
 impl MevSettings {
     /// What is known of a chain.
     pub fn of_chain(chain_id: u64) -> MevSettings {
-        let _ = chain_id;
-        MevSettings::default()
+        labels::settings(chain_id)
     }
 
     /// Whether the address serves everybody, so that sharing it makes nobody an accomplice.
