@@ -3,10 +3,12 @@
 //! Each is a file here and a line in [`RELATIONS`]; the planner offers them as tables of every source
 //! that has what they read (`eth.sandwiches`). Rules and their sources stand in the header of each file.
 
+pub mod block_attribution;
 pub(crate) mod block_facts;
 pub mod columns;
 pub(crate) mod costs;
 pub mod dex_trades;
+pub mod liquidations;
 pub mod sandwich_rule;
 pub mod sandwiches;
 pub mod token_prices;
@@ -53,6 +55,8 @@ pub const RELATIONS: &[BlockRelation] = &[
     // Inputs first.
     dex_trades::RELATION,
     token_prices::RELATION,
+    liquidations::RELATION,
+    block_attribution::RELATION,
     sandwiches::SANDWICHES,
     sandwiches::SANDWICH_LEGS,
 ];
