@@ -60,10 +60,14 @@ struct Offer<'o> {
 impl Offer<'_> {
     /// A node for each input, none for optional ones that are not there. None at all if one is missing.
     fn inputs(&self, relation: &BlockRelation) -> Option<Vec<Option<Node>>> {
-        let inputs = relation.inputs.iter().map(|input| match self.input(input) {
-            Some(node) => Some(Some(node)),
-            None if input.optional => Some(None),
-            None => None,
+        let inputs = relation.inputs.iter().map(|input| {
+            // Also what is not there needs columns: those of no rows.
+            input_schema(input)?;
+            match self.input(input) {
+                Some(node) => Some(Some(node)),
+                None if input.optional => Some(None),
+                None => None,
+            }
         });
         inputs.collect()
     }
@@ -112,5 +116,30 @@ impl Node {
             *shown = columns.iter().map(|column| shown[*column]).collect();
         }
         Node { kind, schema }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_inputs_of_every_relation_are_known() {
+        for (index, relation) in RELATIONS.iter().enumerate() {
+            assert!(evm::schema(relation.name).is_none(), "{} is a table already", relation.name);
+            let schema = (relation.schema)();
+            assert!(schema.fields().iter().take(5).map(|field| field.name().as_str()).eq([
+                "chain",
+                "chain_id",
+                "block_number",
+                "block_hash",
+                "block_timestamp"
+            ]));
+            for input in relation.inputs {
+                assert!(input_schema(input).is_some(), "{} reads unknown columns of {}", relation.name, input.name);
+                let later = RELATIONS[index..].iter().any(|later| later.name == input.name);
+                assert!(!later, "{} reads {}, which comes later", relation.name, input.name);
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 use alloy_primitives::b256;
 
 use super::rows::{Decoded, Standard, Transfer};
-use super::word::{Address, Word, address, indexed, words};
+use super::word::{Address, Word, address, indexed, list, words};
 use super::{DecodeError, Decoder, Feeds, RawLog};
 
 /// `TransferSingle(operator, from, to, id, value)`.
@@ -62,24 +62,4 @@ fn batch(log: RawLog<'_>, out: &mut Decoded) -> Result<(), DecodeError> {
 fn parties(topics: &[Word]) -> Result<(Address, Address), DecodeError> {
     let [_operator, from, to] = indexed(topics)?;
     Ok((address(from)?, address(to)?))
-}
-
-/// The list whose offset is in word `argument`: its length and then its words.
-fn list(data: &[u8], argument: usize) -> Result<&[Word], DecodeError> {
-    let word = |at: usize| data.get(at..).and_then(|rest| rest.first_chunk::<32>()).ok_or(DecodeError::Lists);
-    let start = length(word(argument * 32)?)?;
-    let count = length(word(start)?)?;
-    let bytes = count.checked_mul(32).ok_or(DecodeError::Lists)?;
-    let items = data[start + 32..].get(..bytes).ok_or(DecodeError::Lists)?;
-    Ok(items.as_chunks::<32>().0)
-}
-
-/// A word as an offset or length. Larger ones than 32 bits cannot be inside a log.
-fn length(word: &Word) -> Result<usize, DecodeError> {
-    let (front, number) = word.split_at(28);
-    if front.iter().any(|byte| *byte != 0) {
-        return Err(DecodeError::Lists);
-    }
-    let number = u32::from_be_bytes(number.try_into().expect("32 - 28 = 4"));
-    usize::try_from(number).map_err(|_| DecodeError::Lists)
 }

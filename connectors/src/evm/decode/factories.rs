@@ -75,6 +75,20 @@ const FACTORIES: &[Factory] = &[
         family: Family::V3,
     },
     Factory {
+        address: address!("ba12222222228d8ba445958a75a0704d566bf2c8").0.0,
+        venue_name: venue("balancer", "v2"),
+        fee_pips: None,
+        init_code_hash: None,
+        family: Family::Told,
+    },
+    Factory {
+        address: address!("def1c0ded9bec7f1a1670819833240f027b25eff").0.0,
+        venue_name: venue("0x", "v4"),
+        fee_pips: None,
+        init_code_hash: None,
+        family: Family::Told,
+    },
+    Factory {
         address: POOL_MANAGER,
         venue_name: venue("uniswap", "v4"),
         fee_pips: None,

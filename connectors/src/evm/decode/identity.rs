@@ -294,7 +294,7 @@ pub(super) fn name_loans(loans: &mut [FlashLoan], identities: &mut Identities) {
 
 /// Finds the tokens of liquidations that do not tell them, among what the market got and gave.
 pub(super) fn name_liquidations(liquidations: &mut [Liquidation], identities: &mut Identities) {
-    for liquidation in liquidations {
+    for liquidation in liquidations.iter_mut().filter(|liquidation| liquidation.is_paid) {
         let span = NEAREST(liquidation.at.log);
         let party = &liquidation.market;
         if let (None, Some(amount)) = (liquidation.debt_token, &liquidation.debt_repaid) {

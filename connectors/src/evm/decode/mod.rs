@@ -7,22 +7,36 @@
 //! Anybody can send a log with any topic. A log that announces an event and does not have its layout
 //! is skipped and counted; a swap is believed as far as [`rows::Trust`] says.
 
+mod aave;
+mod balancer;
+mod chainlink;
+mod compound;
+mod cow;
+mod curve;
+mod dodo;
 mod erc1155;
 mod erc20;
 mod erc721;
-pub(crate) mod factories;
+mod factories;
 mod identity;
 mod lookup;
+mod maker;
+mod morpho;
+mod oneinch;
 mod position_manager;
 pub mod rows;
 #[doc(hidden)]
 pub mod testing;
+mod told;
 pub mod transaction;
 mod uniswap_v2;
 mod uniswap_v3;
+mod uniswap_v4;
+mod uniswapx;
 mod velodrome;
 mod weth;
 mod word;
+mod zeroex;
 
 use alloy_primitives::B256;
 
@@ -160,6 +174,42 @@ pub const DECODERS: &[Decoder] = &[
     position_manager::INCREASE,
     position_manager::DECREASE,
     position_manager::COLLECT,
+    uniswap_v4::SWAP,
+    uniswap_v4::INITIALIZE,
+    uniswap_v4::MODIFY_LIQUIDITY,
+    curve::STABLE,
+    curve::CRYPTO,
+    curve::NEW_GENERATION,
+    curve::UNDERLYING,
+    balancer::SWAP_V1,
+    balancer::SWAP_V2,
+    balancer::SWAP_V3,
+    balancer::FLASH_LOAN,
+    dodo::SWAP,
+    zeroex::RFQ,
+    zeroex::LIMIT,
+    zeroex::TRANSFORMED,
+    cow::TRADE,
+    cow::SETTLEMENT,
+    uniswapx::FILL,
+    oneinch::ORDER_FILLED,
+    oneinch::ORDER_FILLED_V6,
+    oneinch::SWAPPED,
+    aave::LIQUIDATION_V1,
+    aave::LIQUIDATION,
+    aave::FLASH_LOAN_V2,
+    aave::FLASH_LOAN_V3,
+    compound::LIQUIDATE_BORROW,
+    compound::ABSORB_DEBT,
+    compound::ABSORB_COLLATERAL,
+    compound::BUY_COLLATERAL,
+    maker::BITE,
+    maker::BARK,
+    maker::KICK,
+    maker::TAKE,
+    morpho::LIQUIDATE,
+    morpho::FLASH_LOAN,
+    chainlink::ANSWER_UPDATED,
 ];
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What logs say, one type for each table, and where it is gathered.
 
+use super::RawLog;
 use super::identity::Identities;
 use super::word::{Address, Word};
 
@@ -291,6 +292,31 @@ pub struct Liquidation {
     pub bad_debt: Option<Word>,
     /// Maker's number of the auction.
     pub auction_id: Option<Word>,
+    /// Whether both amounts changed hands in the transaction, so that its transfers may name the tokens.
+    pub(super) is_paid: bool,
+}
+
+impl Liquidation {
+    /// A row that says nothing yet but where it is.
+    pub(super) fn new(log: RawLog<'_>, venue_name: Venue, event: &'static str) -> Liquidation {
+        Liquidation {
+            at: log.at,
+            venue_name,
+            event,
+            market: log.address,
+            market_id: None,
+            liquidator: None,
+            borrower: None,
+            debt_token: None,
+            collateral_token: None,
+            debt_repaid: None,
+            collateral_seized: None,
+            receive_wrapped: None,
+            bad_debt: None,
+            auction_id: None,
+            is_paid: false,
+        }
+    }
 }
 
 /// A fill of an aggregator: a row of `aggregator_trades`.
@@ -320,6 +346,26 @@ pub struct AggregatorTrade {
     pub amount_bought: Option<Word>,
     /// The order's name.
     pub order_id: Option<OrderId>,
+}
+
+impl AggregatorTrade {
+    /// A row that says nothing yet but where it is.
+    pub(super) fn new(log: RawLog<'_>, venue_name: Venue, event: &'static str) -> AggregatorTrade {
+        AggregatorTrade {
+            at: log.at,
+            venue_name,
+            event,
+            venue: log.address,
+            trader: None,
+            filler: None,
+            recipient: None,
+            token_sold: None,
+            token_bought: None,
+            amount_sold: None,
+            amount_bought: None,
+            order_id: None,
+        }
+    }
 }
 
 /// The name of an order: up to 56 bytes, which is what CoW has.

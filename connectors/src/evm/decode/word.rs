@@ -13,6 +13,9 @@ pub type Word = [u8; 32];
 /// Zero.
 pub(super) const ZERO: Word = [0; 32];
 
+/// The native coin as a token.
+pub(super) const NATIVE: Address = [0; 20];
+
 /// The address in a word, which has twelve zero bytes in front.
 pub(super) fn address(word: &Word) -> Result<Address, DecodeError> {
     let (front, address) = word.split_at(12);
@@ -20,6 +23,15 @@ pub(super) fn address(word: &Word) -> Result<Address, DecodeError> {
         return Err(DecodeError::NotAnAddress);
     }
     Ok(address.try_into().expect("32 - 12 = 20"))
+}
+
+/// The address that stands for the native coin in events of contracts that have no token for it.
+const NATIVE_IN_EVENTS: Address = [0xee; 20];
+
+/// The address of a coin; the native coin is the zero address everywhere here.
+pub(super) fn coin(word: &Word) -> Result<Address, DecodeError> {
+    let address = address(word)?;
+    Ok(if address == NATIVE_IN_EVENTS { NATIVE } else { address })
 }
 
 /// An address as a word.
@@ -52,6 +64,16 @@ pub(super) fn unsigned(word: &Word, bits: usize) -> Result<Word, DecodeError> {
 /// An unsigned number of at most 32 bits.
 pub(super) fn u32_of(word: &Word) -> Result<u32, DecodeError> {
     u32::try_from(U256::from_be_bytes(*word)).map_err(|_| DecodeError::Number)
+}
+
+/// A number of seconds or the like; `None` if it is larger than any time.
+pub(super) fn i64_of(word: &Word) -> Option<i64> {
+    i64::try_from(U256::from_be_bytes(*word)).ok()
+}
+
+/// A position in a pool: small, or the event is another one.
+pub(super) fn small(word: &Word) -> Result<u8, DecodeError> {
+    u8::try_from(U256::from_be_bytes(*word)).map_err(|_| DecodeError::Number)
 }
 
 /// A signed number of 32 bits at most, such as a tick.
@@ -87,6 +109,31 @@ pub(super) fn difference(one: &Word, two: &Word) -> (Sign, Word) {
         std::cmp::Ordering::Equal => (Sign::Zero, ZERO),
         std::cmp::Ordering::Greater => (Sign::Positive, (one - two).to_be_bytes()),
     }
+}
+
+/// The bytes whose offset is in word `argument`: their length, then they.
+pub(super) fn tail(data: &[u8], argument: usize) -> Result<&[u8], DecodeError> {
+    let (start, count) = tail_start(data, argument)?;
+    data.get(start..).and_then(|rest| rest.get(..count)).ok_or(DecodeError::Lists)
+}
+
+/// The list of words whose offset is in word `argument`: its length, then they.
+pub(super) fn list(data: &[u8], argument: usize) -> Result<&[Word], DecodeError> {
+    let (start, count) = tail_start(data, argument)?;
+    let bytes = count.checked_mul(32).ok_or(DecodeError::Lists)?;
+    let items = data.get(start..).and_then(|rest| rest.get(..bytes)).ok_or(DecodeError::Lists)?;
+    Ok(items.as_chunks::<32>().0)
+}
+
+/// Where what word `argument` points at begins, after its length, and that length.
+fn tail_start(data: &[u8], argument: usize) -> Result<(usize, usize), DecodeError> {
+    let word = |at: usize| data.get(at..).and_then(|rest| rest.first_chunk::<32>()).ok_or(DecodeError::Lists);
+    let length = |word: &Word| {
+        let number = u32_of(word).map_err(|_| DecodeError::Lists)?;
+        usize::try_from(number).map_err(|_| DecodeError::Lists)
+    };
+    let start = length(word(argument * 32)?)?;
+    Ok((start + 32, length(word(start)?)?))
 }
 
 /// On which side of zero.
