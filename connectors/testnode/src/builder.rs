@@ -208,7 +208,7 @@ impl Place {
             "transactionIndex": hex(index), "from": transaction.from, "to": transaction.to,
             "value": format!("{:#x}", transaction.value), "input": text(&transaction.input),
             "gas": hex(transaction.gas_used), "gasPrice": hex(GAS_PRICE_WEI), "nonce": hex(self.number),
-            "type": "0x0", "chainId": hex(self.chain_id), "v": "0x25", "r": "0x1", "s": "0x1",
+            "type": "0x0", "chainId": hex(self.chain_id), "v": hex(35 + 2 * self.chain_id), "r": "0x1", "s": "0x1",
         })
     }
 
