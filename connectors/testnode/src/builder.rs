@@ -6,7 +6,7 @@ use std::sync::Arc;
 use alloy_primitives::{Address, B256, Bloom, U256, hex as hexadecimal, keccak256};
 use serde_json::{Value, json};
 
-use crate::chain::{Block, Chain, Traces, hex, quantity};
+use crate::chain::{Block, Chain, hex, quantity};
 use crate::rlp::header_hash;
 
 const GAS_PRICE_WEI: u64 = 1_000_000_007;
@@ -127,7 +127,7 @@ impl Builder {
     /// If the parent was not made here.
     pub fn push(&mut self, parent: B256, transactions: &[Transaction]) -> B256 {
         let below = self.block(parent);
-        let time = quantity(&below.block["timestamp"]).expect("a block has a time") + BLOCK_TIME_SECONDS;
+        let time = quantity(&below.body()["timestamp"]).expect("a block has a time") + BLOCK_TIME_SECONDS;
         self.make(parent, below.number + 1, time, transactions)
     }
 
@@ -181,7 +181,7 @@ impl Builder {
         block["hash"] = json!(hash);
         let listed = (0..).zip(transactions);
         block["transactions"] = listed.map(|(index, transaction)| place.transaction(index, transaction)).collect();
-        let block = Block::new(block, place.receipts(transactions), Traces::default());
+        let block = Block::new(&block, &place.receipts(transactions));
         self.blocks.insert(hash, Arc::new(block));
         self.order.push(hash);
         hash
@@ -208,7 +208,7 @@ impl Place {
             "transactionIndex": hex(index), "from": transaction.from, "to": transaction.to,
             "value": format!("{:#x}", transaction.value), "input": text(&transaction.input),
             "gas": hex(transaction.gas_used), "gasPrice": hex(GAS_PRICE_WEI), "nonce": hex(self.number),
-            "type": "0x0", "chainId": hex(self.chain_id), "v": "0x25", "r": "0x1", "s": "0x1",
+            "type": "0x0", "chainId": hex(self.chain_id), "v": hex(35 + 2 * self.chain_id), "r": "0x1", "s": "0x1",
         })
     }
 

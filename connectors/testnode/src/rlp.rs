@@ -84,7 +84,7 @@ mod tests {
         let forks = Chain::folder(&shared.join("data/evm/mainnet-forks"));
         let devnet = Chain::recorded(&shared.join("e2e/recorded/run40/blocks.ndjson.gz"));
         for block in [forks, devnet].iter().flat_map(Chain::blocks) {
-            assert_eq!(header_hash(&block.block), block.hash, "block {}", block.number);
+            assert_eq!(header_hash(block.body()), block.hash, "block {}", block.number);
         }
     }
 }
