@@ -5,11 +5,13 @@
 
 mod arbitrage_rule;
 pub mod arbitrages;
+pub mod block_attribution;
 pub(crate) mod block_facts;
 pub mod columns;
 pub(crate) mod costs;
 pub mod dex_trades;
 pub mod labels;
+pub mod liquidations;
 pub mod sandwich_rule;
 pub mod sandwiches;
 pub mod token_prices;
@@ -56,6 +58,8 @@ pub const RELATIONS: &[BlockRelation] = &[
     // Inputs first.
     dex_trades::RELATION,
     token_prices::RELATION,
+    liquidations::RELATION,
+    block_attribution::RELATION,
     sandwiches::SANDWICHES,
     sandwiches::SANDWICH_LEGS,
     arbitrages::ARBITRAGES,

@@ -6,8 +6,9 @@
 //! amounts, `source` the basis of most of that value. Trades of verified pools count alone where there
 //! are any: others can be made by one party with itself at any price.
 //!
-//! The native coin is priced by its trades against dollars; in a block without one, by the trades that
-//! were valued by it (`source` is `native`), whose price is that of earlier blocks.
+//! A token that trades rest on and that no trade prices has a row too, with the worth that was taken as
+//! known: the native coin in a block without a trade of it against dollars (`source` is `native`), coins
+//! worth one dollar (`stable`), tokens of the user's table (`table`).
 //!
 //! No state: the rows of a block depend on its trades alone.
 
@@ -86,7 +87,7 @@ struct Tally {
 struct Tallies {
     /// Of verified pools, of others.
     priced: [Tally; 2],
-    /// The same, for trades whose value was derived from this very token.
+    /// The same, for trades whose value rests on this very token.
     echoes: [Tally; 2],
 }
 
@@ -171,7 +172,7 @@ impl TokenPrices {
             if let Some((token, amount)) = sides[1 - bearer].filter(|(token, _)| !is_side(&sides[bearer], token)) {
                 tallies.entry(token).or_default().priced[class].add(amount, usd, basis);
             }
-            if let Some((token, amount)) = sides[bearer].filter(|_| basis == Basis::Native) {
+            if let Some((token, amount)) = sides[bearer] {
                 tallies.entry(token).or_default().echoes[class].add(amount, usd, basis);
             }
         }

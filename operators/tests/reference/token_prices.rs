@@ -39,7 +39,7 @@ fn seen(row: &Row, token: Address, time_ms: i64, settings: &MevSettings) -> Opti
     let (other, bearing) = (sides[1 - bearer], sides[bearer]);
     let of_token = |side: Option<(Address, u128)>| side.filter(|(one, _)| *one == token);
     let (units, echo) = match (of_token(bearing), of_token(other)) {
-        (Some((_, units)), _) if basis == "native" => (units, true),
+        (Some((_, units)), _) => (units, true),
         (None, Some((_, units))) => (units, false),
         _ => return None,
     };
