@@ -13,29 +13,30 @@ use std::path::Path;
 
 use anvil::Anvil;
 use follower::Follower;
-use highwater_engine::source::ReadRequest;
 use support::{all_columns, open, read, rows_by_block};
 
 const TABLES: &[&str] = &["blocks", "transactions", "logs", "token_transfers"];
 
-/// How the connector is told to follow a node.
-fn transports(anvil: &Anvil) -> Vec<Vec<(&'static str, String)>> {
-    let http = ("url", anvil.http_url());
-    vec![vec![http.clone()], vec![http, ("ws_url", anvil.ws_url())]]
+/// How the connector is told to follow a node: by asking it, or by listening to it, believing it or not.
+fn transports(anvil: &Anvil) -> [Vec<(&'static str, String)>; 2] {
+    let asking = vec![("url", anvil.http_url()), ("poll_interval", "50 ms".to_owned())];
+    let mut listening = asking.clone();
+    listening.extend([("ws_url", anvil.ws_url()), ("verify", "roots".to_owned())]);
+    [asking, listening]
 }
 
 fn follow(options: &[(&'static str, String)]) -> Follower {
     let mut given: Vec<(&str, &str)> = options.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    given.extend([("poll_interval", "50ms"), ("timeout", "2s")]);
+    given.extend([("from_block", "earliest"), ("request_timeout", "500 ms"), ("confirmations", "64")]);
     let source = open("evm", &given).unwrap();
-    let request = ReadRequest { from_block: Some(0), ..all_columns(source.as_ref(), TABLES) };
+    let request = all_columns(source.as_ref(), TABLES);
     Follower::start(source, request)
 }
 
 /// Runs a script against a fresh node for each transport, and compares the chains at its end.
 fn check(script: impl Fn(&mut Anvil, &Follower)) {
     let Some(program) = anvil::program() else { return };
-    for transport in 0..2 {
+    for transport in [0, 1] {
         let mut anvil = Anvil::start(&program);
         anvil.mine(3);
         let follower = follow(&transports(&anvil)[transport]);

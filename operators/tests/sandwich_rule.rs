@@ -47,7 +47,7 @@ fn trades(trades: &[Trade]) -> RecordBatch {
     batch(TRADE_COLUMNS, columns)
 }
 
-const PUBLIC: [u8; 2] = [40, 41];
+const PUBLIC: [u8; 3] = [25, 40, 41];
 
 fn settings(loose_matches: bool) -> MevSettings {
     let label = |kind: &str| Label { name: "known".into(), kind: kind.into() };

@@ -1,8 +1,9 @@
 //! Blocks as a node knows them, and the order in which they become the head.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use alloy_primitives::B256;
+use serde::Deserialize;
 use serde_json::Value;
 
 /// What a node knows of one block.
@@ -14,42 +15,85 @@ pub struct Block {
     pub hash: B256,
     /// Hash of the block below.
     pub parent: B256,
-    /// The answer of `eth_getBlockByHash(hash, true)`.
-    pub block: Value,
-    /// The answer of `eth_getBlockReceipts(hash)`.
-    pub receipts: Vec<Value>,
-    /// What the trace APIs answer.
-    pub traces: Traces,
+    block: Json,
+    receipts: Json,
+    traces: Traces,
+}
+
+/// JSON as text, and parsed when somebody looks inside: most answers need only the text.
+#[derive(Clone, Debug)]
+pub(crate) struct Json {
+    text: Box<str>,
+    value: OnceLock<Value>,
+}
+
+impl Json {
+    pub(crate) fn new(text: &str) -> Json {
+        Json { text: text.into(), value: OnceLock::new() }
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub(crate) fn value(&self) -> &Value {
+        self.value.get_or_init(|| serde_json::from_str(&self.text).expect("the text was JSON when it was taken in"))
+    }
 }
 
 /// The traces of a block, by the API that gives them.
 #[derive(Clone, Debug, Default)]
-pub struct Traces {
+pub(crate) struct Traces {
     /// The answer of `trace_block`.
-    pub parity: Option<Value>,
+    pub(crate) parity: Option<Json>,
     /// The answer of `debug_traceBlockByHash` with the `callTracer`.
-    pub call_tracer: Option<Value>,
+    pub(crate) call_tracer: Option<Json>,
+}
+
+/// What has to be known of a block before anybody looks inside.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Place {
+    number: Value,
+    hash: B256,
+    parent_hash: B256,
 }
 
 impl Block {
-    /// A block from the JSON of a node.
+    /// A block from what a node answers: the block with whole transactions, and its receipts.
     ///
     /// # Panics
     /// If number, hash or parent hash are missing or no hexadecimal text.
-    pub fn new(block: Value, receipts: Vec<Value>, traces: Traces) -> Block {
+    pub fn new(block: &Value, receipts: &[Value]) -> Block {
+        let receipts = Value::from(receipts.to_vec()).to_string();
+        Block::from_text(&block.to_string(), &receipts, Traces::default())
+    }
+
+    pub(crate) fn from_text(block: &str, receipts: &str, traces: Traces) -> Block {
+        let place: Place = serde_json::from_str(block).unwrap_or_else(|error| panic!("no block: {error}"));
         Block {
-            number: quantity(&block["number"]).expect("the block has a number"),
-            hash: hash(&block["hash"]).expect("the block has a hash"),
-            parent: hash(&block["parentHash"]).expect("the block has a parent hash"),
-            block,
-            receipts,
+            number: quantity(&place.number).expect("the number of a block is hexadecimal text"),
+            hash: place.hash,
+            parent: place.parent_hash,
+            block: Json::new(block),
+            receipts: Json::new(receipts),
             traces,
         }
     }
 
+    /// The answer of `eth_getBlockByHash(hash, true)`.
+    pub fn body(&self) -> &Value {
+        self.block.value()
+    }
+
+    /// The answer of `eth_getBlockReceipts(hash)`.
+    pub fn receipts(&self) -> &[Value] {
+        self.receipts.value().as_array().map(Vec::as_slice).unwrap_or_default()
+    }
+
     /// All logs in order; `removed` says whether they are announced as taken back.
     pub fn logs(&self, removed: bool) -> Vec<Value> {
-        let lists = self.receipts.iter().filter_map(|receipt| receipt["logs"].as_array());
+        let lists = self.receipts().iter().filter_map(|receipt| receipt["logs"].as_array());
         let mut logs: Vec<Value> = lists.flatten().cloned().collect();
         for log in &mut logs {
             log["removed"] = Value::Bool(removed);
@@ -59,24 +103,36 @@ impl Block {
 
     /// The header as `newHeads` announces it.
     pub(crate) fn header(&self) -> Value {
-        let mut header = self.block.clone();
-        if let Some(fields) = header.as_object_mut() {
-            for absent in ["transactions", "size", "withdrawals", "uncles", "totalDifficulty"] {
-                fields.remove(absent);
-            }
-        }
-        header
+        const ABSENT: [&str; 5] = ["transactions", "size", "withdrawals", "uncles", "totalDifficulty"];
+        let fields = self.body().as_object().into_iter().flatten();
+        fields.filter(|(name, _)| !ABSENT.contains(&name.as_str())).map(|(k, v)| (k.clone(), v.clone())).collect()
     }
 
-    /// The block with whole transactions or with their hashes.
-    pub(crate) fn body(&self, full: bool) -> Value {
-        let mut block = self.block.clone();
-        if !full && let Some(transactions) = block["transactions"].as_array_mut() {
-            for transaction in transactions {
-                *transaction = transaction["hash"].take();
-            }
-        }
-        block
+    /// The block as text, with whole transactions.
+    pub(crate) fn text(&self) -> &str {
+        self.block.text()
+    }
+
+    /// The receipts as text.
+    pub(crate) fn receipts_text(&self) -> &str {
+        self.receipts.text()
+    }
+
+    pub(crate) fn traces(&self) -> &Traces {
+        &self.traces
+    }
+
+    /// The block with the hashes of its transactions.
+    pub(crate) fn with_hashes(&self) -> Value {
+        let fields = self.body().as_object().into_iter().flatten();
+        let hashes = |value: &Value| {
+            let transactions = value.as_array().into_iter().flatten();
+            transactions.map(|transaction| transaction["hash"].clone()).collect::<Value>()
+        };
+        let field = |(name, value): (&String, &Value)| {
+            (name.clone(), if name == "transactions" { hashes(value) } else { value.clone() })
+        };
+        fields.map(field).collect()
     }
 }
 

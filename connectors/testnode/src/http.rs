@@ -75,17 +75,16 @@ async fn answer(stream: &mut TcpStream, text: String, effects: &[Effect]) -> io:
             _ => {}
         }
     }
-    let head = head(200, content_type, text.len(), None);
-    stream.write_all(head.as_bytes()).await?;
-    stream.write_all(text.as_bytes()).await?;
+    let answer = head(200, content_type, text.len(), None) + &text;
+    stream.write_all(answer.as_bytes()).await?;
     Ok(true)
 }
 
 /// Sends an answer that is an HTTP error.
 pub(crate) async fn refuse(stream: &mut TcpStream, code: u16, retry_after: Option<&str>) -> io::Result<()> {
     let text = format!("refused with status {code}");
-    stream.write_all(head(code, "text/plain", text.len(), retry_after).as_bytes()).await?;
-    stream.write_all(text.as_bytes()).await
+    let answer = head(code, "text/plain", text.len(), retry_after) + &text;
+    stream.write_all(answer.as_bytes()).await
 }
 
 fn head(code: u16, content_type: &str, length: usize, retry_after: Option<&str>) -> String {

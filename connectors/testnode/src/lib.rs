@@ -40,9 +40,10 @@ mod rlp;
 mod server;
 mod socket;
 mod state;
+mod trie;
 
 pub use builder::{Builder, Log, Transaction, address_of};
-pub use chain::{Block, Chain, Traces};
+pub use chain::{Block, Chain};
 pub use fault::{Alter, Effect, FaultId, Transport, When};
 pub use manner::{Heads, Manner, RemovedLogs, Tag};
 pub use node::{Head, Node};

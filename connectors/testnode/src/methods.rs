@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::chain::{Block, hash, hex, quantity};
+use crate::chain::{Block, Json, hash, hex, quantity};
 use crate::fault::{Effect, Kind, Occasion, Transport};
 use crate::filter::Filter;
 use crate::push::Topic;
@@ -42,6 +42,28 @@ fn failure(code: i64, message: impl Into<String>) -> Failure {
     Failure { code, message: message.into() }
 }
 
+/// What a method gives: large results come as the text they are kept as.
+enum Found {
+    Value(Value),
+    Text(String),
+}
+
+impl Found {
+    fn text(self) -> String {
+        match self {
+            Found::Value(value) => value.to_string(),
+            Found::Text(text) => text,
+        }
+    }
+
+    fn value(self) -> Value {
+        match self {
+            Found::Value(value) => value,
+            Found::Text(text) => serde_json::from_str(&text).expect("what is kept is JSON"),
+        }
+    }
+}
+
 type Answer = Result<Value, Failure>;
 
 /// What a node that is not quite right sees.
@@ -57,15 +79,15 @@ impl State {
     pub(crate) fn exchange(&mut self, text: &str, origin: Origin) -> Exchange {
         self.stats.http_requests += u64::from(matches!(origin, Origin::Http));
         let mut effects = Vec::new();
-        let answer = match serde_json::from_str::<Value>(text) {
+        let text = match serde_json::from_str::<Value>(text) {
             Err(error) => refusal(&Value::Null, &failure(-32_700, format!("parse error: {error}"))),
             Ok(Value::Array(calls)) => self.batch(&calls, origin, &mut effects),
             Ok(call) => self.call(&call, origin, &mut effects),
         };
-        Exchange { text: answer.to_string(), effects }
+        Exchange { text, effects }
     }
 
-    fn batch(&mut self, calls: &[Value], origin: Origin, effects: &mut Vec<Effect>) -> Value {
+    fn batch(&mut self, calls: &[Value], origin: Origin, effects: &mut Vec<Effect>) -> String {
         self.stats.batches += 1;
         if calls.is_empty() {
             return refusal(&Value::Null, &failure(-32_600, "empty batch"));
@@ -84,10 +106,10 @@ impl State {
         if self.manner.reverses_batches {
             replies.reverse();
         }
-        Value::Array(replies)
+        format!("[{}]", replies.join(","))
     }
 
-    fn call(&mut self, call: &Value, origin: Origin, carried: &mut Vec<Effect>) -> Value {
+    fn call(&mut self, call: &Value, origin: Origin, carried: &mut Vec<Effect>) -> String {
         let id = &call["id"];
         let Some(method) = call["method"].as_str() else {
             return refusal(id, &failure(-32_600, "invalid request"));
@@ -100,78 +122,95 @@ impl State {
         let effects = self.strike(&occasion);
         let answer = self.answer_with(method, params, origin, &effects);
         carried.extend(effects.iter().filter(|effect| is_carried(effect)).cloned());
-        let mut reply = match answer {
-            Ok(result) => json!({"jsonrpc": "2.0", "id": id, "result": result}),
-            Err(failure) => refusal(id, &failure),
-        };
-        for effect in &effects {
-            match effect {
-                Effect::WrongId => reply["id"] = json!(4_000_000_000_u64),
-                Effect::NoResult => reply = json!({"jsonrpc": "2.0", "id": id}),
-                _ => {}
-            }
+        let wrong_id = json!(4_000_000_000_u64);
+        let id = if effects.iter().any(|effect| matches!(effect, Effect::WrongId)) { &wrong_id } else { id };
+        if effects.iter().any(|effect| matches!(effect, Effect::NoResult)) {
+            return format!(r#"{{"jsonrpc":"2.0","id":{id}}}"#);
         }
-        reply
+        match answer {
+            Ok(found) => format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{}}}"#, found.text()),
+            Err(failure) => refusal(id, &failure),
+        }
     }
 
-    fn answer_with(&mut self, method: &str, params: &Value, origin: Origin, effects: &[Effect]) -> Answer {
+    fn answer_with(
+        &mut self,
+        method: &str,
+        params: &Value,
+        origin: Origin,
+        effects: &[Effect],
+    ) -> Result<Found, Failure> {
         let mut view = View::default();
         for effect in effects {
             match effect {
                 Effect::Error(code, message) => return Err(failure(*code, *message)),
-                Effect::Null => return Ok(Value::Null),
+                Effect::Null => return Ok(Found::Value(Value::Null)),
                 Effect::Behind(blocks) => view.behind += blocks,
                 Effect::OtherBlock => view.other_block = true,
                 Effect::Orphan => view.orphan = true,
                 _ => {}
             }
         }
-        let mut result = self.answer(method, params, origin, view)?;
+        let mut found = self.find(method, params, origin, view)?;
         for effect in effects {
             if let Effect::Alter(alter) = effect {
-                alter(&mut result);
+                let mut value = found.value();
+                alter(&mut value);
+                found = Found::Value(value);
             }
         }
-        Ok(result)
+        Ok(found)
     }
 
-    fn answer(&mut self, method: &str, params: &Value, origin: Origin, view: View) -> Answer {
+    /// Large results as text; all others as values.
+    fn find(&mut self, method: &str, params: &Value, origin: Origin, view: View) -> Result<Found, Failure> {
         let missing = || failure(-32_601, format!("the method {method} does not exist/is not available"));
         if self.manner.missing_methods.contains(method) {
             return Err(missing());
         }
-        let first = &params[0];
-        match method {
-            "eth_chainId" => Ok(hex(self.manner.chain_id)),
-            "net_version" => Ok(Value::String(self.manner.chain_id.to_string())),
-            "web3_clientVersion" => Ok(Value::String(self.manner.client_version.clone())),
-            "eth_syncing" => Ok(self.syncing(view)),
-            "eth_blockNumber" => Ok(hex(self.height(view.behind))),
-            "eth_getBlockByNumber" | "eth_getBlockByHash" => {
-                let full = params[1].as_bool().unwrap_or(false);
-                Ok(self.block(first, view)?.map_or(Value::Null, |block| block.body(full)))
+        let traced = |json: Option<&Json>| Ok(Found::Text(json.ok_or_else(missing)?.text().to_owned()));
+        let block = match method {
+            "eth_getBlockByNumber"
+            | "eth_getBlockByHash"
+            | "eth_getBlockReceipts"
+            | "trace_block"
+            | "debug_traceBlockByNumber"
+            | "debug_traceBlockByHash" => self.block(&params[0], view)?,
+            _ => return self.answer(method, params, origin, view)?.ok_or_else(missing).map(Found::Value),
+        };
+        match (method, block) {
+            ("debug_traceBlockByNumber" | "debug_traceBlockByHash", None) => Err(failure(-32_000, "block not found")),
+            (_, None) => Ok(Found::Value(Value::Null)),
+            ("eth_getBlockReceipts", Some(block)) => Ok(Found::Text(block.receipts_text().to_owned())),
+            ("trace_block", Some(block)) => traced(block.traces().parity.as_ref()),
+            ("debug_traceBlockByNumber" | "debug_traceBlockByHash", Some(block)) => {
+                traced(block.traces().call_tracer.as_ref())
             }
-            "eth_getBlockReceipts" => {
-                Ok(self.block(first, view)?.map_or(Value::Null, |block| Value::Array(block.receipts.clone())))
-            }
-            "eth_getTransactionReceipt" => Ok(self.receipt(first, view)),
-            "eth_getLogs" => self.logs(first, view),
-            "trace_block" => {
-                let traces = self.block(first, view)?.map(|block| block.traces.parity.clone().ok_or_else(missing));
-                Ok(traces.transpose()?.unwrap_or(Value::Null))
-            }
-            "debug_traceBlockByNumber" | "debug_traceBlockByHash" => {
-                let block = self.block(first, view)?.ok_or_else(|| failure(-32_000, "block not found"))?;
-                block.traces.call_tracer.clone().ok_or_else(missing)
-            }
-            "eth_call" => self.scripted_call(first),
-            "eth_subscribe" => self.subscribe(params, origin),
-            "eth_unsubscribe" => match (origin, first.as_str()) {
-                (Origin::Socket(socket), Some(id)) => Ok(Value::Bool(self.hub.unsubscribe(socket, id))),
-                _ => Err(failure(-32_602, "no such subscription")),
-            },
-            _ => Err(missing()),
+            (_, Some(block)) if params[1] == true => Ok(Found::Text(block.text().to_owned())),
+            (_, Some(block)) => Ok(Found::Value(block.with_hashes())),
         }
+    }
+
+    /// `None` for an unknown method.
+    fn answer(&mut self, method: &str, params: &Value, origin: Origin, view: View) -> Result<Option<Value>, Failure> {
+        let first = &params[0];
+        let value = match method {
+            "eth_chainId" => hex(self.manner.chain_id),
+            "net_version" => Value::String(self.manner.chain_id.to_string()),
+            "web3_clientVersion" => Value::String(self.manner.client_version.clone()),
+            "eth_syncing" => self.syncing(view),
+            "eth_blockNumber" => hex(self.height(view.behind)),
+            "eth_getTransactionReceipt" => self.receipt(first, view),
+            "eth_getLogs" => self.logs(first, view)?,
+            "eth_call" => self.scripted_call(first)?,
+            "eth_subscribe" => self.subscribe(params, origin)?,
+            "eth_unsubscribe" => match (origin, first.as_str()) {
+                (Origin::Socket(socket), Some(id)) => Value::Bool(self.hub.unsubscribe(socket, id)),
+                _ => return Err(failure(-32_602, "no such subscription")),
+            },
+            _ => return Ok(None),
+        };
+        Ok(Some(value))
     }
 
     fn syncing(&self, view: View) -> Value {
@@ -241,7 +280,7 @@ impl State {
 
     fn receipt(&self, transaction: &Value, view: View) -> Value {
         let blocks = self.canonical.range(..=self.height(view.behind)).rev();
-        let mut receipts = blocks.flat_map(|(_, block)| &block.receipts);
+        let mut receipts = blocks.flat_map(|(_, block)| block.receipts());
         receipts.find(|receipt| &receipt["transactionHash"] == transaction).cloned().unwrap_or(Value::Null)
     }
 
@@ -312,6 +351,6 @@ fn is_carried(effect: &Effect) -> bool {
     )
 }
 
-fn refusal(id: &Value, failure: &Failure) -> Value {
-    json!({"jsonrpc": "2.0", "id": id, "error": {"code": failure.code, "message": failure.message}})
+fn refusal(id: &Value, failure: &Failure) -> String {
+    json!({"jsonrpc": "2.0", "id": id, "error": {"code": failure.code, "message": failure.message}}).to_string()
 }

@@ -239,6 +239,14 @@ impl Node {
         self.wait(&format!("{count} subscriptions"), |state| state.hub.subscriptions() >= count);
     }
 
+    /// Waits until the head is at `height` or above, for a node that steps by itself.
+    ///
+    /// # Panics
+    /// After a minute.
+    pub fn wait_for_height(&self, height: u64) {
+        self.wait(&format!("height {height}"), |state| state.head().number >= height);
+    }
+
     /// Waits until the statistics fulfil a condition that `what` describes.
     ///
     /// # Panics

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use alloy_primitives::B256;
 use flate2::read::MultiGzDecoder;
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
-use crate::chain::{Block, Chain, Traces, quantity};
+use crate::chain::{Block, Chain, Json, Traces, quantity};
 
 impl Chain {
     /// A recorded run: a file of block events (`blocks.ndjson[.gz]`), with `traces.ndjson[.gz]` beside it or not.
@@ -24,16 +25,18 @@ impl Chain {
         let mut chain = Chain::default();
         let mut branch: Option<B256> = None;
         for line in lines(path) {
-            let line_traces = traces.as_mut().and_then(Iterator::next).unwrap_or_default();
-            if line["block"].is_null() {
-                continue;
-            }
-            let (event, block) = event(line, line_traces);
-            if event == "branch_new" && branch == Some(block.parent) {
+            let line_traces = traces.as_mut().and_then(Iterator::next);
+            let line: Event<'_> = parse(&line);
+            let Some(block) = line.block else { continue };
+            let traces = line_traces.as_deref().map(|text| traces_of(&parse(text))).unwrap_or_default();
+            let block = Block::from_text(block.get(), line.receipts.map_or("[]", RawValue::get), traces);
+            let wins = line.event.as_deref() == Some("branch_new");
+            if wins && branch == Some(block.parent) {
                 chain.steps.pop();
             }
-            branch = (event == "branch_new").then_some(block.hash);
-            let heads = if event == "setup" || chain.blocks.is_empty() { &mut chain.before } else { &mut chain.steps };
+            branch = wins.then_some(block.hash);
+            let before = line.event.as_deref() == Some("setup") || chain.blocks.is_empty();
+            let heads = if before { &mut chain.before } else { &mut chain.steps };
             heads.push(block.hash);
             chain.blocks.push(Arc::new(block));
         }
@@ -52,9 +55,10 @@ impl Chain {
         let mut traces = sibling(&blocks, "traces.jsonl").map(|path| lines(&path));
         let mut chain = Chain::default();
         for block in lines(&blocks) {
-            let receipts = receipts.as_mut().and_then(Iterator::next).unwrap_or_default();
-            let parity = traces.as_mut().and_then(Iterator::next);
-            let block = Block::new(block, list(receipts), Traces { parity, call_tracer: None });
+            let receipts = receipts.as_mut().and_then(Iterator::next);
+            let parity = traces.as_mut().and_then(Iterator::next).map(|text| Json::new(&text));
+            let receipts = receipts.as_deref().unwrap_or("[]");
+            let block = Block::from_text(&block, receipts, Traces { parity, call_tracer: None });
             let heads = if chain.blocks.is_empty() { &mut chain.before } else { &mut chain.steps };
             heads.push(block.hash);
             chain.blocks.push(Arc::new(block));
@@ -64,19 +68,31 @@ impl Chain {
     }
 }
 
-fn event(mut line: Value, mut traces: Value) -> (String, Block) {
-    let event = line["event"].as_str().unwrap_or("head").to_owned();
-    let given = |traces: &mut Value, name: &str| traces.get_mut(name).map(Value::take).filter(Value::is_array);
-    let traces = Traces { parity: given(&mut traces, "trace_block"), call_tracer: given(&mut traces, "callTracer") };
-    let block = Block::new(line["block"].take(), list(line["receipts"].take()), traces);
-    (event, block)
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(default)]
+    event: Option<String>,
+    #[serde(borrow, default)]
+    block: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    receipts: Option<&'a RawValue>,
 }
 
-fn list(value: Value) -> Vec<Value> {
-    match value {
-        Value::Array(items) => items,
-        _ => Vec::new(),
-    }
+#[derive(Deserialize)]
+struct EventTraces<'a> {
+    #[serde(borrow, default)]
+    trace_block: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "callTracer")]
+    call_tracer: Option<&'a RawValue>,
+}
+
+fn traces_of(line: &EventTraces<'_>) -> Traces {
+    let json = |raw: Option<&RawValue>| raw.map(|raw| Json::new(raw.get()));
+    Traces { parity: json(line.trace_block), call_tracer: json(line.call_tracer) }
+}
+
+fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> T {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("a recorded line cannot be read: {error}"))
 }
 
 /// The file `name` in the folder of `path`, plain or compressed.
@@ -85,19 +101,18 @@ fn sibling(path: &Path, name: &str) -> Option<PathBuf> {
     [plain.clone(), plain.with_file_name(format!("{name}.gz"))].into_iter().find(|path| path.is_file())
 }
 
-fn lines(path: &Path) -> impl Iterator<Item = Value> + use<> {
+fn lines(path: &Path) -> impl Iterator<Item = String> + use<> {
     let file = File::open(path).unwrap_or_else(|error| panic!("opening {} failed: {error}", path.display()));
     let packed = path.extension().is_some_and(|extension| extension == "gz");
     let reader: Box<dyn Read> = if packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
     let name = path.display().to_string();
-    BufReader::new(reader).lines().enumerate().map(move |(index, line)| {
-        let line = line.unwrap_or_else(|error| panic!("reading {name} failed: {error}"));
-        serde_json::from_str(&line).unwrap_or_else(|error| panic!("line {} of {name}: {error}", index + 1))
-    })
+    let lines = BufReader::new(reader).lines();
+    lines.map(move |line| line.unwrap_or_else(|error| panic!("reading {name} failed: {error}")))
 }
 
-/// The chain id that the first transaction with one names; 1 if none does.
+/// The chain id that the first transaction with one names; 1 if none does. Looks at a few blocks only.
 fn chain_id_of(blocks: &[Arc<Block>]) -> u64 {
-    let transactions = blocks.iter().filter_map(|block| block.block["transactions"].as_array()).flatten();
-    transactions.filter_map(|transaction| quantity(&transaction["chainId"])).next().unwrap_or(1)
+    const LOOK_AT: usize = 8;
+    let transactions = blocks.iter().take(LOOK_AT).filter_map(|block| block.body()["transactions"].as_array());
+    transactions.flatten().filter_map(|transaction| quantity(&transaction["chainId"])).next().unwrap_or(1)
 }

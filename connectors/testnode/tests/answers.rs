@@ -167,6 +167,16 @@ fn stops_and_listens_on_the_same_port_again() {
 }
 
 #[test]
+fn steps_by_itself() {
+    let node = node();
+    node.run_every(std::time::Duration::from_millis(1));
+    node.wait_for_height(10);
+    assert_eq!(node.steps_left(), 0);
+    let blocks = node.reorg(2, 4);
+    assert_eq!(node.head().hash, blocks[3].hash);
+}
+
+#[test]
 fn replays_a_recorded_run() {
     let recorded = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/e2e/recorded/run40");
     if !recorded.exists() {

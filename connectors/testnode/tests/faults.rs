@@ -112,7 +112,7 @@ fn breaks_answers() {
     assert_eq!(with(Effect::Behind(3), "eth_blockNumber", json!([]))["result"], "0x4");
     assert!(with(Effect::Behind(3), "eth_getBlockByNumber", json!(["0x5", false]))["result"].is_null());
     assert_eq!(with(Effect::OtherBlock, "eth_getBlockByNumber", json!(["0x5", false]))["result"]["number"], "0x4");
-    let right = node.canonical()[5].receipts.clone();
+    let right = node.canonical()[5].receipts().to_vec();
     assert_ne!(with(Effect::OtherBlock, "eth_getBlockReceipts", json!(["0x5"]))["result"], Value::Array(right));
     let loser = node.canonical()[6].hash;
     node.reorg(1, 2);
@@ -138,7 +138,7 @@ fn breaks_batches() {
 fn alters_blocks_and_receipts() {
     let node = node();
     let chain = node.canonical();
-    let rich = chain.iter().find(|block| !block.logs(false).is_empty() && block.receipts.len() > 1).unwrap();
+    let rich = chain.iter().find(|block| !block.logs(false).is_empty() && block.receipts().len() > 1).unwrap();
     let with = |effect: Effect, method: &str| {
         node.heal();
         node.fault(When::call(method), effect);
@@ -146,11 +146,11 @@ fn alters_blocks_and_receipts() {
     };
     let block = |effect| with(effect, "eth_getBlockByHash");
     let receipts = |effect| with(effect, "eth_getBlockReceipts");
-    assert_ne!(block(Effect::alter(alter::wrong_hash))["hash"], rich.block["hash"]);
-    assert_ne!(block(Effect::alter(alter::wrong_parent))["parentHash"], rich.block["parentHash"]);
-    assert_ne!(block(Effect::alter(alter::change_amount)), rich.block);
+    assert_ne!(block(Effect::alter(alter::wrong_hash))["hash"], rich.body()["hash"]);
+    assert_ne!(block(Effect::alter(alter::wrong_parent))["parentHash"], rich.body()["parentHash"]);
+    assert_ne!(block(Effect::alter(alter::change_amount)), *rich.body());
     let shorter = block(Effect::alter(alter::drop_transaction));
-    assert_eq!(shorter["transactions"].as_array().unwrap().len(), rich.receipts.len() - 1);
+    assert_eq!(shorter["transactions"].as_array().unwrap().len(), rich.receipts().len() - 1);
     let bare = block(Effect::alter(alter::without("logsBloom")));
     assert!(bare.get("logsBloom").is_none() && bare.get("hash").is_some());
 
@@ -161,9 +161,9 @@ fn alters_blocks_and_receipts() {
     let all = rich.logs(false).len();
     assert_eq!(logs(&receipts(Effect::alter(alter::drop_log))), all - 1);
     assert_eq!(logs(&receipts(Effect::alter(alter::drop_all_logs))), 0);
-    assert_ne!(receipts(Effect::alter(alter::change_amount)), Value::Array(rich.receipts.clone()));
-    assert_ne!(receipts(Effect::alter(alter::swap_receipts)), Value::Array(rich.receipts.clone()));
-    assert_eq!(receipts(Effect::alter(alter::drop_transaction)).as_array().unwrap().len(), rich.receipts.len() - 1);
+    assert_ne!(receipts(Effect::alter(alter::change_amount)), Value::Array(rich.receipts().to_vec()));
+    assert_ne!(receipts(Effect::alter(alter::swap_receipts)), Value::Array(rich.receipts().to_vec()));
+    assert_eq!(receipts(Effect::alter(alter::drop_transaction)).as_array().unwrap().len(), rich.receipts().len() - 1);
 }
 
 /// The heights that a fresh subscription to heads is told while the node takes three steps.

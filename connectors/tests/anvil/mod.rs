@@ -199,11 +199,13 @@ fn spawn(program: &Path, port: u16, state: Option<&Path>) -> (Child, u16) {
 fn post(port: u16, body: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    let head = format!(
-        "POST / HTTP/1.1\r\nHost: anvil\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {}",
+    // In one piece: several small writes would each wait for the answer to the one before.
+    let request = format!(
+        "POST / HTTP/1.1\r\nHost: anvil\r\nContent-Type: application/json\r\nConnection: close\r\n\
+         Content-Length: {}\r\n\r\n{body}",
         body.len()
     );
-    write!(stream, "{head}\r\n\r\n{body}").unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer.split_once("\r\n\r\n").unwrap().1.to_owned()

@@ -52,7 +52,8 @@ impl<'a> BlockFacts<'a> {
         self.closed.binary_search(&trades.transaction_index[row]).is_ok()
     }
 
-    /// The addresses that stand for whoever made the trade: the sender, and contracts that are its own.
+    /// The addresses that stand for whoever made the trade: the sender, unless it sends for many (an exchange), and
+    /// contracts that are its own.
     pub(crate) fn identities(
         &self,
         trades: &Trades<'a>,
@@ -60,18 +61,19 @@ impl<'a> BlockFacts<'a> {
         settings: &MevSettings,
     ) -> impl Iterator<Item = &'a [u8]> {
         let from = trades.tx_from.value(row);
+        let from = Address::try_from(from).is_ok_and(|known| !settings.is_public(&known)).then_some(from);
         let pays_sender = self.paying_sender.binary_search(&trades.transaction_index[row]).is_ok();
         let own = [trades.tx_to, trades.recipient, trades.sender].map(|column| {
             let address = bytes_at(column, row)?;
             (!pays_sender && !self.serves_everybody(address, settings)).then_some(address)
         });
-        std::iter::once(from).chain(own.into_iter().flatten())
+        from.into_iter().chain(own.into_iter().flatten())
     }
 
     /// The contract that the transaction of the row called, if it is the sender's own.
     pub(crate) fn own_contract(&self, trades: &Trades<'a>, row: usize, settings: &MevSettings) -> Option<&'a [u8]> {
         let called = bytes_at(trades.tx_to, row)?;
-        self.identities(trades, row, settings).skip(1).find(|own| *own == called)
+        self.identities(trades, row, settings).find(|own| *own == called)
     }
 
     fn serves_everybody(&self, address: &[u8], settings: &MevSettings) -> bool {

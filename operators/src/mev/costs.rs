@@ -12,8 +12,8 @@ use super::{InputTable, MevSettings};
 /// `transactions`, as [`Costs`] reads it.
 pub(crate) const TRANSACTIONS: InputTable = InputTable {
     name: "transactions",
-    columns: &["transaction_index", "from_address", "to_address", "value", "effective_gas_price", "gas_used"],
-    optional: false,
+    columns: &["transaction_index", "effective_gas_price", "gas_used"],
+    optional: true,
 };
 
 /// `traces`, as [`Costs`] reads it.
@@ -33,7 +33,6 @@ pub(crate) const TOKEN_PRICES: InputTable =
 /// Gas, tips and prices of one block.
 pub(crate) struct Costs<'a> {
     transaction_index: &'a Int64Array,
-    value: &'a FixedSizeBinaryArray,
     gas_price: &'a arrow::array::Decimal128Array,
     gas_used: &'a Int64Array,
     traces: Traces<'a>,
@@ -76,9 +75,8 @@ impl<'a> Costs<'a> {
         let fixed = |batch: &'a RecordBatch, index: usize| batch.column(index).as_fixed_size_binary();
         let mut costs = Costs {
             transaction_index: int(transactions, 0),
-            value: fixed(transactions, 3),
-            gas_price: transactions.column(4).as_primitive::<Decimal128Type>(),
-            gas_used: int(transactions, 5),
+            gas_price: transactions.column(1).as_primitive::<Decimal128Type>(),
+            gas_used: int(transactions, 2),
             traces: Traces {
                 transaction_index: int(traces, 0),
                 call_type: traces.column(1).as_string(),
@@ -131,17 +129,12 @@ impl<'a> Costs<'a> {
         self.miner
     }
 
-    /// Native payments of a transaction: from, to, wei. Without traces only its own value.
+    /// Native payments of a transaction: from, to, wei; none without traces.
     pub(crate) fn payments(&self, transaction: i64) -> impl Iterator<Item = (&'a [u8], &'a [u8], U256)> + '_ {
         self.traces.payments(transaction).filter_map(|row| {
             let (from, to) = (bytes_at(self.traces.from, row)?, bytes_at(self.traces.to, row)?);
             Some((from, to, uint256_from_bytes(self.traces.value.value(row))))
         })
-    }
-
-    /// The value that the transaction itself carries, wei.
-    pub(crate) fn value(&self, transaction: i64) -> U256 {
-        self.row(transaction).map_or(U256::ZERO, |row| uint256_from_bytes(self.value.value(row)))
     }
 
     /// Gas and tips of several transactions. Gas is unknown if that of one is.
@@ -158,12 +151,16 @@ impl<'a> Costs<'a> {
         self.price.is_valid(row).then(|| self.price.value(row))
     }
 
-    /// What is left in dollars of an amount of a token after gas and tips; `None` if a price or the gas is
-    /// not known.
-    pub(crate) fn usd(&self, token: Option<&[u8]>, amount: I256, paid: &Paid) -> Option<f64> {
-        let gained = to_float(amount) * self.price_of(token?)?;
+    /// What an amount of a token is worth in dollars; `None` if its price is not known.
+    pub(crate) fn value(&self, token: &[u8], amount: I256) -> Option<f64> {
+        Some(to_float(amount) * self.price_of(token)?)
+    }
+
+    /// What is left of dollars after gas and tips; `None` if one of them or the price of gas is not known.
+    /// Tips that are not known count as none.
+    pub(crate) fn after_costs(&self, gained: Option<f64>, paid: &Paid) -> Option<f64> {
         let spent = paid.gas?.saturating_add(paid.tip.unwrap_or_default());
-        Some(gained - f64::from(spent) * self.native_price?)
+        Some(gained? - f64::from(spent) * self.native_price?)
     }
 }
 

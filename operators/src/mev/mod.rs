@@ -3,11 +3,14 @@
 //! Each is a file here and a line in [`RELATIONS`]; the planner offers them as tables of every source
 //! that has what they read (`eth.sandwiches`). Rules and their sources stand in the header of each file.
 
+mod arbitrage_rule;
+pub mod arbitrages;
 pub mod block_attribution;
 pub(crate) mod block_facts;
 pub mod columns;
 pub(crate) mod costs;
 pub mod dex_trades;
+pub mod labels;
 pub mod liquidations;
 pub mod sandwich_rule;
 pub mod sandwiches;
@@ -59,6 +62,7 @@ pub const RELATIONS: &[BlockRelation] = &[
     block_attribution::RELATION,
     sandwiches::SANDWICHES,
     sandwiches::SANDWICH_LEGS,
+    arbitrages::ARBITRAGES,
 ];
 
 /// An address.
@@ -130,8 +134,7 @@ impl Confidence {
 impl MevSettings {
     /// What is known of a chain.
     pub fn of_chain(chain_id: u64) -> MevSettings {
-        let _ = chain_id;
-        MevSettings::default()
+        labels::settings(chain_id)
     }
 
     /// Whether the address serves everybody, so that sharing it makes nobody an accomplice.

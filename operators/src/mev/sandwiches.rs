@@ -159,7 +159,7 @@ impl SandwichKernel {
             contract,
             gross,
             net: if native { paid.net(gross) } else { None },
-            usd: costs.usd(token, gross, &paid),
+            usd: costs.after_costs(token.and_then(|token| costs.value(token, gross)), &paid),
             paid,
         }
     }

@@ -55,7 +55,7 @@ fn closed(trades: &[Trade], transaction: i64) -> bool {
 }
 
 fn identities(trades: &[Trade], trade: &Trade, public: &[u8]) -> BTreeSet<u8> {
-    let mut own = BTreeSet::from([trade.from]);
+    let mut own: BTreeSet<u8> = [trade.from].into_iter().filter(|from| !public.contains(from)).collect();
     let pays_sender =
         trades.iter().any(|other| other.transaction == trade.transaction && other.recipient == other.from);
     for address in [trade.to, trade.recipient, trade.sender] {

@@ -115,26 +115,26 @@ pub(super) struct Derived {
     pub(super) fee_pips: Option<u32>,
 }
 
-/// Whose pool it is, if its name follows from a known factory and these tokens, the smaller first.
-/// `event_fee` is the fee the event told, for V4. At most about thirty hashes.
+/// Whose pool it is, if its name follows from a known or `trusted` factory and these tokens, the smaller
+/// first. `event_fee` is the fee the event told, for V4. About thirty hashes at most.
 pub(super) fn derive(
     family: Family,
     pool: &PoolId,
     [token0, token1]: [&Address; 2],
     event_fee: Option<u32>,
+    trusted: &[Address],
 ) -> Option<Derived> {
     match (family, pool) {
         (Family::V2, PoolId::Address(pool)) => {
             let mut tokens = [0; 40];
             tokens[..20].copy_from_slice(token0);
             tokens[20..].copy_from_slice(token1);
-            let factory = deployer(Family::V2, pool, &keccak256(tokens).0)?;
-            Some(Derived { venue_name: factory.venue_name, fee_pips: factory.fee_pips })
+            deployer(family, pool, &keccak256(tokens).0, trusted)
         }
         (Family::V3, PoolId::Address(pool)) => V3_FEES.iter().find_map(|fee| {
             let salt = keccak256([word_of(token0), word_of(token1), number(*fee)].as_flattened()).0;
-            let factory = deployer(Family::V3, pool, &salt)?;
-            Some(Derived { venue_name: factory.venue_name, fee_pips: Some(*fee) })
+            let derived = deployer(family, pool, &salt, trusted)?;
+            Some(Derived { fee_pips: Some(*fee), ..derived })
         }),
         (Family::V4, PoolId::Id(id)) => {
             let usual = V4_FEES.iter().copied();
@@ -153,15 +153,27 @@ fn number(number: u32) -> Word {
     U256::from(number).to_be_bytes()
 }
 
-fn deployer(family: Family, pool: &Address, salt: &Word) -> Option<&'static Factory> {
-    FACTORIES.iter().filter(|factory| factory.family == family).find(|factory| {
-        let Some(init_code_hash) = factory.init_code_hash else { return false };
-        let mut text = [0xff; 85];
-        text[1..21].copy_from_slice(&factory.address);
-        text[21..53].copy_from_slice(salt);
-        text[53..].copy_from_slice(&init_code_hash);
-        keccak256(text)[12..] == *pool
+/// The factory that created `pool`. Trusted ones are taken to create what Uniswap's do.
+fn deployer(family: Family, pool: &Address, salt: &Word, trusted: &[Address]) -> Option<Derived> {
+    let of_family = || FACTORIES.iter().filter(|factory| factory.family == family);
+    let known = of_family().find_map(|factory| {
+        let derived = Derived { venue_name: factory.venue_name, fee_pips: factory.fee_pips };
+        creates(&factory.address, salt, &factory.init_code_hash?, pool).then_some(derived)
+    });
+    known.or_else(|| {
+        let original = of_family().next()?;
+        let code = original.init_code_hash?;
+        let derived = Derived { venue_name: original.venue_name, fee_pips: None };
+        trusted.iter().any(|factory| creates(factory, salt, &code, pool)).then_some(derived)
     })
+}
+
+fn creates(factory: &Address, salt: &Word, init_code_hash: &Word, pool: &Address) -> bool {
+    let mut text = [0xff; 85];
+    text[1..21].copy_from_slice(factory);
+    text[21..53].copy_from_slice(salt);
+    text[53..].copy_from_slice(init_code_hash);
+    keccak256(text)[12..] == *pool
 }
 
 #[cfg(test)]
@@ -173,7 +185,7 @@ mod tests {
 
     #[test]
     fn the_pools_everybody_knows() {
-        let of = |family, pool: Address| derive(family, &PoolId::Address(pool), [&USDC, &WETH], None);
+        let of = |family, pool: Address| derive(family, &PoolId::Address(pool), [&USDC, &WETH], None, &[]);
         let pair = address!("b4e16d0168e52d35cacd2c6185b44281ec28c9dc").0.0;
         let sushi = address!("397ff1542f962076d0bfe58ea045ffa2d347aca0").0.0;
         let pool = address!("88e6a0c2ddd26feeb64f039a2c41296fcb3f5640").0.0;
@@ -181,15 +193,15 @@ mod tests {
         assert_eq!(of(Family::V2, sushi).map(|pool| pool.venue_name), Some(venue("sushiswap", "v2")));
         assert_eq!(of(Family::V3, pool), Some(Derived { venue_name: venue("uniswap", "v3"), fee_pips: Some(500) }));
         assert_eq!(of(Family::V3, pair), None);
-        assert_eq!(derive(Family::V2, &PoolId::Address(pair), [&WETH, &USDC], None), None);
+        assert_eq!(derive(Family::V2, &PoolId::Address(pair), [&WETH, &USDC], None, &[]), None);
     }
 
     #[test]
     fn ids_of_v4() {
         // The pool of ether and USDC for 0.05 %: abi.encode(0, USDC, 500, 10, 0).
         let id = b256!("21c67e77068de97969ba93d4aab21826d33ca12bb9f565d8496e8fda8a82ca27").0;
-        let derived = derive(Family::V4, &PoolId::Id(id), [&[0; 20], &USDC], Some(500)).expect("a usual pool");
+        let derived = derive(Family::V4, &PoolId::Id(id), [&[0; 20], &USDC], Some(500), &[]).expect("a usual pool");
         assert_eq!(derived.fee_pips, Some(500));
-        assert_eq!(derive(Family::V4, &PoolId::Id(id), [&[0; 20], &WETH], Some(500)), None);
+        assert_eq!(derive(Family::V4, &PoolId::Id(id), [&[0; 20], &WETH], Some(500), &[]), None);
     }
 }

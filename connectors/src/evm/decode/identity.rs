@@ -11,9 +11,8 @@ use std::collections::HashMap;
 use alloy_primitives::U256;
 
 use super::factories::{self, Derived};
-use super::rows::Family;
-use super::rows::{FlashLoan, Liquidation, NewPool, PoolId, Swap, Transfer, Trust};
-use super::word::{Address, Word, ZERO};
+use super::rows::{Family, FlashLoan, Liquidation, NewPool, PoolId, Standard, Swap, Transfer, Trust};
+use super::word::{Address, NATIVE, Word, ZERO};
 
 /// How many payments of a pool are looked at on each side of an event, which bounds the work a
 /// hostile transaction can cause.
@@ -40,6 +39,8 @@ struct Side {
     way: Way,
     token: Address,
     amount: Word,
+    /// Whether native coin became the token or the token became native coin.
+    wraps: bool,
     used: bool,
 }
 
@@ -51,6 +52,8 @@ pub(super) struct Identities {
     sides: Vec<Side>,
     /// A pure function remembered: what it holds changes no answer.
     derived: HashMap<Question, Option<Derived>>,
+    /// Factories trusted besides the known ones.
+    trusted: Vec<Address>,
 }
 
 /// What is looked for: a payment of a party.
@@ -61,12 +64,20 @@ struct Sought<'a> {
     amount: &'a Word,
     token: Option<&'a Address>,
     not: Option<&'a Address>,
+    wraps: bool,
+}
+
+impl<'a> Sought<'a> {
+    fn any(party: &'a Address, way: Way, amount: &'a Word) -> Sought<'a> {
+        Sought { party, way, amount, token: None, not: None, wraps: false }
+    }
 }
 
 impl Sought<'_> {
     fn is(&self, side: &Side) -> bool {
         side.way == self.way
             && !side.used
+            && (side.wraps || !self.wraps)
             && side.amount == *self.amount
             && self.token.is_none_or(|token| side.token == *token)
             && self.not.is_none_or(|token| side.token != *token)
@@ -82,12 +93,22 @@ struct Span {
 }
 
 impl Identities {
+    pub(super) fn new(trusted: Vec<Address>) -> Identities {
+        Identities { trusted, ..Identities::default() }
+    }
+
+    /// Whether a contract is a known factory or holder of pools, or trusted.
+    pub(super) fn trusts(&self, contract: &Address) -> bool {
+        factories::named(contract).is_some() || self.trusted.contains(contract)
+    }
+
     /// Takes the payments of the next transaction.
     pub(super) fn begin(&mut self, transfers: &[Transfer]) {
         self.sides.clear();
         for transfer in transfers.iter().filter(|transfer| transfer.standard.is_fungible()) {
-            let Transfer { at, token, from, to, amount, .. } = *transfer;
-            let side = |party, way| Side { party, log: at.log, way, token, amount, used: false };
+            let Transfer { at, token, from, to, amount, standard, .. } = *transfer;
+            let wraps = standard != Standard::Erc20;
+            let side = |party, way| Side { party, log: at.log, way, token, amount, wraps, used: false };
             self.sides.extend([side(from, Way::Out), side(to, Way::In)]);
         }
         self.sides.sort_unstable();
@@ -138,18 +159,28 @@ impl Identities {
 
     /// The coins sold and bought according to the payments, which are then used up.
     fn match_payments(&mut self, party: &Address, swap: &Swap, span: Span) -> Option<[Address; 2]> {
-        let (paid_in, paid_out) = (&swap.paid_in, &swap.paid_out);
-        let into = Sought { party, way: Way::In, amount: paid_in, token: swap.token_sold.as_ref(), not: None };
-        let sold = self.find(into, span).map(|index| (self.sides[index].token, Some(index)));
-        let (sold, sold_side) = sold.or_else(|| Some((self.find_sum(into, span)?, None)))?;
-        let token = swap.token_bought.as_ref();
-        let out_of = Sought { party, way: Way::Out, amount: paid_out, token, not: Some(&sold) };
-        let bought = self.find(out_of, span).map(|index| (self.sides[index].token, Some(index)));
-        let (bought, bought_side) = bought.or_else(|| Some((self.find_sum(out_of, span)?, None)))?;
-        for index in [sold_side, bought_side].into_iter().flatten() {
+        let into = Sought { token: swap.token_sold.as_ref(), ..Sought::any(party, Way::In, &swap.paid_in) };
+        let sold = self.payment(into, swap, span)?;
+        let (token, not) = (swap.token_bought.as_ref(), Some(&sold.0));
+        let out_of = Sought { token, not, ..Sought::any(party, Way::Out, &swap.paid_out) };
+        let bought = self.payment(out_of, swap, span)?;
+        for index in [sold.1, bought.1].into_iter().flatten() {
             self.sides[index].used = true;
         }
-        Some([sold, bought])
+        Some([sold.0, bought.0])
+    }
+
+    /// The coin of a payment and, if it is one transfer, its side of that.
+    fn payment(&self, sought: Sought<'_>, swap: &Swap, span: Span) -> Option<(Address, Option<usize>)> {
+        let whole = self.find(sought, span).map(|index| (self.sides[index].token, Some(index)));
+        let whole = whole.or_else(|| Some((self.find_sum(sought, span)?, None)));
+        whole.or_else(|| {
+            let (Family::Contract | Family::V4, Some(buyer)) = (swap.family, &swap.sender) else { return None };
+            // Native coin leaves no log, but who buys it often wraps it, and who sells it unwraps it before.
+            let way = if sought.way == Way::In { Way::Out } else { Way::In };
+            let wrapped = Sought { wraps: true, ..Sought::any(buyer, way, sought.amount) };
+            self.find(wrapped, span).map(|index| (NATIVE, Some(index)))
+        })
     }
 
     fn derive(&mut self, swap: &Swap, tokens: [Address; 2]) -> Option<Derived> {
@@ -160,7 +191,8 @@ impl Identities {
         if self.derived.len() >= REMEMBERED {
             self.derived.clear();
         }
-        let answer = factories::derive(swap.family, &swap.pool, [&tokens[0], &tokens[1]], swap.fee_pips);
+        let pair = [&tokens[0], &tokens[1]];
+        let answer = factories::derive(swap.family, &swap.pool, pair, swap.fee_pips, &self.trusted);
         self.derived.insert(question, answer);
         answer
     }
@@ -236,7 +268,7 @@ fn name_swap(swap: &mut Swap, pools: &[NewPool], span: Span, identities: &mut Id
     let pair = matched.map(|[sold, bought]| [sold.min(bought), sold.max(bought)]);
     let derived = pair.and_then(|pair| Some((pair, identities.derive(swap, pair)?)));
     let derived = derived.or_else(|| identities.derive_from_payments(&party, swap, span));
-    let believable = swap.family != Family::V4 || factories::named(&swap.venue).is_some();
+    let believable = swap.family != Family::V4 || identities.trusts(&swap.venue);
     if let Some((pair, derived)) = derived.filter(|_| believable) {
         swap.venue_name = derived.venue_name;
         swap.fee_pips = derived.fee_pips;
@@ -275,7 +307,7 @@ fn trust_told(swap: &mut Swap, span: Span, identities: &mut Identities) {
     };
     let paid = identities.match_payments(&pool, swap, span).is_some()
         || (pool != swap.venue && identities.match_payments(&swap.venue, swap, span).is_some());
-    if factories::named(&swap.venue).is_some() {
+    if identities.trusts(&swap.venue) {
         swap.trust = Trust::Verified;
     } else if paid {
         swap.trust = Trust::Balanced;
@@ -287,7 +319,7 @@ const NEAREST: fn(usize) -> Span = |at| Span { since: 0, at, until: usize::MAX }
 /// Finds the token of each loan among what the lender sent.
 pub(super) fn name_loans(loans: &mut [FlashLoan], identities: &mut Identities) {
     for loan in loans.iter_mut().filter(|loan| loan.token.is_none()) {
-        let sought = Sought { party: &loan.lender, way: Way::Out, amount: &loan.amount, token: None, not: None };
+        let sought = Sought::any(&loan.lender, Way::Out, &loan.amount);
         loan.token = identities.take(sought, NEAREST(loan.at.log));
     }
 }
@@ -298,11 +330,11 @@ pub(super) fn name_liquidations(liquidations: &mut [Liquidation], identities: &m
         let span = NEAREST(liquidation.at.log);
         let party = &liquidation.market;
         if let (None, Some(amount)) = (liquidation.debt_token, &liquidation.debt_repaid) {
-            let sought = Sought { party, way: Way::In, amount, token: None, not: None };
+            let sought = Sought::any(party, Way::In, amount);
             liquidation.debt_token = identities.take(sought, span);
         }
         if let (None, Some(amount)) = (liquidation.collateral_token, &liquidation.collateral_seized) {
-            let sought = Sought { party, way: Way::Out, amount, token: None, not: None };
+            let sought = Sought::any(party, Way::Out, amount);
             liquidation.collateral_token = identities.take(sought, span);
         }
     }

@@ -2,7 +2,7 @@
 
 use highwater_engine::model::BlockHash;
 
-use super::identity::{name_liquidations, name_loans, name_swaps};
+use super::identity::{Identities, name_liquidations, name_loans, name_swaps};
 use super::position_manager::name_positions;
 use super::rows::{At, Decoded, Lengths};
 use super::{Address, Decoder, Feeds, RawLog, decoder};
@@ -29,7 +29,7 @@ pub struct LogReader {
 impl LogReader {
     /// A reader for `wanted` tables that trusts `factories` besides those it knows.
     pub fn new(wanted: Feeds, factories: Vec<Address>) -> LogReader {
-        let decoded = Decoded { trusted: factories, ..Decoded::default() };
+        let decoded = Decoded { identities: Identities::new(factories), ..Decoded::default() };
         LogReader { wanted, decoded, ..LogReader::default() }
     }
 

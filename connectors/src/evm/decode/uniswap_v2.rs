@@ -147,7 +147,7 @@ fn pair_created(log: RawLog<'_>, out: &mut Decoded) -> Result<(), DecodeError> {
         venue_name: known.map_or(UNISWAP_V2, |factory| factory.venue_name),
         pool: PoolId::Address(address(pair)?),
         factory: log.address,
-        listed: known.is_some() || out.trusted.contains(&log.address),
+        listed: out.identities.trusts(&log.address),
         token0: address(token0)?,
         token1: address(token1)?,
         fee_pips: known.and_then(|factory| factory.fee_pips),

@@ -183,7 +183,7 @@ fn pool_created(log: RawLog<'_>, out: &mut Decoded) -> Result<(), DecodeError> {
         venue_name: known.map_or(UNISWAP_V3, |factory| factory.venue_name),
         pool: PoolId::Address(address(pool)?),
         factory: log.address,
-        listed: known.is_some() || out.trusted.contains(&log.address),
+        listed: out.identities.trusts(&log.address),
         token0: address(token0)?,
         token1: address(token1)?,
         fee_pips: Some(u32_of(fee)?),

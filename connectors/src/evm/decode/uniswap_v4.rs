@@ -6,7 +6,7 @@ use alloy_primitives::b256;
 use super::rows::{Decoded, Family, LiquidityEvent, LiquidityKind, NewPool, PoolId, Swap, Trust, Venue};
 use super::uniswap_v3::direction;
 use super::word::{Sign, Word, address, i32_of, indexed, signed, u32_of, unsigned, words};
-use super::{DecodeError, Decoder, Feeds, RawLog, factories};
+use super::{DecodeError, Decoder, Feeds, RawLog};
 
 const UNISWAP_V4: Venue = Venue { protocol: "uniswap", version: "v4" };
 
@@ -100,7 +100,7 @@ fn initialize(log: RawLog<'_>, out: &mut Decoded) -> Result<(), DecodeError> {
         venue_name: UNISWAP_V4,
         pool: PoolId::Id(*id),
         factory: log.address,
-        listed: factories::named(&log.address).is_some() || out.trusted.contains(&log.address),
+        listed: out.identities.trusts(&log.address),
         token0: address(currency0)?,
         token1: address(currency1)?,
         fee_pips: (fee != DYNAMIC_FEE).then_some(fee),

@@ -93,7 +93,7 @@ fn announce(
         venue_name,
         pool: PoolId::Address(pool),
         factory: log.address,
-        listed: out.trusted.contains(&log.address),
+        listed: out.identities.trusts(&log.address),
         token0: address(token0)?,
         token1: address(token1)?,
         fee_pips: None,

@@ -27,7 +27,8 @@ pub(crate) fn connect(node: &Node) -> TcpStream {
 
 /// Sends a POST and reads until the answer is whole or the connection ends.
 pub(crate) fn post(stream: &mut TcpStream, body: &str) -> std::io::Result<Answer> {
-    write!(stream, "POST / HTTP/1.1\r\nHost: node\r\nContent-Length: {}\r\n\r\n{body}", body.len())?;
+    let request = format!("POST / HTTP/1.1\r\nHost: node\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    stream.write_all(request.as_bytes())?;
     let mut bytes = Vec::new();
     let mut buffer = [0; 65_536];
     loop {
