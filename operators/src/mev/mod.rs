@@ -8,6 +8,7 @@ pub mod arbitrages;
 pub(crate) mod block_facts;
 pub mod columns;
 pub(crate) mod costs;
+pub mod jit_liquidity;
 pub mod labels;
 pub mod sandwich_rule;
 pub mod sandwiches;
@@ -49,7 +50,8 @@ pub struct BlockRelation {
 }
 
 /// Every relation, inputs before those who read them.
-pub const RELATIONS: &[BlockRelation] = &[sandwiches::SANDWICHES, sandwiches::SANDWICH_LEGS, arbitrages::ARBITRAGES];
+pub const RELATIONS: &[BlockRelation] =
+    &[sandwiches::SANDWICHES, sandwiches::SANDWICH_LEGS, arbitrages::ARBITRAGES, jit_liquidity::JIT_LIQUIDITY];
 
 /// An address.
 pub type Address = [u8; 20];
