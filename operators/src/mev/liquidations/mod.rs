@@ -23,9 +23,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use alloy_primitives::U256;
+use arrow::array::FixedSizeBinaryArray;
 use arrow::array::cast::AsArray;
 use arrow::array::types::{Float64Type, Int64Type};
-use arrow::array::FixedSizeBinaryArray;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use highwater_engine::model::evm;
