@@ -104,5 +104,6 @@ impl Intake {
 
 /// How far the ingest checks what it takes in.
 fn ingest_settings(settings: &Settings, chain: String, chain_id: u64) -> IngestSettings {
-    IngestSettings { chain, chain_id, validate: settings.verify != Verify::Off }
+    let factories = settings.factories.clone();
+    IngestSettings { chain, chain_id, validate: settings.verify != Verify::Off, factories }
 }
