@@ -10,6 +10,7 @@ pub(crate) mod block_facts;
 pub mod columns;
 pub(crate) mod costs;
 pub mod dex_trades;
+pub mod jit_liquidity;
 pub mod labels;
 pub mod liquidations;
 pub mod sandwich_rule;
@@ -63,6 +64,7 @@ pub const RELATIONS: &[BlockRelation] = &[
     sandwiches::SANDWICHES,
     sandwiches::SANDWICH_LEGS,
     arbitrages::ARBITRAGES,
+    jit_liquidity::JIT_LIQUIDITY,
 ];
 
 /// An address.
