@@ -15,7 +15,7 @@ use highwater_operators::block_kernel::BlockRows;
 use highwater_operators::mev::arbitrages::ARBITRAGES;
 use highwater_operators::mev::{Label, MevSettings};
 use proptest::prelude::*;
-use reference::{Around, Found, Known, Transfer, arbitrages};
+use reference::{Around, COIN, Found, Known, Transfer, arbitrages};
 
 const NATIVE: u8 = 10;
 const ROUTER: u8 = 40;
@@ -27,6 +27,7 @@ fn known(loose: bool) -> Known {
     Known { public: vec![ROUTER, SOLVER], for_others: vec![SOLVER], native: NATIVE, stable, loose }
 }
 
+#[allow(clippy::needless_update, reason = "the settings of other relations are left as they are")]
 fn settings(loose_matches: bool) -> MevSettings {
     let label = |kind: &str| Label { name: "known".into(), kind: kind.into() };
     MevSettings {
@@ -111,7 +112,8 @@ struct Plan {
 }
 
 fn plan() -> impl Strategy<Value = Plan> {
-    let hop = (1..5_u8, 10..14_u8, prop_oneof![3 => 1000..1010_u128, 1 => 990..1001_u128], 0..12_u8, 0..12_u8);
+    let coin = prop_oneof![5 => 10..14_u8, 1 => Just(COIN)];
+    let hop = (1..5_u8, coin, prop_oneof![3 => 1000..1010_u128, 1 => 990..1001_u128], 0..12_u8, 0..12_u8);
     let who = || prop_oneof![4 => 20..24_u8, 2 => 50..53_u8, 1 => Just(ROUTER), 1 => Just(MINER), 1 => 1..5_u8];
     let to = prop_oneof![1 => Just(0_u8), 2 => Just(ROUTER), 1 => Just(SOLVER), 8 => 50..53_u8];
     (
@@ -133,7 +135,9 @@ fn block(plans: &[Plan]) -> (Vec<TradeRow>, Around) {
         let first = token;
         for (index, (pool, bought, gain, untold, odd)) in plan.hops.iter().enumerate() {
             let last = plan.closes && index + 1 == plan.hops.len();
-            let bought = if last { first } else { *bought };
+            // Sometimes it closes with the other stablecoin.
+            let end = if *odd > 9 && first > 11 { 25 - first } else { first };
+            let bought = if last { end } else { *bought };
             let out = amount * gain / 1000;
             let tokens = (if *untold == 0 { 0 } else { token }, if *untold == 1 { 0 } else { bought });
             let log = i64::try_from(rows.len()).expect("few");

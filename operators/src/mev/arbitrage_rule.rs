@@ -7,11 +7,12 @@
 //!    come back to where they started.
 //! 3. What the actor is left with, by the transfers of the transaction, is short of nothing and more of
 //!    something: kind `atomic`. The actor is the sender, the contract it called unless public, and whoever
-//!    both pays pools and is paid by them without being a pool, a lender or public. Wrapping and unwrapping
-//!    the native coin changes nothing; native payments count where traces tell them. If the transfers leave the
-//!    actor with nothing at all, all of it went to somebody else, and the trades themselves tell the profit.
-//! 4. Short of one stablecoin and as much richer in others, or the same among wrapped natives: kind `stable`, not
-//!    through a public contract. Anything else that passed 2 is `long_tail`, asked for by
+//!    both pays pools and is paid by them without being a pool, a lender or public. What goes to the miner, or to
+//!    somebody who pays nobody in the transaction, is a share of the profit and not taken from it. The native
+//!    coin counts as its wrapped form; where traces are missing, trades of it are told by the trades alone. If
+//!    the transfers leave the actor with nothing at all, the trades themselves tell the profit.
+//! 4. Short of one stablecoin and richer in others: kind `stable`, not through a public contract and not with
+//!    coins of the sender itself, who may just have swapped dollars. Anything else that passed 2 is `long_tail`, asked for by
 //!    [`MevSettings::loose_matches`].
 //!
 //! Sources: mev-inspect-py (closed routes over at least two pools), Dune's `dex.atomic_arbitrages` (no token
@@ -26,7 +27,7 @@ use highwater_engine::model::wide::uint256_from_bytes;
 use super::columns::{Trades, bytes_at};
 use super::costs::Costs;
 use super::sandwich_rule::difference;
-use super::{Address, Confidence, InputTable, MevSettings};
+use super::{Address, Confidence, InputTable, MevSettings, is_native_coin};
 
 /// Of what was sold of a token, so small a part may be missing: one in …
 const DUST: u64 = 1000;
@@ -116,6 +117,8 @@ pub(crate) struct Hop<'a> {
     pub(crate) bought: &'a [u8],
     pub(crate) amount_in: U256,
     pub(crate) amount_out: U256,
+    /// Whether one of the tokens is the native coin itself, which the tokens name as its wrapped form.
+    pub(crate) native: bool,
 }
 
 /// One arbitrage.
@@ -139,7 +142,7 @@ pub(crate) struct Evidence<'e, 'a> {
     pub(crate) lenders: Vec<(i64, &'a [u8])>,
     /// Transactions that are part of a sandwich as its front or back, sorted.
     pub(crate) attacks: Vec<i64>,
-    pub(crate) settings: &'e MevSettings,
+    pub(crate) settings: &'a MevSettings,
 }
 
 /// Finds the arbitrages of a block, in its order.
@@ -158,7 +161,8 @@ impl<'a> Evidence<'_, 'a> {
             return None;
         }
         let transfers = self.transfers.of_transaction(transaction);
-        let hops: Vec<Hop<'a>> = rows.iter().filter_map(|row| hop(self.trades, &transfers, *row)).collect();
+        let hops: Vec<Hop<'a>> =
+            rows.iter().filter_map(|row| hop(self.trades, &transfers, *row, self.settings)).collect();
         let public = bytes_at(self.trades.tx_to, rows[0]).is_none_or(|to| is_public(self.settings, to));
         let (kind, balance) = if is_round(self.trades, &hops) {
             self.by_transfers(transaction, &hops, &transfers)
@@ -167,8 +171,10 @@ impl<'a> Evidence<'_, 'a> {
             let mixed = !public && is_round(self.trades, &kin);
             (mixed.then_some(Kind::Stable)?, self.balance(transaction, &hops, &transfers))
         };
+        let sender = self.trades.tx_from.value(rows[0]);
+        let own_coins = transfers.iter().any(|transfer| transfer.from == sender || transfer.to == sender);
         let kind = match kind {
-            Kind::Stable if public || !gains_in_families(self.settings, &hops, &balance) => Kind::LongTail,
+            Kind::Stable if public || own_coins || !gains_in_families(self.settings, &hops, &balance) => Kind::LongTail,
             kind => kind,
         };
         if kind == Kind::LongTail && !self.settings.loose_matches {
@@ -206,36 +212,42 @@ impl<'a> Evidence<'_, 'a> {
 
     fn balance(&self, transaction: i64, hops: &[Hop<'a>], transfers: &[Transfer<'a>]) -> Balance<'a> {
         let actors = self.actors(transaction, hops, transfers);
-        let miner = self.costs.miner();
+        // The native coin counts as its wrapped form, under the name that the trades use.
+        let is_native = |token: &[u8]| self.settings.wrapped_native.iter().any(|wrapped| wrapped == token);
+        let native = hops.iter().flat_map(|hop| [hop.sold, hop.bought]).find(|token| is_native(token));
+        // Payments to and from the wrapping contract are wrapping.
+        let payments = self.costs.payments(transaction).filter(|(from, to, _)| !is_native(from) && !is_native(to));
+        let payments = payments.filter_map(|(from, to, amount)| Some(Transfer { token: native?, from, to, amount }));
+        let moved: Vec<Transfer<'a>> = transfers.iter().copied().chain(payments).collect();
+        let unseen = if hops.iter().any(|hop| hop.native) && !self.costs.has_traces() { native } else { None };
+        let keeps = |to: &[u8]| {
+            let pays = moved.iter().any(|transfer| transfer.from == to);
+            let is_token = moved.iter().any(|transfer| transfer.token == to);
+            Some(to) == self.costs.miner() || !pays && !is_token && to != [0; 20] && !self.is_pool(hops, to)
+        };
         let mut balance = Balance::new();
-        let mut pay = |token: &'a [u8], from: &[u8], to: &[u8], amount: U256| {
-            match (actors.contains(&from), actors.contains(&to)) {
-                (false, true) => add(&mut balance, token, difference(amount, U256::ZERO)),
-                // What goes to the miner is a tip, not a loss.
-                (true, false) if Some(to) != miner => add(&mut balance, token, difference(U256::ZERO, amount)),
+        for Transfer { token, from, to, amount } in moved.iter().filter(|transfer| Some(transfer.token) != unseen) {
+            match (actors.contains(from), actors.contains(to)) {
+                (false, true) => add(&mut balance, token, difference(*amount, U256::ZERO)),
+                (true, false) if !keeps(to) => add(&mut balance, token, difference(U256::ZERO, *amount)),
                 _ => {}
             }
-        };
-        for transfer in transfers {
-            pay(transfer.token, transfer.from, transfer.to, transfer.amount);
         }
-        // The native coin counts as its wrapped form, under the name that the trades use.
-        let native = |token: &[u8]| self.settings.wrapped_native.iter().any(|wrapped| wrapped == token);
-        if let Some(token) = hops.iter().flat_map(|hop| [hop.sold, hop.bought]).find(|token| native(token)) {
-            // Payments to and from the wrapping contract are wrapping.
-            let payments = self.costs.payments(transaction).filter(|(from, to, _)| !native(from) && !native(to));
-            payments.for_each(|(from, to, amount)| pay(token, from, to, amount));
-        }
+        balance.extend(traded(hops).into_iter().filter(|(token, _)| Some(*token) == unseen));
         balance.retain(|(_, net)| !net.is_zero());
         balance.sort_unstable();
         balance
     }
 
+    fn is_pool(&self, hops: &[Hop<'_>], address: &[u8]) -> bool {
+        let holds =
+            |hop: &Hop<'_>| [self.trades.pool.value(hop.row), self.trades.venue.value(hop.row)].contains(&address);
+        hops.iter().any(holds)
+    }
+
     fn actors(&self, transaction: i64, hops: &[Hop<'a>], transfers: &[Transfer<'a>]) -> Vec<&'a [u8]> {
         let trades = self.trades;
-        let is_pool = |address: &[u8]| {
-            hops.iter().any(|hop| trades.pool.value(hop.row) == address || trades.venue.value(hop.row) == address)
-        };
+        let is_pool = |address: &[u8]| self.is_pool(hops, address);
         let is_lender = |address: &'a [u8]| self.lenders.binary_search(&(transaction, address)).is_ok();
         let mut actors = vec![trades.tx_from.value(hops[0].row)];
         actors.extend(bytes_at(trades.tx_to, hops[0].row).filter(|to| !is_public(self.settings, to) && !is_pool(to)));
@@ -290,7 +302,7 @@ fn is_gain(hops: &[Hop<'_>], balance: &Balance<'_>) -> bool {
 
 /// A trade with both tokens. Where the event did not tell one, it is the token that reached or left the pool
 /// in the amount nearest to the trade's.
-fn hop<'a>(trades: &Trades<'a>, transfers: &[Transfer<'a>], row: usize) -> Option<Hop<'a>> {
+fn hop<'a>(trades: &Trades<'a>, transfers: &[Transfer<'a>], row: usize, settings: &'a MevSettings) -> Option<Hop<'a>> {
     let (amount_in, amount_out) = (trades.sold(row), trades.bought(row));
     let (sold, bought) = (bytes_at(trades.token_sold, row), bytes_at(trades.token_bought, row));
     let holder = [trades.pool.value(row), trades.venue.value(row)];
@@ -303,7 +315,9 @@ fn hop<'a>(trades: &Trades<'a>, transfers: &[Transfer<'a>], row: usize) -> Optio
     };
     let sold = sold.or_else(|| nearest(bought, amount_in, |transfer| transfer.to))?;
     let bought = bought.or_else(|| nearest(Some(sold), amount_out, |transfer| transfer.from))?;
-    (sold != bought).then_some(Hop { row, sold, bought, amount_in, amount_out })
+    let native = is_native_coin(sold) || is_native_coin(bought);
+    let (sold, bought) = (settings.wrapped(sold), settings.wrapped(bought));
+    (sold != bought).then_some(Hop { row, sold, bought, amount_in, amount_out, native })
 }
 
 /// A token under the name of its family, and by how many powers of ten its unit is larger than the family's.

@@ -101,7 +101,20 @@ impl Confidence {
     }
 }
 
+/// Whether pools name the native coin so: the zero address, or `0xEeee…`.
+pub(crate) fn is_native_coin(token: &[u8]) -> bool {
+    token.iter().all(|byte| *byte == 0) || token.iter().all(|byte| *byte == 0xee)
+}
+
 impl MevSettings {
+    /// The token, or the wrapped native coin for the native coin itself.
+    pub(crate) fn wrapped<'a>(&'a self, token: &'a [u8]) -> &'a [u8] {
+        match self.wrapped_native.first() {
+            Some(wrapped) if is_native_coin(token) => wrapped,
+            _ => token,
+        }
+    }
+
     /// Whether the address serves everybody, so that sharing it makes nobody an accomplice.
     pub fn is_public(&self, address: &Address) -> bool {
         const PUBLIC: [&str; 5] = ["router", "aggregator", "settlement", "infrastructure", "exchange"];

@@ -176,7 +176,7 @@ impl BlockKernel for SandwichKernel {
         if sandwiches.is_empty() {
             return RecordBatch::new_empty(self.schema.clone());
         }
-        let facts = BlockFacts::of(&trades, &trades.in_order());
+        let facts = BlockFacts::of(&trades, &trades.in_order(), &self.settings);
         let costs = Costs::of(&rows.tables[1..], &self.settings);
         let findings: Vec<Finding<'_>> =
             sandwiches.iter().map(|sandwich| self.finding(&trades, &facts, &costs, sandwich)).collect();

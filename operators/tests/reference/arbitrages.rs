@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::chain_rows::TradeRow;
 
+/// The native coin among the tokens of a pool.
+pub(crate) const COIN: u8 = 0xee;
+
 /// A transfer: transaction, token, from, to, amount.
 pub(crate) type Transfer = (i64, u8, u8, u8, u128);
 /// A native payment: transaction, from, to, amount.
@@ -41,6 +44,7 @@ struct Hop {
     sold: u8,
     bought: u8,
     amounts: (i128, i128),
+    native: bool,
 }
 
 fn signed(amount: u128) -> i128 {
@@ -61,7 +65,7 @@ pub(crate) fn arbitrages(trades: &[TradeRow], around: &Around, known: &Known, at
         }
         let transfers: Vec<Transfer> =
             around.transfers.iter().copied().filter(|transfer| transfer.0 == transaction).collect();
-        let hops: Vec<Hop> = mine.iter().filter_map(|trade| hop(trade, &transfers)).collect();
+        let hops: Vec<Hop> = mine.iter().filter_map(|trade| hop(trade, &transfers, known)).collect();
         let public = to == 0 || known.public.contains(&to);
         let held = held(&mine, &hops, &transfers, around, known);
         let kin = |balance: &BTreeMap<u8, i128>| -> BTreeMap<u8, i128> {
@@ -80,11 +84,12 @@ pub(crate) fn arbitrages(trades: &[TradeRow], around: &Around, known: &Known, at
             })
             .collect();
         let own_round = round(&hops);
+        let own_coins = transfers.iter().any(|transfer| transfer.2 == mine[0].from || transfer.3 == mine[0].from);
         let judged = if own_round && held.is_empty() {
             Some(("atomic", traded(&hops)))
         } else if own_round && gains(&held, &hops) {
             Some(("atomic", held))
-        } else if (own_round || !public && round(&renamed)) && !public && gains(&kin(&held), &renamed) {
+        } else if (own_round || round(&renamed)) && !public && !own_coins && gains(&kin(&held), &renamed) {
             Some(("stable", held))
         } else if known.loose && (own_round || !public && round(&renamed)) {
             Some(("long_tail", held))
@@ -104,7 +109,7 @@ fn family(token: u8, known: &Known) -> (u8, i128) {
     }
 }
 
-fn hop(trade: &TradeRow, transfers: &[Transfer]) -> Option<Hop> {
+fn hop(trade: &TradeRow, transfers: &[Transfer], known: &Known) -> Option<Hop> {
     let nearest = |other: u8, amount: u128, of: fn(&Transfer) -> u8| {
         let mut seen: Vec<&Transfer> =
             transfers.iter().filter(|transfer| of(transfer) == trade.pool && transfer.1 != other).collect();
@@ -119,7 +124,10 @@ fn hop(trade: &TradeRow, transfers: &[Transfer]) -> Option<Hop> {
         bought = nearest(sold, trade.amounts.1, |transfer| transfer.2)?;
     }
     let amounts = (signed(trade.amounts.0), signed(trade.amounts.1));
-    (sold != bought).then_some(Hop { pool: trade.pool, sold, bought, amounts })
+    let native = sold == COIN || bought == COIN;
+    let wrapped = |token| if token == COIN { known.native } else { token };
+    let (sold, bought) = (wrapped(sold), wrapped(bought));
+    (sold != bought).then_some(Hop { pool: trade.pool, sold, bought, amounts, native })
 }
 
 fn traded(hops: &[Hop]) -> BTreeMap<u8, i128> {
@@ -190,14 +198,26 @@ fn held(
         .filter(|payment| native_traded && payment.0 == transaction)
         .filter(|payment| payment.1 != known.native && payment.2 != known.native)
         .map(|payment| (payment.0, known.native, payment.1, payment.2, payment.3));
+    let moved: Vec<Transfer> = transfers.iter().copied().chain(payments).collect();
+    let keeps = |to: u8| {
+        let pays = moved.iter().any(|transfer| transfer.2 == to);
+        let is_token = moved.iter().any(|transfer| transfer.1 == to);
+        to == around.miner || !pays && !is_token && !pools.contains(&to)
+    };
+    // Without any trace of native payments the trades tell what happened to the native coin.
+    let unseen = hops.iter().any(|hop| hop.native) && around.payments.is_empty();
     let mut balance = BTreeMap::new();
-    for (_, token, from, to, amount) in transfers.iter().copied().chain(payments) {
+    for (_, token, from, to, amount) in moved.iter().copied().filter(|transfer| !(unseen && transfer.1 == known.native))
+    {
         if actors.contains(&to) && !actors.contains(&from) {
             *balance.entry(token).or_insert(0) += signed(amount);
         }
-        if actors.contains(&from) && !actors.contains(&to) && to != around.miner {
+        if actors.contains(&from) && !actors.contains(&to) && !keeps(to) {
             *balance.entry(token).or_insert(0) -= signed(amount);
         }
+    }
+    if let Some(net) = traded(hops).get(&known.native).filter(|_| unseen) {
+        balance.insert(known.native, *net);
     }
     balance.retain(|_, net| *net != 0);
     balance
