@@ -9,6 +9,7 @@ pub(crate) mod block_facts;
 pub mod columns;
 pub(crate) mod costs;
 pub mod jit_liquidity;
+mod jit_rule;
 pub mod labels;
 pub mod sandwich_rule;
 pub mod sandwiches;
