@@ -11,15 +11,16 @@
 //!    somebody who pays nobody in the transaction, is a share of the profit and not taken from it. The native
 //!    coin counts as its wrapped form; where traces are missing, trades of it are told by the trades alone. If
 //!    the transfers leave the actor with nothing at all, the trades themselves tell the profit.
-//! 4. Short of one stablecoin and richer in others: kind `stable`, not through a public contract and not with
-//!    coins of the sender itself, who may just have swapped dollars. Anything else that passed 2 is `long_tail`, asked for by
-//!    [`MevSettings::loose_matches`].
+//! 4. Where trades come back only if all dollars count as one token, that is enough, but not through a public
+//!    contract. Then, short of one stablecoin and richer in others by as much and more, it is of kind `stable`,
+//!    unless coins of the sender itself are among it, who may just have swapped dollars.
+//! 5. Anything else that passed 2 or 4 is `long_tail`, asked for by [`MevSettings::loose_matches`].
 //!
 //! Sources: mev-inspect-py (closed routes over at least two pools), Dune's `dex.atomic_arbitrages` (no token
 //! short), brontes (kinds; balances instead of trades for the profit). Unlike the first two, transfers decide.
 
 use alloy_primitives::{I256, U256};
-use arrow::array::{AsArray, FixedSizeBinaryArray, Int64Array, StringArray};
+use arrow::array::{AsArray, FixedSizeBinaryArray, StringArray};
 use arrow::datatypes::Int64Type;
 use arrow::record_batch::RecordBatch;
 use highwater_engine::model::wide::uint256_from_bytes;
@@ -42,7 +43,7 @@ pub(crate) const TOKEN_TRANSFERS: InputTable = InputTable {
 /// Token transfers of a block.
 #[derive(Clone, Copy)]
 pub(crate) struct Transfers<'a> {
-    transaction_index: &'a Int64Array,
+    transaction_index: &'a [i64],
     standard: &'a StringArray,
     token: &'a FixedSizeBinaryArray,
     from: &'a FixedSizeBinaryArray,
@@ -64,7 +65,7 @@ impl<'a> Transfers<'a> {
     pub(crate) fn of(batch: &'a RecordBatch) -> Self {
         let fixed = |index: usize| batch.column(index).as_fixed_size_binary();
         Transfers {
-            transaction_index: batch.column(0).as_primitive::<Int64Type>(),
+            transaction_index: batch.column(0).as_primitive::<Int64Type>().values(),
             standard: batch.column(1).as_string(),
             token: fixed(2),
             from: fixed(3),
@@ -75,8 +76,11 @@ impl<'a> Transfers<'a> {
 
     /// Fungible tokens that a transaction moved. Wrapping is not among them.
     fn of_transaction(&self, transaction: i64) -> Vec<Transfer<'a>> {
-        (0..self.transaction_index.len())
-            .filter(|row| self.transaction_index.value(*row) == transaction && self.standard.value(*row) == "erc20")
+        // Rows come in the order of the block.
+        let start = self.transaction_index.partition_point(|index| *index < transaction);
+        let count = self.transaction_index[start..].partition_point(|index| *index == transaction);
+        (start..start + count)
+            .filter(|row| self.standard.value(*row) == "erc20")
             .map(|row| Transfer {
                 token: self.token.value(row),
                 from: self.from.value(row),
@@ -164,24 +168,27 @@ impl<'a> Evidence<'_, 'a> {
         let hops: Vec<Hop<'a>> =
             rows.iter().filter_map(|row| hop(self.trades, &transfers, *row, self.settings)).collect();
         let public = bytes_at(self.trades.tx_to, rows[0]).is_none_or(|to| is_public(self.settings, to));
-        let (kind, balance) = if is_round(self.trades, &hops) {
-            self.by_transfers(transaction, &hops, &transfers)
-        } else {
-            let kin: Vec<Hop<'a>> = hops.iter().map(|hop| in_families(self.settings, hop)).collect();
-            let mixed = !public && is_round(self.trades, &kin);
-            (mixed.then_some(Kind::Stable)?, self.balance(transaction, &hops, &transfers))
-        };
+        let closed = is_round(self.trades, &hops);
+        let kin: Vec<Hop<'a>> = hops.iter().map(|hop| in_families(self.settings, hop)).collect();
+        if !closed && (public || !is_round(self.trades, &kin)) {
+            return None;
+        }
+        let held = self.balance(transaction, &hops, &transfers);
+        let balance = if closed && held.is_empty() { traded(&hops) } else { held };
         let sender = self.trades.tx_from.value(rows[0]);
         let own_coins = transfers.iter().any(|transfer| transfer.from == sender || transfer.to == sender);
-        let kind = match kind {
-            Kind::Stable if public || own_coins || !gains_in_families(self.settings, &hops, &balance) => Kind::LongTail,
-            kind => kind,
+        let kind = if is_gain(&hops, &balance) {
+            Kind::Atomic
+        } else if !public && !own_coins && is_gain(&kin, &merged(self.settings, &balance)) {
+            Kind::Stable
+        } else {
+            Kind::LongTail
         };
         if kind == Kind::LongTail && !self.settings.loose_matches {
             return None;
         }
         let confidence = match kind {
-            Kind::Atomic if !public => Confidence::High,
+            Kind::Atomic if closed && !public => Confidence::High,
             Kind::Atomic | Kind::Stable => Confidence::Medium,
             Kind::LongTail => Confidence::Low,
         };
@@ -198,18 +205,7 @@ impl<'a> Evidence<'_, 'a> {
             || self.attacks.binary_search(&transaction).is_ok()
     }
 
-    /// The kind that the balances of the actor tell, and the balances.
-    fn by_transfers(&self, transaction: i64, hops: &[Hop<'a>], transfers: &[Transfer<'a>]) -> (Kind, Balance<'a>) {
-        let balance = self.balance(transaction, hops, transfers);
-        if balance.is_empty() {
-            let traded = traded(hops);
-            let kind = if is_gain(hops, &traded) { Kind::Atomic } else { Kind::LongTail };
-            return (kind, traded);
-        }
-        // Short of something: still an arbitrage if its kin make up for it.
-        (if is_gain(hops, &balance) { Kind::Atomic } else { Kind::Stable }, balance)
-    }
-
+    /// What the actor holds more and less of, by the transfers.
     fn balance(&self, transaction: i64, hops: &[Hop<'a>], transfers: &[Transfer<'a>]) -> Balance<'a> {
         let actors = self.actors(transaction, hops, transfers);
         // The native coin counts as its wrapped form, under the name that the trades use.
@@ -337,16 +333,15 @@ fn in_family_unit(amount: U256, powers: u32) -> U256 {
     amount.saturating_mul(U256::from(10).saturating_pow(U256::from(powers)))
 }
 
-/// Whether the balance, token kin taken together, gains something and loses nothing.
-fn gains_in_families<'a>(settings: &MevSettings, hops: &[Hop<'a>], balance: &Balance<'a>) -> bool {
-    let renamed: Vec<Hop<'_>> = hops.iter().map(|hop| in_families(settings, hop)).collect();
+/// The balance with token kin taken together.
+fn merged<'a>(settings: &MevSettings, balance: &Balance<'a>) -> Balance<'a> {
     let mut merged = Balance::new();
     for (token, net) in balance {
         let (name, powers) = family(settings, token);
         let amount = difference(in_family_unit(net.unsigned_abs(), powers), U256::ZERO);
         add(&mut merged, name, if net.is_negative() { -amount } else { amount });
     }
-    is_gain(&renamed, &merged)
+    merged
 }
 
 fn in_families<'a>(settings: &MevSettings, hop: &Hop<'a>) -> Hop<'a> {

@@ -147,7 +147,7 @@ impl SandwichKernel {
         transactions.sort_unstable();
         let paid = costs.of_all(&transactions);
         let gross = sandwich.gross_profit();
-        let token = bytes_at(trades.token_sold, first);
+        let token = bytes_at(trades.token_sold, first).map(|token| self.settings.wrapped(token));
         let native = token.is_some_and(|token| self.settings.wrapped_native.iter().any(|native| native == token));
         // The contract both sides go through, if it is the attacker's own.
         let own = |leg: &Leg| facts.own_contract(trades, leg.rows[0], &self.settings);

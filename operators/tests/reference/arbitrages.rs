@@ -87,7 +87,7 @@ pub(crate) fn arbitrages(trades: &[TradeRow], around: &Around, known: &Known, at
         let own_coins = transfers.iter().any(|transfer| transfer.2 == mine[0].from || transfer.3 == mine[0].from);
         let judged = if own_round && held.is_empty() {
             Some(("atomic", traded(&hops)))
-        } else if own_round && gains(&held, &hops) {
+        } else if (own_round || !public && round(&renamed)) && gains(&held, &hops) {
             Some(("atomic", held))
         } else if (own_round || round(&renamed)) && !public && !own_coins && gains(&kin(&held), &renamed) {
             Some(("stable", held))
