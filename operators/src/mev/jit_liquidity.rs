@@ -1,21 +1,12 @@
-//! `jit_liquidity`: liquidity that is there only for the trades of others in between (rule J1).
+//! `jit_liquidity`: what [`super::jit_rule`] finds, with its amounts, fees and cost.
 //!
-//! In one block and pool: a position grows (mint), others trade through its range, it shrinks again (burn) by at
-//! least 99 % of what it grew. The position is the one with the same owner, ticks, salt and, where the position
-//! manager holds it, token. Without a token both changes must have the same sender or the same contract of
-//! their own, since an owner may hold the positions of many. Each burn belongs to the first mint that it
-//! fits. A trade counts if it is of neither transaction nor of their sender or contract, and if the ticks it
-//! passed, from where the trade before left the price to where it left it, touch the range.
-//!
-//! Constant product pools cannot concentrate liquidity and have no such rows. Sources: brontes (mint and
-//! burn tokens, victims between), Uniswap's event documentation. A function of one block, so a reorg takes its
-//! rows back with the block.
+//! A function of one block, so a reorg takes its rows back with the block.
 
 use std::sync::Arc;
 
 use alloy_primitives::{U256, keccak256};
-use arrow::array::{Array, AsArray, BinaryArray, FixedSizeBinaryArray, Int64Array, StringArray};
-use arrow::datatypes::{DataType, Field, Int64Type, SchemaRef};
+use arrow::array::Int64Array;
+use arrow::datatypes::{DataType, Field, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use highwater_engine::model::wide::{HASH_TYPE, uint256_field};
 
@@ -24,8 +15,9 @@ use super::columns::{
     float_opt, floats, hash, int, int_at, int_lists, ints, list, table, text, text_lists, texts, unsigned, wide_at,
 };
 use super::costs::{BLOCKS, Costs, Paid, TOKEN_PRICES, TRACES, TRANSACTIONS};
+use super::jit_rule::{Changes, Finding, LIQUIDITY_EVENTS, find};
 use super::sandwich_rule::{RULE_VERSION, difference};
-use super::{Address, BlockRelation, InputTable, MevSettings};
+use super::{BlockRelation, InputTable, MevSettings};
 use crate::block_kernel::{BlockKernel, BlockRows};
 
 /// The relation `jit_liquidity`.
@@ -38,28 +30,7 @@ pub const JIT_LIQUIDITY: BlockRelation = BlockRelation {
         TRACES,
         BLOCKS,
         TOKEN_PRICES,
-        InputTable {
-            name: "liquidity_events",
-            columns: &[
-                "transaction_index",
-                "log_index",
-                "transaction_hash",
-                "protocol",
-                "pool",
-                "kind",
-                "owner",
-                "tick_lower",
-                "tick_upper",
-                "salt",
-                "token_id",
-                "liquidity",
-                "amount0",
-                "amount1",
-                "tx_from",
-                "tx_to",
-            ],
-            optional: false,
-        },
+        LIQUIDITY_EVENTS,
     ],
     schema,
     state: None,
@@ -98,95 +69,6 @@ fn schema() -> SchemaRef {
     ])
 }
 
-/// The changes of liquidity of one block by column.
-struct Changes<'a> {
-    transaction_index: &'a [i64],
-    log_index: &'a [i64],
-    transaction_hash: &'a FixedSizeBinaryArray,
-    protocol: &'a StringArray,
-    pool: &'a BinaryArray,
-    kind: &'a StringArray,
-    owner: &'a FixedSizeBinaryArray,
-    tick_lower: &'a Int64Array,
-    tick_upper: &'a Int64Array,
-    salt: &'a FixedSizeBinaryArray,
-    token_id: &'a FixedSizeBinaryArray,
-    liquidity: &'a FixedSizeBinaryArray,
-    amount0: &'a FixedSizeBinaryArray,
-    amount1: &'a FixedSizeBinaryArray,
-    tx_from: &'a FixedSizeBinaryArray,
-    tx_to: &'a FixedSizeBinaryArray,
-}
-
-impl<'a> Changes<'a> {
-    fn of(batch: &'a RecordBatch) -> Self {
-        let int = |index: usize| batch.column(index).as_primitive::<Int64Type>();
-        let fixed = |index: usize| batch.column(index).as_fixed_size_binary();
-        Changes {
-            transaction_index: int(0).values(),
-            log_index: int(1).values(),
-            transaction_hash: fixed(2),
-            protocol: batch.column(3).as_string(),
-            pool: batch.column(4).as_binary(),
-            kind: batch.column(5).as_string(),
-            owner: fixed(6),
-            tick_lower: int(7),
-            tick_upper: int(8),
-            salt: fixed(9),
-            token_id: fixed(10),
-            liquidity: fixed(11),
-            amount0: fixed(12),
-            amount1: fixed(13),
-            tx_from: fixed(14),
-            tx_to: fixed(15),
-        }
-    }
-
-    fn position(&self, row: usize) -> (i64, i64) {
-        (self.transaction_index[row], self.log_index[row])
-    }
-
-    /// Rows of a kind that changed a range, in the order of the block.
-    fn of_kind(&self, kind: &str) -> Vec<usize> {
-        let changes = |row: &usize| {
-            self.kind.value(*row) == kind
-                && self.tick_lower.is_valid(*row)
-                && self.tick_upper.is_valid(*row)
-                && (kind == "collect" || wide_at(self.liquidity, *row).is_some_and(|liquidity| !liquidity.is_zero()))
-        };
-        let mut rows: Vec<usize> = (0..self.pool.len()).filter(changes).collect();
-        rows.sort_by_key(|row| self.position(*row));
-        rows
-    }
-
-    fn same_position(&self, a: usize, b: usize) -> bool {
-        let same = |column: &FixedSizeBinaryArray| bytes_at(column, a) == bytes_at(column, b);
-        self.pool.value(a) == self.pool.value(b)
-            && same(self.owner)
-            && same(self.salt)
-            && same(self.token_id)
-            && int_at(self.tick_lower, a) == int_at(self.tick_lower, b)
-            && int_at(self.tick_upper, a) == int_at(self.tick_upper, b)
-    }
-
-    /// The contract that the transaction called, if it is its sender's own.
-    fn contract(&self, row: usize, settings: &MevSettings) -> Option<&'a [u8]> {
-        own_contract(bytes_at(self.tx_to, row), settings)
-    }
-}
-
-fn own_contract<'a>(called: Option<&'a [u8]>, settings: &MevSettings) -> Option<&'a [u8]> {
-    called.filter(|to| Address::try_from(*to).is_ok_and(|address| !settings.is_public(&address)))
-}
-
-/// One position that came and went: rows of changes and of trades.
-struct Finding {
-    mint: usize,
-    burn: usize,
-    collect: Option<usize>,
-    victims: Vec<usize>,
-}
-
 struct JitKernel {
     settings: Arc<MevSettings>,
     schema: SchemaRef,
@@ -199,7 +81,7 @@ impl BlockKernel for JitKernel {
 
     fn block(&mut self, rows: BlockRows<'_>) -> RecordBatch {
         let (trades, changes) = (Trades::of(&rows.tables[0]), Changes::of(&rows.tables[5]));
-        let findings = self.find(&trades, &changes);
+        let findings = find(&self.settings, &trades, &changes);
         if findings.is_empty() {
             return RecordBatch::new_empty(self.schema.clone());
         }
@@ -214,67 +96,6 @@ impl BlockKernel for JitKernel {
 }
 
 impl JitKernel {
-    /// Positions that came and went, in the order of their mints.
-    fn find(&self, trades: &Trades<'_>, changes: &Changes<'_>) -> Vec<Finding> {
-        let (mints, collects) = (changes.of_kind("mint"), changes.of_kind("collect"));
-        let mut burns = changes.of_kind("burn");
-        let mut findings = Vec::new();
-        for mint in mints {
-            let Some(at) = burns.iter().position(|burn| self.undoes(changes, mint, *burn)) else { continue };
-            let burn = burns.remove(at);
-            let victims = self.victims(trades, changes, mint, burn);
-            if !victims.is_empty() {
-                let collect = collects.iter().copied().find(|collect| {
-                    changes.same_position(burn, *collect)
-                        && changes.transaction_index[*collect] == changes.transaction_index[burn]
-                        && changes.position(*collect) > changes.position(burn)
-                });
-                findings.push(Finding { mint, burn, collect, victims });
-            }
-        }
-        findings
-    }
-
-    fn undoes(&self, changes: &Changes<'_>, mint: usize, burn: usize) -> bool {
-        let enough = |minted: U256, burned: U256| {
-            burned.saturating_mul(U256::from(100)) >= minted.saturating_mul(U256::from(99))
-        };
-        let contract = |row: usize| changes.contract(row, &self.settings);
-        let one_party = changes.token_id.is_valid(mint)
-            || changes.tx_from.value(mint) == changes.tx_from.value(burn)
-            || contract(mint).is_some() && contract(mint) == contract(burn);
-        changes.position(burn) > changes.position(mint)
-            && changes.same_position(mint, burn)
-            && one_party
-            && wide_at(changes.liquidity, mint)
-                .zip(wide_at(changes.liquidity, burn))
-                .is_some_and(|(minted, burned)| enough(minted, burned))
-    }
-
-    fn victims(&self, trades: &Trades<'_>, changes: &Changes<'_>, mint: usize, burn: usize) -> Vec<usize> {
-        let pool = changes.pool.value(mint);
-        let mut here: Vec<usize> = (0..trades.len()).filter(|row| trades.pool.value(*row) == pool).collect();
-        here.sort_by_key(|row| trades.position(*row));
-        let of_actor = |row: usize| {
-            let contract = own_contract(bytes_at(trades.tx_to, row), &self.settings);
-            [mint, burn].into_iter().any(|change| {
-                trades.transaction_index[row] == changes.transaction_index[change]
-                    || trades.tx_from.value(row) == changes.tx_from.value(change)
-                    || contract.is_some() && contract == changes.contract(change, &self.settings)
-            })
-        };
-        let between = |row: usize| {
-            let position = trades.position(row);
-            changes.position(mint) < position && position < changes.position(burn)
-        };
-        let before = |index: usize| index.checked_sub(1).and_then(|earlier| int_at(trades.tick, here[earlier]));
-        (0..here.len())
-            .filter(|index| between(here[*index]) && !of_actor(here[*index]))
-            .filter(|index| touches(changes, mint, before(*index), int_at(trades.tick, here[*index])))
-            .map(|index| here[index])
-            .collect()
-    }
-
     fn who(
         &self,
         trades: &Trades<'_>,
@@ -333,20 +154,6 @@ fn position_key(changes: &Changes<'_>, row: usize) -> Vec<u8> {
     key.extend(bytes_at(changes.salt, row).unwrap_or_default());
     key.extend(bytes_at(changes.token_id, row).unwrap_or_default());
     key
-}
-
-/// Whether a trade that moved the price from one tick to another went through the range of a position. Where
-/// no trade before tells the tick, what the mint had to pay tells on which side of the range the price stood.
-fn touches(changes: &Changes<'_>, mint: usize, before: Option<i64>, after: Option<i64>) -> bool {
-    let (lower, upper) = (changes.tick_lower.value(mint), changes.tick_upper.value(mint));
-    let Some(after) = after else { return true };
-    let paid = |column| wide_at(column, mint).is_some_and(|amount| !amount.is_zero());
-    let before = before.unwrap_or(match (paid(changes.amount0), paid(changes.amount1)) {
-        (true, false) => lower - 1,
-        (false, true) => upper,
-        _ => lower,
-    });
-    before.min(after) < upper && before.max(after) >= lower
 }
 
 fn worth(
