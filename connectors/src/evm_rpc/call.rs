@@ -213,7 +213,6 @@ fn of_transport(kind: &TransportErrorKind, place: &str, method: &'static str, se
     let sort = match found {
         Some(error) if error.is_timeout() => ErrorKind::Timeout,
         _ if kind.as_custom().is_some_and(is_tls) => ErrorKind::Tls,
-        Some(error) if error.is_decode() => ErrorKind::Malformed,
         _ => ErrorKind::Connect,
     };
     CallError::new(sort, place, method, secrets.hide(&detail))

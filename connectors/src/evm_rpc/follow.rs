@@ -233,7 +233,7 @@ impl Follower {
         let (Some(tip), Some((head, _))) = (blocks.last(), self.window.head()) else { return Ok(()) };
         let (tip, endpoint) = (tip.header, tip.endpoint);
         if tip.number <= head {
-            match self.confirm(tip, endpoint).await? {
+            match self.confirm(tip, endpoint, Some(tip.number)).await? {
                 Verdict::Confirmed => {}
                 Verdict::Overtaken => return Ok(()),
                 Verdict::Refused => {
@@ -249,14 +249,12 @@ impl Follower {
             hash = %tip.hash,
             "following a reorg"
         );
-        if self.deliver(fork, blocks).await? {
-            self.pool().meters.reorgs.add(1);
-        }
+        self.deliver(fork, blocks).await?;
         self.pause().await
     }
 
     async fn refuse_or_fail(&mut self, lowest: Header, endpoint: usize) -> Result<(), Ended> {
-        match self.confirm(lowest, endpoint).await? {
+        match self.confirm(lowest, endpoint, None).await? {
             Verdict::Overtaken => Ok(()),
             Verdict::Refused => {
                 self.suspect(lowest, endpoint, "its branch leaves the delivered chain below finality");
@@ -278,8 +276,8 @@ impl Follower {
     }
 
     /// Whether a block is canonical in the eyes of another endpoint, or, if there is no other, again and
-    /// again in the eyes of the one that has it.
-    async fn confirm(&mut self, header: Header, endpoint: usize) -> Result<Verdict, Ended> {
+    /// again in the eyes of the one that has it, unless a block above `until` is announced meanwhile.
+    async fn confirm(&mut self, header: Header, endpoint: usize, until: Option<u64>) -> Result<Verdict, Ended> {
         let which = format!("\"{:#x}\"", header.number);
         let mut asked = 0;
         for other in (0..self.pool().len()).filter(|other| *other != endpoint) {
@@ -296,7 +294,8 @@ impl Follower {
             if let Ok(hint) = tokio::time::timeout(REPEAT_PAUSE, self.hints.recv()).await {
                 let hint = hint.ok_or(Ended::Closed)?;
                 self.waiting.push_back(hint);
-                if hint.header.number > header.number && !self.window.contains(hint.header.hash) {
+                let is_higher = until.is_some_and(|until| hint.header.number > until);
+                if is_higher && !self.window.contains(hint.header.hash) {
                     return Ok(Verdict::Overtaken);
                 }
             }
@@ -337,6 +336,7 @@ impl Follower {
             self.window.finalize(finalized);
             self.intake.finalize(finalized);
         }
+        self.pool().meters.reorgs.add(u64::from(fork.depth > 0));
         self.outlet.send(Ok(SourceEvent::Blocks { run, cursor, finalized })).await?;
         if let Some(skipped) = self.intake.take_skipped() {
             let event = SourceEvent::Skipped { count: skipped.count, reason: skipped.reason };

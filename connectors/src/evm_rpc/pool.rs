@@ -302,6 +302,7 @@ impl Pool {
             tracing::debug!(endpoint = %error.place, method, kind = error.kind.name(), detail = error.detail, "a request failed");
         }
         if opened && let Some(error) = error {
+            self.left(at);
             tracing::warn!(endpoint = %error.place, kind = error.kind.name(), detail = error.detail, "an endpoint fails and is left for a while");
         }
         self.samples.note(|| {
@@ -368,7 +369,9 @@ impl Pool {
     pub(super) fn distrust(&self, at: usize, method: &'static str, rule: &'static str, detail: &str) {
         let endpoint = &self.endpoints[at];
         let now = self.clock.elapsed();
-        endpoint.state.borrow_mut().breaker.open(now);
+        if endpoint.state.borrow_mut().breaker.open(now) {
+            self.left(at);
+        }
         endpoint.meters.breaker.set(BreakerState::Open.level());
         self.meters.error(ErrorKind::Inconsistent);
         tracing::warn!(
@@ -381,9 +384,19 @@ impl Pool {
         self.samples.note(|| self.sample(at, method, Duration::ZERO, Some(&error), None, BreakerState::Open));
     }
 
-    /// An endpoint was left for another.
+    fn left(&self, at: usize) {
+        if self.len() > 1 {
+            self.endpoints[at].meters.rotations.add(1);
+        }
+    }
+
+    /// An endpoint was left for another within one fetch.
     pub(super) fn rotated(&self, from: usize) {
-        self.endpoints[from].meters.rotations.add(1);
+        let endpoint = &self.endpoints[from];
+        // When the breaker opened, that was counted.
+        if endpoint.state.borrow().breaker.state(self.clock.elapsed()) == BreakerState::Closed {
+            endpoint.meters.rotations.add(1);
+        }
     }
 
     /// An endpoint that announces blocks was connected, or was lost.
