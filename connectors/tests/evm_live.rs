@@ -7,6 +7,7 @@
 mod live;
 mod support;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use highwater_engine::source::SourceError;
@@ -189,7 +190,7 @@ fn too_many_requests_are_answered_with_patience() {
 
 #[test]
 fn retry_after_is_kept_to() {
-    let node = node(40, 41);
+    let node = node(10, 11);
     node.fault(When::call("eth_getBlockReceipts").nth(5), Effect::too_many_requests(Some("1")));
     let watch = highwater_engine::clock::Stopwatch::start();
     let live = follow(&node, &[("concurrency", "1")]);
@@ -331,9 +332,9 @@ fn the_only_endpoint_is_asked_again_and_given_up_in_the_end() {
     assert_eq!(one.struck(fault), 3);
 
     let one = node(10, 30);
-    one.fault(When::call("eth_getBlockReceipts").at_block(8), Effect::alter(alter::drop_all_logs));
+    one.fault(When::call("eth_getBlockReceipts").at_block(7), Effect::alter(alter::drop_all_logs));
     let error = follow(&one, &[]).wait_for_error();
-    let SourceError::InvalidBlock { place, number: 8, rule, .. } = error else { panic!("{error:?}") };
+    let SourceError::InvalidBlock { place, number: 7, rule, .. } = error else { panic!("{error:?}") };
     assert!(place.starts_with("127.0.0.1:"), "{place}");
     assert_eq!(rule, "empty-logs-nonzero-bloom");
 }
@@ -484,7 +485,7 @@ fn going_on_finds_a_reorg_of_the_meantime() {
 fn nodes_without_block_receipts_are_asked_otherwise() {
     for (tables, method) in [(live::TABLES, "eth_getTransactionReceipt"), (&["blocks", "logs"], "eth_getLogs")] {
         let node = node(20, 30);
-        node.configure(|manner| drop(manner.missing_methods.insert("eth_getBlockReceipts".to_owned())));
+        node.configure(|manner| manner.missing_methods = BTreeSet::from(["eth_getBlockReceipts".to_owned()]));
         let live = Live::with(&usual(&node.http_url(), &[]), tables, |_| {});
         live.wait_for_chain_of(&node);
         while node.steps_left() > 0 {
@@ -553,4 +554,26 @@ fn rows_after_one_more(node: &Node, live: &Live) -> usize {
     node.reorg(1, 2);
     live.wait_for_chain_of(node);
     live.look(|seen| seen.rows.values().map(|rows| rows.num_rows()).sum())
+}
+
+/// How long a block takes from the node's step to the engine's chain, announcement and requests included.
+#[test]
+fn a_new_block_is_there_in_milliseconds() {
+    let node = node(10, 400);
+    let live = listen(&node, &[]);
+    live.wait_for_chain_of(&node);
+    node.wait_for_subscriptions(1);
+    let mut taken = Vec::new();
+    while node.steps_left() > 0 {
+        let watch = highwater_engine::clock::Stopwatch::start();
+        node.step(1);
+        let head = node.head().hash.0;
+        let is_there = |seen: &live::Seen| seen.chain.last().is_some_and(|block| block.hash.0 == head);
+        live.wait("the block", is_there, |_| taken.push(watch.elapsed()));
+    }
+    taken.sort_unstable();
+    let median = taken[taken.len() / 2];
+    eprintln!("median {median:?}, p99 {:?}, longest {:?}", taken[taken.len() * 99 / 100], taken.last());
+    // Far above what is measured, so that a busy machine does not fail: a sleep in the path would show.
+    assert!(median < Duration::from_millis(20), "{median:?}");
 }

@@ -180,7 +180,13 @@ pub(super) fn classify(error: TransportError, place: &str, method: &'static str,
 }
 
 fn of_payload(payload: &ErrorPayload, place: &str, method: &'static str, secrets: &Secrets) -> CallError {
-    let kind = if is_too_much(payload.code, &payload.message) { ErrorKind::RateLimited } else { ErrorKind::JsonRpc };
+    let kind = if is_too_much(payload.code, &payload.message) {
+        ErrorKind::RateLimited
+    } else if is_not_there(&payload.message) {
+        ErrorKind::NullResult
+    } else {
+        ErrorKind::JsonRpc
+    };
     let mut error = CallError::new(kind, place, method, secrets.hide(&payload.message));
     error.jsonrpc_code = Some(payload.code);
     error
@@ -198,6 +204,13 @@ fn is_too_much(code: i64, message: &str) -> bool {
     ];
     let message = message.to_ascii_lowercase();
     code == -32005 || code == 429 || WORDS.iter().any(|words| message.contains(words))
+}
+
+/// Some nodes say with an error what others say with `null`.
+fn is_not_there(message: &str) -> bool {
+    const WORDS: [&str; 4] = ["header not found", "block not found", "unknown block", "could not find block"];
+    let message = message.to_ascii_lowercase();
+    WORDS.iter().any(|words| message.contains(words))
 }
 
 fn of_transport(kind: &TransportErrorKind, place: &str, method: &'static str, secrets: &Secrets) -> CallError {
