@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use highwater_engine::model::chain_profile::ChainProfile;
 use highwater_engine::options::{OptionDoc, Options};
 use highwater_engine::source::SourceError;
 use serde::Deserialize;
@@ -99,7 +100,7 @@ impl Settings {
         };
         Ok(Settings {
             files,
-            chain: chain.unwrap_or_else(|| chain_name(chain_id)),
+            chain: chain.unwrap_or_else(|| ChainProfile::name_of(chain_id)),
             chain_id,
             confirmations: confirmations.unwrap_or(default_confirmations),
             allow_gaps: allow_gaps.unwrap_or(false),
@@ -187,24 +188,4 @@ fn first_chain_id(blocks: &Path) -> Option<u64> {
         }
     }
     None
-}
-
-fn chain_name(chain_id: u64) -> String {
-    let name = match chain_id {
-        1 => "ethereum",
-        10 => "optimism",
-        56 => "bsc",
-        100 => "gnosis",
-        137 => "polygon",
-        324 => "zksync",
-        1_337 | 31_337 => "devnet",
-        8_453 => "base",
-        17_000 => "holesky",
-        42_161 => "arbitrum",
-        43_114 => "avalanche",
-        59_144 => "linea",
-        11_155_111 => "sepolia",
-        _ => return format!("chain-{chain_id}"),
-    };
-    name.to_owned()
 }
