@@ -3,7 +3,6 @@
 use std::fmt;
 
 use alloy_primitives::hex;
-use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 /// A value of a block, transaction, receipt, log or trace, not yet interpreted.
 ///
@@ -79,11 +78,18 @@ fn hex_digits(text: &str) -> Result<&[u8], Fault> {
 
 /// At most 32 digits, as a number.
 fn parse_digits(digits: &[u8]) -> Result<u128, Fault> {
-    let (mut value, mut seen) = (0u128, 0u8);
+    let (high, low) = digits.split_at(digits.len().saturating_sub(16));
+    Ok(u128::from(parse_short(high)?) << 64 | u128::from(parse_short(low)?))
+}
+
+/// At most 16 digits, as a number.
+#[inline]
+fn parse_short(digits: &[u8]) -> Result<u64, Fault> {
+    let (mut value, mut seen) = (0u64, 0u8);
     for digit in digits {
         let digit = DIGITS[usize::from(*digit)];
         seen |= digit;
-        value = (value << 4) | u128::from(digit & 0x0f);
+        value = (value << 4) | u64::from(digit & 0x0f);
     }
     if seen > 0x0f { Err(Fault::NotHex) } else { Ok(value) }
 }
@@ -120,6 +126,7 @@ impl<'a> Field<'a> {
     pub fn u64(self) -> Result<u64, Fault> {
         match self {
             Field::Number(number) => Ok(number),
+            Field::Hex(text) if (3..=18).contains(&text.len()) => parse_short(hex_digits(text)?),
             _ => u64::try_from(self.u128()?).map_err(|_| Fault::TooLarge),
         }
     }
@@ -238,39 +245,6 @@ fn u128_from_wide(wide: [u8; 32]) -> Result<u128, Fault> {
         return Err(Fault::TooLarge);
     }
     Ok(u128::from_be_bytes(low.try_into().expect("half of 32 bytes is 16 bytes")))
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Field<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(FieldVisitor)
-    }
-}
-
-struct FieldVisitor;
-
-impl<'de> Visitor<'de> for FieldVisitor {
-    type Value = Field<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("hex text, a whole number or null")
-    }
-
-    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Field<'de>, E> {
-        Ok(Field::Hex(text))
-    }
-
-    fn visit_str<E: Error>(self, _: &str) -> Result<Field<'de>, E> {
-        // Only text with escapes is not borrowed, and hex digits need none.
-        Err(E::custom("escaped characters in hex text"))
-    }
-
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Field<'de>, E> {
-        Ok(Field::Number(number))
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Field<'de>, E> {
-        Ok(Field::Absent)
-    }
 }
 
 #[cfg(test)]
