@@ -69,6 +69,7 @@ fn to_arrow(texts: &[(String, String)], validate: bool) -> usize {
     let mut rows = 0;
     for (block, receipts) in texts {
         ingest.push(&"the recording", block, Some(receipts), None).expect("a good block");
+        // Block by block, as the readers of recordings and of nodes deliver.
         rows += black_box(ingest.finish()).expect("columns of one length").row_count();
     }
     rows

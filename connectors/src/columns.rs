@@ -103,6 +103,23 @@ impl Column {
         }
     }
 
+    /// Appends one value, `count` times.
+    pub(crate) fn repeat(&mut self, field: Field<'_>, count: usize) -> Result<(), Fault> {
+        match &mut self.values {
+            Values::Int(out) => out.extend(std::iter::repeat_n(field.i64()?, count)),
+            Values::Fixed { width, data } => {
+                let mut value = vec![0; *width];
+                field.write_to(&mut value)?;
+                data.reserve(*width * count);
+                (0..count).for_each(|_| data.extend_from_slice(&value));
+            }
+            _ => return self.fields(std::iter::repeat_n(field, count)),
+        }
+        self.nulls.append_n_non_nulls(count);
+        self.rows += count;
+        Ok(())
+    }
+
     /// Appends whole numbers.
     pub(crate) fn ints(&mut self, numbers: impl Iterator<Item = Result<Option<i64>, Fault>>) -> Result<(), Fault> {
         let Values::Int(out) = &mut self.values else { unreachable!("column {} is not BIGINT", self.name) };
@@ -124,6 +141,19 @@ impl Column {
             ends.push(i32::try_from(data.len()).map_err(|_| Fault::TooLarge)?);
             self.rows += 1;
         }
+        Ok(())
+    }
+
+    /// Appends one text, `count` times.
+    pub(crate) fn repeat_text(&mut self, text: &str, count: usize) -> Result<(), Fault> {
+        let Values::Text { ends, data } = &mut self.values else { unreachable!("column {} is not text", self.name) };
+        data.reserve(text.len() * count);
+        for _ in 0..count {
+            data.extend_from_slice(text.as_bytes());
+            ends.push(i32::try_from(data.len()).map_err(|_| Fault::TooLarge)?);
+        }
+        self.nulls.append_n_non_nulls(count);
+        self.rows += count;
         Ok(())
     }
 
@@ -191,6 +221,7 @@ impl Column {
     }
 }
 
+#[inline]
 fn append_valid(valid: bool, nullable: bool, nulls: &mut NullBufferBuilder) -> Result<(), Fault> {
     if valid {
         nulls.append_non_null();

@@ -247,11 +247,7 @@ impl EvmIngest {
 }
 
 /// Reads JSON, with the place and the position in the text in the error.
-pub(crate) fn parse<'a, T: Json<'a>>(
-    place: &dyn Display,
-    what: &str,
-    text: &'a str,
-) -> Result<T, SourceError> {
+pub(crate) fn parse<'a, T: Json<'a>>(place: &dyn Display, what: &str, text: &'a str) -> Result<T, SourceError> {
     json::reader::from_str(text).map_err(|error| SourceError::Malformed {
         place: place.to_string(),
         detail: format!("{what} cannot be read: {error}"),

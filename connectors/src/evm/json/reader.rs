@@ -475,7 +475,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Bytes looked at at once: the compiler makes vector instructions of it.
-const LANES: usize = 32;
+const LANES: usize = 16;
 
 #[inline]
 fn ends_plain(byte: u8) -> bool {

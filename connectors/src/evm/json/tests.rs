@@ -38,7 +38,8 @@ fn receipts() -> Value {
 }
 
 fn traces() -> Value {
-    let call = json!({ "type": "CALL", "from": "0x01", "error": "out of \"gas\" \u{1f525}", "calls": [{ "output": "0x" }] });
+    let call =
+        json!({ "type": "CALL", "from": "0x01", "error": "out of \"gas\" \u{1f525}", "calls": [{ "output": "0x" }] });
     json!([{ "action": { "callType": "call", "value": "0x0" }, "result": null, "traceAddress": [0, 12], "subtraces": 3,
         "type": "call", "transactionPosition": 4 }, { "txHash": HASH, "result": call }])
 }
@@ -53,7 +54,17 @@ struct Writer<'a> {
 
 const SPACES: [&str; 4] = [" ", "\n\t", "\r\n  ", "  "];
 const STRANGE_VALUES: [&str; 12] = [
-    "null", "true", "-1", "1.5", "01", "\"x\"", "{}", "18446744073709551616", "4294967296", "-0", "1E+3",
+    "null",
+    "true",
+    "-1",
+    "1.5",
+    "01",
+    "\"x\"",
+    "{}",
+    "18446744073709551616",
+    "4294967296",
+    "-0",
+    "1E+3",
     r#"{"a":[{"b":[[],"\ud83d"]}],"c":{"\u0068":-0.1e-9}}"#,
 ];
 const STRANGE_TEXTS: [&str; 8] =
