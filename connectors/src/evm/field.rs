@@ -3,6 +3,7 @@
 use std::fmt;
 
 use alloy_primitives::hex;
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 /// A value of a block, transaction, receipt, log or trace, not yet interpreted.
 ///
@@ -245,6 +246,39 @@ fn u128_from_wide(wide: [u8; 32]) -> Result<u128, Fault> {
         return Err(Fault::TooLarge);
     }
     Ok(u128::from_be_bytes(low.try_into().expect("half of 32 bytes is 16 bytes")))
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Field<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(FieldVisitor)
+    }
+}
+
+struct FieldVisitor;
+
+impl<'de> Visitor<'de> for FieldVisitor {
+    type Value = Field<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("hex text, a whole number or null")
+    }
+
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Field<'de>, E> {
+        Ok(Field::Hex(text))
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<Field<'de>, E> {
+        // Only text with escapes is not borrowed, and hex digits need none.
+        Err(E::custom("escaped characters in hex text"))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Field<'de>, E> {
+        Ok(Field::Number(number))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Field<'de>, E> {
+        Ok(Field::Absent)
+    }
 }
 
 #[cfg(test)]

@@ -5,40 +5,6 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
 
 use super::{Count, Topics};
-use crate::evm::field::Field;
-
-impl<'de: 'a, 'a> Deserialize<'de> for Field<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(FieldVisitor)
-    }
-}
-
-struct FieldVisitor;
-
-impl<'de> Visitor<'de> for FieldVisitor {
-    type Value = Field<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("hex text, a whole number or null")
-    }
-
-    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Field<'de>, E> {
-        Ok(Field::Hex(text))
-    }
-
-    fn visit_str<E: Error>(self, _: &str) -> Result<Field<'de>, E> {
-        // Only text with escapes is not borrowed, and hex digits need none.
-        Err(E::custom("escaped characters in hex text"))
-    }
-
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Field<'de>, E> {
-        Ok(Field::Number(number))
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Field<'de>, E> {
-        Ok(Field::Absent)
-    }
-}
 
 impl<'de: 'a, 'a> Deserialize<'de> for Topics<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
