@@ -37,38 +37,6 @@ pub(crate) struct Column {
     rows: usize,
 }
 
-/// What a column can hold, for finding out beforehand whether a value fits.
-#[derive(Clone, Copy)]
-enum Readable {
-    Int,
-    Wei,
-    Wide,
-    Fixed(usize),
-    Bytes,
-}
-
-impl Readable {
-    fn of(values: &Values) -> Readable {
-        match values {
-            Values::Wei(_) => Readable::Wei,
-            Values::Wide(_) => Readable::Wide,
-            Values::Fixed { width, .. } => Readable::Fixed(*width),
-            Values::Bytes { .. } => Readable::Bytes,
-            Values::Int(_) | Values::Time(_) | Values::Text { .. } | Values::Bool(_) => Readable::Int,
-        }
-    }
-
-    fn reads(self, field: Field<'_>) -> bool {
-        match self {
-            Readable::Int => field.i64().is_ok(),
-            Readable::Wei => wei(field).is_ok(),
-            Readable::Wide => field.wide().is_ok(),
-            Readable::Fixed(width) => field.write_to(&mut vec![0; width]).is_ok(),
-            Readable::Bytes => field.append_to(&mut Vec::new()).is_ok(),
-        }
-    }
-}
-
 /// Digits of the largest wei price a `Decimal128(38, 0)` holds.
 const WEI_MAX: u128 = 10u128.pow(38) - 1;
 
@@ -118,35 +86,38 @@ impl Column {
 
     /// Appends uninterpreted values; what is absent becomes NULL where the column allows it.
     pub(crate) fn fields<'a>(&mut self, fields: impl Iterator<Item = Field<'a>>) -> Result<(), Fault> {
-        let (kind, lenient) = (Readable::of(&self.values), self.lenient);
-        let fields = fields.map(|field| if lenient && !kind.reads(field) { Field::Absent } else { field });
-        let Column { nullable, values, nulls, rows, .. } = self;
+        let Column { nullable, lenient, values, nulls, rows, .. } = self;
+        let mut rule = Appending { nullable: *nullable, lenient: *lenient, nulls, rows };
         match values {
-            Values::Int(out) => push_all(fields, *nullable, nulls, rows, out, 0, Field::i64),
-            Values::Wei(out) => push_all(fields, *nullable, nulls, rows, out, 0, wei),
-            Values::Wide(out) => push_bytes(fields, *nullable, nulls, rows, |field| match field {
-                Field::Absent => {
-                    out.extend_from_slice(&[0; 32]);
-                    Ok(())
-                }
-                field => field.wide().map(|wide| out.extend_from_slice(&wide)),
-            }),
-            Values::Fixed { width, data } => push_bytes(fields, *nullable, nulls, rows, |field| {
-                let start = data.len();
-                data.resize(start + *width, 0);
-                if field.is_absent() { Ok(()) } else { field.write_to(&mut data[start..]) }
-            }),
-            Values::Bytes { ends, data } => push_bytes(fields, *nullable, nulls, rows, |field| {
-                if !field.is_absent() {
-                    field.append_to(data)?;
-                }
-                ends.push(i32::try_from(data.len()).map_err(|_| Fault::TooLarge)?);
+            Values::Int(out) => rule.scalars(fields, out, Field::i64),
+            Values::Wei(out) => rule.scalars(fields, out, wei),
+            Values::Wide(out) => rule.fixed(fields, out, 32, |field, out| {
+                out.copy_from_slice(&field.wide()?);
                 Ok(())
             }),
+            Values::Fixed { width, data } => rule.fixed(fields, data, *width, Field::write_to),
+            Values::Bytes { ends, data } => rule.bytes(fields, ends, data),
             Values::Time(_) | Values::Text { .. } | Values::Bool(_) => {
                 unreachable!("column {} is not filled from chain values", self.name)
             }
         }
+    }
+
+    /// Appends one value, `count` times.
+    pub(crate) fn repeat(&mut self, field: Field<'_>, count: usize) -> Result<(), Fault> {
+        match &mut self.values {
+            Values::Int(out) => out.extend(std::iter::repeat_n(field.i64()?, count)),
+            Values::Fixed { width, data } => {
+                let mut value = vec![0; *width];
+                field.write_to(&mut value)?;
+                data.reserve(*width * count);
+                (0..count).for_each(|_| data.extend_from_slice(&value));
+            }
+            _ => return self.fields(std::iter::repeat_n(field, count)),
+        }
+        self.nulls.append_n_non_nulls(count);
+        self.rows += count;
+        Ok(())
     }
 
     /// Appends whole numbers.
@@ -170,6 +141,19 @@ impl Column {
             ends.push(i32::try_from(data.len()).map_err(|_| Fault::TooLarge)?);
             self.rows += 1;
         }
+        Ok(())
+    }
+
+    /// Appends one text, `count` times.
+    pub(crate) fn repeat_text(&mut self, text: &str, count: usize) -> Result<(), Fault> {
+        let Values::Text { ends, data } = &mut self.values else { unreachable!("column {} is not text", self.name) };
+        data.reserve(text.len() * count);
+        for _ in 0..count {
+            data.extend_from_slice(text.as_bytes());
+            ends.push(i32::try_from(data.len()).map_err(|_| Fault::TooLarge)?);
+        }
+        self.nulls.append_n_non_nulls(count);
+        self.rows += count;
         Ok(())
     }
 
@@ -237,6 +221,7 @@ impl Column {
     }
 }
 
+#[inline]
 fn append_valid(valid: bool, nullable: bool, nulls: &mut NullBufferBuilder) -> Result<(), Fault> {
     if valid {
         nulls.append_non_null();
@@ -248,37 +233,74 @@ fn append_valid(valid: bool, nullable: bool, nulls: &mut NullBufferBuilder) -> R
     Ok(())
 }
 
-fn push_all<'a, T: Copy>(
-    fields: impl Iterator<Item = Field<'a>>,
+/// How a column takes values, and where it notes which are NULL.
+struct Appending<'c> {
     nullable: bool,
-    nulls: &mut NullBufferBuilder,
-    rows: &mut usize,
-    out: &mut Vec<T>,
-    zero: T,
-    read: impl Fn(Field<'a>) -> Result<T, Fault>,
-) -> Result<(), Fault> {
-    for field in fields {
-        let present = !field.is_absent();
-        append_valid(present, nullable, nulls)?;
-        out.push(if present { read(field)? } else { zero });
-        *rows += 1;
-    }
-    Ok(())
+    lenient: bool,
+    nulls: &'c mut NullBufferBuilder,
+    rows: &'c mut usize,
 }
 
-fn push_bytes<'a>(
-    fields: impl Iterator<Item = Field<'a>>,
-    nullable: bool,
-    nulls: &mut NullBufferBuilder,
-    rows: &mut usize,
-    mut push: impl FnMut(Field<'a>) -> Result<(), Fault>,
-) -> Result<(), Fault> {
-    for field in fields {
-        append_valid(!field.is_absent(), nullable, nulls)?;
-        push(field)?;
-        *rows += 1;
+impl Appending<'_> {
+    /// Notes one more row; tells whether it has a value, given what became of reading it.
+    #[inline]
+    fn note<T>(&mut self, read: Result<T, Fault>, field: Field<'_>) -> Result<Option<T>, Fault> {
+        let value = match read {
+            Ok(value) => Some(value),
+            Err(_) if self.lenient || field.is_absent() => None,
+            Err(fault) => return Err(fault),
+        };
+        append_valid(value.is_some(), self.nullable, self.nulls)?;
+        *self.rows += 1;
+        Ok(value)
     }
-    Ok(())
+
+    fn scalars<'a, T: Copy + Default>(
+        &mut self,
+        fields: impl Iterator<Item = Field<'a>>,
+        out: &mut Vec<T>,
+        read: impl Fn(Field<'a>) -> Result<T, Fault>,
+    ) -> Result<(), Fault> {
+        out.reserve(fields.size_hint().0);
+        for field in fields {
+            out.push(self.note(read(field), field)?.unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    fn fixed<'a>(
+        &mut self,
+        fields: impl Iterator<Item = Field<'a>>,
+        out: &mut Vec<u8>,
+        width: usize,
+        write: impl Fn(Field<'a>, &mut [u8]) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        out.reserve(width * fields.size_hint().0);
+        for field in fields {
+            let start = out.len();
+            out.resize(start + width, 0);
+            if self.note(write(field, &mut out[start..]), field)?.is_none() {
+                out[start..].fill(0);
+            }
+        }
+        Ok(())
+    }
+
+    fn bytes<'a>(
+        &mut self,
+        fields: impl Iterator<Item = Field<'a>>,
+        ends: &mut Vec<i32>,
+        data: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        for field in fields {
+            let start = data.len();
+            if self.note(field.append_to(data), field)?.is_none() {
+                data.truncate(start);
+            }
+            ends.push(i32::try_from(data.len()).map_err(|_| Fault::TooLarge)?);
+        }
+        Ok(())
+    }
 }
 
 fn take_scalars<T: arrow::datatypes::ArrowNativeType>(values: &mut Vec<T>) -> ScalarBuffer<T> {

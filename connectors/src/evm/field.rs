@@ -79,11 +79,18 @@ fn hex_digits(text: &str) -> Result<&[u8], Fault> {
 
 /// At most 32 digits, as a number.
 fn parse_digits(digits: &[u8]) -> Result<u128, Fault> {
-    let (mut value, mut seen) = (0u128, 0u8);
+    let (high, low) = digits.split_at(digits.len().saturating_sub(16));
+    Ok(u128::from(parse_short(high)?) << 64 | u128::from(parse_short(low)?))
+}
+
+/// At most 16 digits, as a number.
+#[inline]
+fn parse_short(digits: &[u8]) -> Result<u64, Fault> {
+    let (mut value, mut seen) = (0u64, 0u8);
     for digit in digits {
         let digit = DIGITS[usize::from(*digit)];
         seen |= digit;
-        value = (value << 4) | u128::from(digit & 0x0f);
+        value = (value << 4) | u64::from(digit & 0x0f);
     }
     if seen > 0x0f { Err(Fault::NotHex) } else { Ok(value) }
 }
@@ -120,6 +127,7 @@ impl<'a> Field<'a> {
     pub fn u64(self) -> Result<u64, Fault> {
         match self {
             Field::Number(number) => Ok(number),
+            Field::Hex(text) if (3..=18).contains(&text.len()) => parse_short(hex_digits(text)?),
             _ => u64::try_from(self.u128()?).map_err(|_| Fault::TooLarge),
         }
     }

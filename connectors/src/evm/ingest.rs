@@ -11,7 +11,8 @@ use highwater_engine::source::{ReadRequest, SourceError};
 use super::decode::Feeds;
 use super::decode::transaction::LogReader;
 use super::field::{Fault, Field};
-use super::json::{Block, Log, Receipt, TraceItem, Transaction};
+use super::json::reader::Json;
+use super::json::{self, Block, Log, Receipt, TraceItem, Transaction};
 use super::tables::{self, Place, RECEIPT_COLUMNS, TABLES, Table, decoded, transactions};
 use super::traces::{self, TraceRow};
 use super::validate::{Validator, Violation};
@@ -239,12 +240,8 @@ impl EvmIngest {
 }
 
 /// Reads JSON, with the place and the position in the text in the error.
-pub(crate) fn parse<'a, T: serde::Deserialize<'a>>(
-    place: &dyn Display,
-    what: &str,
-    text: &'a str,
-) -> Result<T, SourceError> {
-    serde_json::from_str(text).map_err(|error| SourceError::Malformed {
+pub(crate) fn parse<'a, T: Json<'a>>(place: &dyn Display, what: &str, text: &'a str) -> Result<T, SourceError> {
+    json::reader::from_str(text).map_err(|error| SourceError::Malformed {
         place: place.to_string(),
         detail: format!("{what} cannot be read: {error}"),
     })

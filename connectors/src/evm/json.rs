@@ -1,22 +1,26 @@
 //! The JSON-RPC shapes of blocks, receipts and traces, borrowed from the text they are read from.
 //!
-//! Only fields that feed a column or a rule are named; serde passes over the rest, so new fields of
+//! Only fields that feed a column or a rule are named; the reader passes over the rest, so new fields of
 //! new forks and unknown transaction types do no harm. Hex stays text until a column wants it.
 
-use std::borrow::Cow;
-use std::fmt;
+pub mod reader;
+#[cfg(test)]
+mod reference;
+pub(crate) mod shape;
+#[cfg(test)]
+mod tests;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
+use std::borrow::Cow;
 
 use super::field::Field;
+use shape::object;
 
 /// A block with its transactions, as `eth_getBlockByNumber(n, true)` gives it.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[derive(Clone, Debug, Default)]
+#[cfg_attr(test, derive(PartialEq, serde::Deserialize), serde(default, rename_all = "camelCase"))]
 #[expect(missing_docs, reason = "the fields are those of the Ethereum JSON-RPC specification")]
 pub struct Block<'a> {
-    #[serde(borrow)]
+    #[cfg_attr(test, serde(borrow))]
     pub number: Field<'a>,
     pub hash: Field<'a>,
     pub parent_hash: Field<'a>,
@@ -42,11 +46,11 @@ pub struct Block<'a> {
 }
 
 /// A transaction inside a block.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[derive(Clone, Debug, Default)]
+#[cfg_attr(test, derive(PartialEq, serde::Deserialize), serde(default, rename_all = "camelCase"))]
 #[expect(missing_docs, reason = "the fields are those of the Ethereum JSON-RPC specification")]
 pub struct Transaction<'a> {
-    #[serde(borrow)]
+    #[cfg_attr(test, serde(borrow))]
     pub hash: Field<'a>,
     pub block_hash: Field<'a>,
     pub block_number: Field<'a>,
@@ -63,7 +67,7 @@ pub struct Transaction<'a> {
     pub max_fee_per_gas: Field<'a>,
     pub max_priority_fee_per_gas: Field<'a>,
     pub max_fee_per_blob_gas: Field<'a>,
-    #[serde(rename = "type")]
+    #[cfg_attr(test, serde(rename = "type"))]
     pub transaction_type: Field<'a>,
     pub chain_id: Field<'a>,
     pub access_list: Option<Count>,
@@ -78,11 +82,11 @@ impl<'a> Transaction<'a> {
 }
 
 /// A receipt, as `eth_getBlockReceipts(n)` lists them.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[derive(Clone, Debug, Default)]
+#[cfg_attr(test, derive(PartialEq, serde::Deserialize), serde(default, rename_all = "camelCase"))]
 #[expect(missing_docs, reason = "the fields are those of the Ethereum JSON-RPC specification")]
 pub struct Receipt<'a> {
-    #[serde(borrow)]
+    #[cfg_attr(test, serde(borrow))]
     pub transaction_hash: Field<'a>,
     pub transaction_index: Field<'a>,
     pub block_hash: Field<'a>,
@@ -101,11 +105,11 @@ pub struct Receipt<'a> {
 }
 
 /// A log inside a receipt.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[derive(Clone, Debug, Default)]
+#[cfg_attr(test, derive(PartialEq, serde::Deserialize), serde(default, rename_all = "camelCase"))]
 #[expect(missing_docs, reason = "the fields are those of the Ethereum JSON-RPC specification")]
 pub struct Log<'a> {
-    #[serde(borrow)]
+    #[cfg_attr(test, serde(borrow))]
     pub address: Field<'a>,
     pub topics: Topics<'a>,
     pub data: Field<'a>,
@@ -117,7 +121,7 @@ pub struct Log<'a> {
 }
 
 /// The topics of a log: at most four, kept without an allocation.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Topics<'a> {
     items: [Field<'a>; 4],
     len: usize,
@@ -145,90 +149,40 @@ impl<'a> Topics<'a> {
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Topics<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(TopicsVisitor)
-    }
-}
-
-struct TopicsVisitor;
-
-impl<'de> Visitor<'de> for TopicsVisitor {
-    type Value = Topics<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of at most four topics")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Topics<'de>, A::Error> {
-        let mut topics = Topics::default();
-        while let Some(topic) = items.next_element()? {
-            let slot = topics.items.get_mut(topics.len).ok_or_else(|| A::Error::invalid_length(5, &self))?;
-            *slot = topic;
-            topics.len += 1;
-        }
-        Ok(topics)
-    }
-}
-
 /// The length of a list whose items nobody reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Count(pub u32);
 
-impl<'de> Deserialize<'de> for Count {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(CountVisitor)
-    }
-}
-
-struct CountVisitor;
-
-impl<'de> Visitor<'de> for CountVisitor {
-    type Value = Count;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Count, A::Error> {
-        let mut count = 0;
-        while items.next_element::<IgnoredAny>()?.is_some() {
-            count += 1;
-        }
-        Ok(Count(count))
-    }
-}
-
 /// One item of `trace_block` (Parity) or of `debug_traceBlockByNumber` with `callTracer` (geth).
 ///
 /// Parity's has an `action`; geth's has only a `result`, which is a tree of calls.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[derive(Clone, Debug, Default)]
+#[cfg_attr(test, derive(PartialEq, serde::Deserialize), serde(default, rename_all = "camelCase"))]
 #[expect(missing_docs, reason = "the fields are those of the two trace APIs")]
 pub struct TraceItem<'a> {
-    #[serde(borrow)]
+    #[cfg_attr(test, serde(borrow))]
     pub action: Option<Action<'a>>,
     pub result: Option<Call<'a>>,
-    #[serde(rename = "type")]
+    #[cfg_attr(test, serde(rename = "type"))]
     pub kind: Option<Cow<'a, str>>,
-    #[serde(alias = "trace_address")]
+    #[cfg_attr(test, serde(alias = "trace_address"))]
     pub trace_address: Vec<u32>,
     pub subtraces: u32,
     pub error: Option<Cow<'a, str>>,
-    #[serde(alias = "block_hash")]
+    #[cfg_attr(test, serde(alias = "block_hash"))]
     pub block_hash: Field<'a>,
-    #[serde(alias = "transaction_hash", alias = "txHash")]
+    #[cfg_attr(test, serde(alias = "transaction_hash", alias = "txHash"))]
     pub transaction_hash: Field<'a>,
-    #[serde(alias = "transaction_position")]
+    #[cfg_attr(test, serde(alias = "transaction_position"))]
     pub transaction_position: Field<'a>,
 }
 
 /// What a Parity trace did.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[derive(Clone, Debug, Default)]
+#[cfg_attr(test, derive(PartialEq, serde::Deserialize), serde(default, rename_all = "camelCase"))]
 #[expect(missing_docs, reason = "the fields are those of the trace API")]
 pub struct Action<'a> {
-    #[serde(borrow)]
+    #[cfg_attr(test, serde(borrow))]
     pub from: Field<'a>,
     pub to: Field<'a>,
     pub value: Field<'a>,
@@ -244,11 +198,11 @@ pub struct Action<'a> {
 }
 
 /// The result of a Parity trace, or one call of geth's tree.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[derive(Clone, Debug, Default)]
+#[cfg_attr(test, derive(PartialEq, serde::Deserialize), serde(default, rename_all = "camelCase"))]
 #[expect(missing_docs, reason = "the fields are those of the two trace APIs")]
 pub struct Call<'a> {
-    #[serde(borrow)]
+    #[cfg_attr(test, serde(borrow))]
     pub gas_used: Field<'a>,
     pub output: Field<'a>,
     pub address: Field<'a>,
@@ -258,8 +212,124 @@ pub struct Call<'a> {
     pub value: Field<'a>,
     pub gas: Field<'a>,
     pub input: Field<'a>,
-    #[serde(rename = "type")]
+    #[cfg_attr(test, serde(rename = "type"))]
     pub kind: Option<Cow<'a, str>>,
     pub error: Option<Cow<'a, str>>,
     pub calls: Vec<Call<'a>>,
 }
+
+object!(Block, Block, {
+    "number" => number,
+    "hash" => hash,
+    "parentHash" => parent_hash,
+    "timestamp" => timestamp,
+    "miner" => miner,
+    "author" => author,
+    "gasLimit" => gas_limit,
+    "gasUsed" => gas_used,
+    "baseFeePerGas" => base_fee_per_gas,
+    "size" => size,
+    "difficulty" => difficulty,
+    "totalDifficulty" => total_difficulty,
+    "extraData" => extra_data,
+    "logsBloom" => logs_bloom,
+    "stateRoot" => state_root,
+    "transactionsRoot" => transactions_root,
+    "receiptsRoot" => receipts_root,
+    "withdrawalsRoot" => withdrawals_root,
+    "parentBeaconBlockRoot" => parent_beacon_block_root,
+    "blobGasUsed" => blob_gas_used,
+    "excessBlobGas" => excess_blob_gas,
+    "transactions" => transactions,
+});
+
+object!(Transaction, Transaction, {
+    "hash" => hash,
+    "blockHash" => block_hash,
+    "blockNumber" => block_number,
+    "transactionIndex" => transaction_index,
+    "nonce" => nonce,
+    "from" => from,
+    "to" => to,
+    "value" => value,
+    "input" => input,
+    "data" => data,
+    "gas" => gas,
+    "gasPrice" => gas_price,
+    "maxFeePerGas" => max_fee_per_gas,
+    "maxPriorityFeePerGas" => max_priority_fee_per_gas,
+    "maxFeePerBlobGas" => max_fee_per_blob_gas,
+    "type" => transaction_type,
+    "chainId" => chain_id,
+    "accessList" => access_list,
+    "blobVersionedHashes" => blob_versioned_hashes,
+}, passed_over: ["v", "r", "s", "yParity", "creates", "publicKey", "raw", "standardV"]);
+
+object!(Receipt, Receipt, {
+    "transactionHash" => transaction_hash,
+    "transactionIndex" => transaction_index,
+    "blockHash" => block_hash,
+    "blockNumber" => block_number,
+    "from" => from,
+    "to" => to,
+    "cumulativeGasUsed" => cumulative_gas_used,
+    "gasUsed" => gas_used,
+    "effectiveGasPrice" => effective_gas_price,
+    "contractAddress" => contract_address,
+    "status" => status,
+    "l1Fee" => l1_fee,
+    "logs" => logs,
+}, passed_over: ["logsBloom", "type", "root"]);
+
+object!(Log, Log, {
+    "address" => address,
+    "topics" => topics,
+    "data" => data,
+    "blockHash" => block_hash,
+    "blockNumber" => block_number,
+    "transactionHash" => transaction_hash,
+    "transactionIndex" => transaction_index,
+    "logIndex" => log_index,
+}, passed_over: ["removed", "blockTimestamp"]);
+
+object!(TraceItem, Trace, {
+    "action" => action,
+    "result" => result,
+    "type" => kind,
+    "traceAddress" | "trace_address" => trace_address,
+    "subtraces" => subtraces,
+    "error" => error,
+    "blockHash" | "block_hash" => block_hash,
+    "transactionHash" | "transaction_hash" | "txHash" => transaction_hash,
+    "transactionPosition" | "transaction_position" => transaction_position,
+}, passed_over: ["blockNumber", "block_number"]);
+
+object!(Action, Action, {
+    "from" => from,
+    "to" => to,
+    "value" => value,
+    "gas" => gas,
+    "input" => input,
+    "init" => init,
+    "callType" => call_type,
+    "address" => address,
+    "refundAddress" => refund_address,
+    "balance" => balance,
+    "author" => author,
+    "rewardType" => reward_type,
+});
+
+object!(Call, Call, {
+    "gasUsed" => gas_used,
+    "output" => output,
+    "address" => address,
+    "code" => code,
+    "from" => from,
+    "to" => to,
+    "value" => value,
+    "gas" => gas,
+    "input" => input,
+    "type" => kind,
+    "error" => error,
+    "calls" => calls,
+});

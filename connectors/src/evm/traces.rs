@@ -105,7 +105,7 @@ struct Root<'a> {
     hash: Field<'a>,
 }
 
-/// Appends a call and what is below it. The depth is bounded by serde_json's own limit of nesting.
+/// Appends a call and what is below it. The depth is bounded by the JSON reader's limit of nesting.
 fn push_calls<'a>(
     rows: &mut Vec<TraceRow<'a>>,
     root: Root<'a>,

@@ -14,32 +14,35 @@ use std::collections::VecDeque;
 
 use highwater_engine::model::{BlockHash, BlockRef};
 use highwater_engine::source::{ReadRequest, SourceError, SourceEvent, SourceReader};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use super::lines::{LinePlace, Lines};
 use super::options::{Files, Settings, require};
 use crate::evm::ingest::{BlockData, EvmIngest, Needs, parse};
+use crate::evm::json::shape::{PassedOver, object};
 use crate::evm::json::{Block, Receipt, TraceItem};
 use crate::range::BlockRange;
 
-#[derive(Deserialize)]
-#[serde(bound(deserialize = "R: Deserialize<'de>, 'de: 'a"))]
 struct Event<'a, R> {
-    #[serde(borrow, default)]
     event: Option<Cow<'a, str>>,
     block: Option<Block<'a>>,
     receipts: Option<R>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
+impl<R> Default for Event<'_, R> {
+    fn default() -> Self {
+        Event { event: None, block: None, receipts: None }
+    }
+}
+
+object!(Event<R>, Other, { "event" => event, "block" => block, "receipts" => receipts, });
+
+#[derive(Default)]
 struct TraceLine<'a> {
-    #[serde(borrow)]
     trace_block: Option<Vec<TraceItem<'a>>>,
-    #[serde(rename = "callTracer")]
     call_tracer: Option<Vec<TraceItem<'a>>>,
 }
+
+object!(TraceLine, Other, { "trace_block" => trace_block, "callTracer" => call_tracer, });
 
 /// What a line turned out to be.
 enum Taken {
@@ -207,7 +210,7 @@ fn read_event<'a>(place: &LinePlace<'_>, text: &'a str, with_receipts: bool) -> 
         let line: Event<'a, Vec<Receipt<'a>>> = parse(place, "the event", text)?;
         return Ok((line.event, line.block, line.receipts));
     }
-    let line: Event<'a, IgnoredAny> = parse(place, "the event", text)?;
+    let line: Event<'a, PassedOver> = parse(place, "the event", text)?;
     Ok((line.event, line.block, None))
 }
 

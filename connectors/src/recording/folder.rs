@@ -9,6 +9,7 @@ use super::lines::Lines;
 use super::options::{Files, Settings, require};
 use crate::evm::ingest::{BlockData, EvmIngest, Needs, parse};
 use crate::evm::json::Block;
+use crate::evm::json::reader::Json;
 use crate::range::BlockRange;
 
 /// Delivers one block a run, in the order of the file.
@@ -135,7 +136,7 @@ impl FolderReader {
     }
 }
 
-fn parse_line<'a, T: serde::Deserialize<'a>>(lines: Option<&'a Lines>, what: &str) -> Result<Option<T>, SourceError> {
+fn parse_line<'a, T: Json<'a>>(lines: Option<&'a Lines>, what: &str) -> Result<Option<T>, SourceError> {
     lines.map(|lines| parse(&lines.place(), what, lines.text()?)).transpose()
 }
 

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use highwater_engine::model::chain_profile::ChainProfile;
 use highwater_engine::options::{OptionDoc, Options};
 use highwater_engine::source::SourceError;
-use serde::Deserialize;
 
 use super::lines::Lines;
 use crate::evm::field::Field;
+use crate::evm::json::Block;
+use crate::evm::json::reader;
+use crate::evm::json::shape::object;
 use crate::evm::options::{FACTORIES, take_factories};
 
 pub(super) const DOCS: &[OptionDoc] = &[
@@ -160,20 +162,21 @@ pub(super) fn require(path: &Path, what: &str, wanted_by: &str) -> Result<(), So
     })
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[derive(Default)]
 struct PeekTransaction<'a> {
-    #[serde(borrow)]
     chain_id: Field<'a>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
+object!(PeekTransaction, Transaction, { "chainId" => chain_id, });
+
+#[derive(Default)]
 struct PeekBlock<'a> {
-    #[serde(borrow)]
     transactions: Vec<PeekTransaction<'a>>,
-    block: Option<Box<PeekBlock<'a>>>,
+    /// The block inside an event.
+    block: Option<Block<'a>>,
 }
+
+object!(PeekBlock, Other, { "transactions" => transactions, "block" => block, });
 
 /// The chain id of the first transaction that has one, looked for in the first lines.
 ///
@@ -185,9 +188,10 @@ fn first_chain_id(blocks: &Path) -> Option<u64> {
         if !lines.advance().ok()? {
             return None;
         }
-        let peek: PeekBlock<'_> = serde_json::from_str(lines.text().ok()?).ok()?;
+        let peek: PeekBlock<'_> = reader::from_str(lines.text().ok()?).ok()?;
         let inner = peek.block.unwrap_or_default();
-        let ids = peek.transactions.iter().chain(&inner.transactions).find_map(|tx| tx.chain_id.u64().ok());
+        let ids = peek.transactions.iter().map(|tx| tx.chain_id).chain(inner.transactions.iter().map(|tx| tx.chain_id));
+        let ids = ids.filter_map(|id| id.u64().ok()).next();
         if ids.is_some() {
             return ids;
         }

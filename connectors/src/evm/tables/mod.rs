@@ -65,12 +65,11 @@ pub(crate) struct Place<'a> {
 
 /// Fills one of the five common columns; false if `column` is none of them.
 pub(crate) fn fill_common(column: &mut Column, place: Place<'_>, rows: usize) -> Result<bool, Fault> {
-    let repeated = |field| std::iter::repeat_n(field, rows);
     match column.name() {
-        "chain" => column.texts(std::iter::repeat_n(Some(place.chain), rows))?,
-        "chain_id" => column.fields(repeated(Field::Number(place.chain_id)))?,
-        "block_number" => column.fields(repeated(Field::Number(place.block.number)))?,
-        "block_hash" => column.fields(repeated(Field::Bytes(&place.block.hash.0)))?,
+        "chain" => column.repeat_text(place.chain, rows)?,
+        "chain_id" => column.repeat(Field::Number(place.chain_id), rows)?,
+        "block_number" => column.repeat(Field::Number(place.block.number), rows)?,
+        "block_hash" => column.repeat(Field::Bytes(&place.block.hash.0), rows)?,
         "block_timestamp" => column.repeat_time(place.block.timestamp_ms, rows),
         _ => return Ok(false),
     }

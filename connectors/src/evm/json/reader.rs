@@ -1,0 +1,515 @@
+//! A forward-only reader of JSON text, made for objects whose keys come in the order they came in before.
+//!
+//! It accepts what `serde_json` accepts for the same types (the tests compare both), with one limit
+//! more: values that are passed over may not be nested deeper than [`MAX_DEPTH`] either. It is faster
+//! because it need not be general: a key is compared with the one that followed last time before it is
+//! searched for, strings are borrowed, and their ends are looked for many bytes at a time.
+//!
+//! Cost: one pass over the text, no allocation but for lists and for text with escapes.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// How deep lists and objects may be nested.
+pub const MAX_DEPTH: u32 = 127;
+
+/// Text that is not the JSON of what was wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{problem} at byte {at}")]
+pub struct JsonError {
+    /// Where in the text, in bytes from its start.
+    pub at: usize,
+    /// What is wrong there.
+    pub problem: Problem,
+}
+
+/// What is wrong with JSON text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// Something else had to be there.
+    Expected(&'static str),
+    /// A known key comes twice in one object.
+    Twice(&'static str),
+    /// Lists or objects are nested too deep.
+    TooDeep,
+    /// The text ends too early.
+    End,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Problem::Expected(what) => write!(f, "expected {what}"),
+            Problem::Twice(key) => write!(f, "a second {key}"),
+            Problem::TooDeep => write!(f, "nested deeper than {MAX_DEPTH}"),
+            Problem::End => f.write_str("the text ends too early"),
+        }
+    }
+}
+
+/// A result of reading JSON.
+pub type Result<T, E = JsonError> = std::result::Result<T, E>;
+
+/// What can be read from JSON text, borrowing from it.
+pub trait Json<'a>: Sized {
+    /// Reads one value, which the reader stands before.
+    ///
+    /// # Errors
+    /// Text that is not JSON, or the JSON of something else.
+    fn read(reader: &mut Reader<'a>) -> Result<Self>;
+
+    /// Reads one value to the end of a list. Large ones are read in place.
+    ///
+    /// # Errors
+    /// Text that is not JSON, or the JSON of something else; what is in the list then is worth nothing.
+    fn push(reader: &mut Reader<'a>, list: &mut Vec<Self>) -> Result<()> {
+        list.push(Self::read(reader)?);
+        Ok(())
+    }
+}
+
+/// Reads a whole text, which must hold one value and nothing else but white space.
+///
+/// # Errors
+/// Text that is not JSON, or the JSON of something else.
+pub fn from_str<'a, T: Json<'a>>(text: &'a str) -> Result<T> {
+    let mut reader = Reader::new(text);
+    let value = T::read(&mut reader)?;
+    reader.finish()?;
+    Ok(value)
+}
+
+/// The keys of an object: each quoted and with its colon, as it stands in text without white space.
+pub(crate) type Keys<K> = &'static [(&'static str, K)];
+
+/// Which objects have keys whose order is remembered.
+#[derive(Clone, Copy)]
+pub(crate) enum Shape {
+    Block,
+    Transaction,
+    Receipt,
+    Log,
+    Trace,
+    Action,
+    Call,
+    /// Objects that come once or seldom.
+    Other,
+}
+
+const SHAPES: usize = 8;
+pub(crate) const MAX_KEYS: usize = 48;
+
+/// An object while its keys are read.
+pub(crate) struct Object {
+    /// One more than the index of the known key read last; 0 before the first.
+    last: usize,
+    /// Whether nothing was read yet.
+    first: bool,
+}
+
+/// Reads JSON text from its start to its end.
+pub struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+    depth: u32,
+    /// For each shape and each key (0 is the start) the key that came after it last time.
+    followers: [[u8; MAX_KEYS]; SHAPES],
+}
+
+impl<'a> Reader<'a> {
+    /// A reader at the start of `text`.
+    pub fn new(text: &'a str) -> Reader<'a> {
+        let mut order = [0; MAX_KEYS];
+        for (follower, key) in order.iter_mut().zip(0u8..) {
+            *follower = key;
+        }
+        Reader { text, at: 0, depth: 0, followers: [order; SHAPES] }
+    }
+
+    /// Checks that only white space is left.
+    ///
+    /// # Errors
+    /// Anything else.
+    pub fn finish(&mut self) -> Result<()> {
+        match self.peek() {
+            None => Ok(()),
+            Some(_) => Err(self.expected("the end of the text")),
+        }
+    }
+
+    /// The error that something is wrong here.
+    pub(crate) fn error(&self, problem: Problem) -> JsonError {
+        JsonError { at: self.at, problem }
+    }
+
+    /// The error that `what` is not here.
+    pub(crate) fn expected(&self, what: &'static str) -> JsonError {
+        let problem = if self.at >= self.text.len() { Problem::End } else { Problem::Expected(what) };
+        JsonError { at: self.at, problem }
+    }
+
+    fn bytes(&self) -> &'a [u8] {
+        self.text.as_bytes()
+    }
+
+    fn rest(&self) -> &'a [u8] {
+        self.bytes().get(self.at..).unwrap_or_default()
+    }
+
+    /// The next byte that is not white space, which stays.
+    #[inline]
+    pub(crate) fn peek(&mut self) -> Option<u8> {
+        match self.bytes().get(self.at) {
+            Some(byte) if *byte > b' ' => Some(*byte),
+            _ => self.peek_after_space(),
+        }
+    }
+
+    #[cold]
+    fn peek_after_space(&mut self) -> Option<u8> {
+        while let Some(byte) = self.bytes().get(self.at) {
+            match byte {
+                b' ' | b'\t' | b'\n' | b'\r' => self.at += 1,
+                byte => return Some(*byte),
+            }
+        }
+        None
+    }
+
+    fn byte(&mut self, byte: u8, what: &'static str) -> Result<()> {
+        if self.peek() != Some(byte) {
+            return Err(self.expected(what));
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    fn word(&mut self, word: &'static str) -> Result<()> {
+        if !self.rest().starts_with(word.as_bytes()) {
+            return Err(self.expected(word));
+        }
+        self.at += word.len();
+        Ok(())
+    }
+
+    /// Reads `null` if it is there.
+    pub(crate) fn null(&mut self) -> Result<bool> {
+        if self.peek() != Some(b'n') {
+            return Ok(false);
+        }
+        self.word("null").map(|()| true)
+    }
+
+    fn descend(&mut self) -> Result<()> {
+        if self.depth == MAX_DEPTH {
+            return Err(JsonError { at: self.at, problem: Problem::TooDeep });
+        }
+        self.depth += 1;
+        Ok(())
+    }
+
+    /// Reads a list; `item` is called before each item and must read it.
+    #[inline]
+    pub(crate) fn list(&mut self, mut item: impl FnMut(&mut Reader<'a>) -> Result<()>) -> Result<()> {
+        self.byte(b'[', "a list")?;
+        self.descend()?;
+        if self.peek() != Some(b']') {
+            loop {
+                item(self)?;
+                match self.peek() {
+                    Some(b',') => self.at += 1,
+                    Some(b']') => break,
+                    _ => return Err(self.expected("a comma or the end of the list")),
+                }
+            }
+        }
+        self.at += 1;
+        self.depth -= 1;
+        Ok(())
+    }
+
+    /// Reads the start of an object.
+    pub(crate) fn open(&mut self) -> Result<Object> {
+        self.byte(b'{', "an object")?;
+        self.descend()?;
+        Ok(Object { last: 0, first: true })
+    }
+
+    /// Reads the next key that is known, and whatever unknown keys and their values come before it.
+    /// `None` at the end of the object.
+    #[inline]
+    pub(crate) fn key<K: Copy>(&mut self, object: &mut Object, shape: Shape, keys: Keys<K>) -> Result<Option<K>> {
+        let guess = usize::from(self.followers[shape as usize][object.last]);
+        let separator = usize::from(!object.first);
+        let rest = self.rest();
+        if let Some((name, key)) = keys.get(guess)
+            && (object.first || rest.first() == Some(&b','))
+            && rest.get(separator..).is_some_and(|rest| rest.starts_with(name.as_bytes()))
+        {
+            self.at += separator + name.len();
+            *object = Object { last: guess + 1, first: false };
+            return Ok(Some(*key));
+        }
+        self.search_key(object, shape, keys)
+    }
+
+    fn search_key<K: Copy>(&mut self, object: &mut Object, shape: Shape, keys: Keys<K>) -> Result<Option<K>> {
+        while self.next_key(&mut object.first)? {
+            let key = self.string()?;
+            self.byte(b':', "a colon")?;
+            let named = |(name, _): &(&str, K)| name[1..name.len() - 2] == *key;
+            if let Some(found) = keys.iter().position(named) {
+                // Keys beyond 255 would only be guessed wrong.
+                self.followers[shape as usize][object.last] = u8::try_from(found).unwrap_or(u8::MAX);
+                object.last = found + 1;
+                return Ok(Some(keys[found].1));
+            }
+            self.skip()?;
+        }
+        Ok(None)
+    }
+
+    /// Goes to the next key of an object; false at its end.
+    fn next_key(&mut self, first: &mut bool) -> Result<bool> {
+        match self.peek() {
+            Some(b'}') => {
+                self.at += 1;
+                self.depth -= 1;
+                return Ok(false);
+            }
+            Some(b',') if !*first => {
+                self.at += 1;
+                self.peek();
+            }
+            Some(_) if *first => {}
+            _ => return Err(self.expected("a comma or the end of the object")),
+        }
+        *first = false;
+        Ok(true)
+    }
+
+    /// Reads a string that has no escapes.
+    #[inline]
+    pub(crate) fn plain_string(&mut self) -> Result<&'a str> {
+        self.byte(b'"', "a string")?;
+        let (start, end) = (self.at, self.at + plain_len(self.rest()));
+        self.at = end;
+        match self.bytes().get(end) {
+            Some(b'"') => {
+                self.at += 1;
+                Ok(&self.text[start..end])
+            }
+            Some(b'\\') => Err(self.expected("hex text without escaped characters")),
+            _ => Err(self.expected("no control character in a string")),
+        }
+    }
+
+    /// Reads a string.
+    pub(crate) fn string(&mut self) -> Result<Cow<'a, str>> {
+        self.byte(b'"', "a string")?;
+        let start = self.at;
+        let mut plain_from = start;
+        let mut text = String::new();
+        loop {
+            self.at += plain_len(self.rest());
+            let plain = &self.text[plain_from..self.at];
+            match self.bytes().get(self.at) {
+                Some(b'"') => {
+                    self.at += 1;
+                    if plain_from == start {
+                        return Ok(Cow::Borrowed(plain));
+                    }
+                    text.push_str(plain);
+                    return Ok(Cow::Owned(text));
+                }
+                Some(b'\\') => {
+                    text.push_str(plain);
+                    self.at += 1;
+                    text.push(self.escape()?);
+                    plain_from = self.at;
+                }
+                _ => return Err(self.expected("no control character in a string")),
+            }
+        }
+    }
+
+    /// Reads what comes after a backslash.
+    fn escape(&mut self) -> Result<char> {
+        let escape = self.rest().first().copied();
+        let plain = match escape {
+            Some(byte @ (b'"' | b'\\' | b'/')) => char::from(byte),
+            Some(b'b') => '\u{8}',
+            Some(b'f') => '\u{c}',
+            Some(b'n') => '\n',
+            Some(b'r') => '\r',
+            Some(b't') => '\t',
+            Some(b'u') => {
+                self.at += 1;
+                return self.unicode();
+            }
+            _ => return Err(self.expected("an escaped character")),
+        };
+        self.at += 1;
+        Ok(plain)
+    }
+
+    /// Reads four hex digits, and four more where the first are half of a pair.
+    fn unicode(&mut self) -> Result<char> {
+        let unit = self.four_digits()?;
+        if let Some(single) = char::from_u32(unit) {
+            return Ok(single);
+        }
+        if unit >= 0xdc00 {
+            return Err(self.expected("the first half of a surrogate pair"));
+        }
+        self.word("\\u")?;
+        let low = self.four_digits()?;
+        let pair = (0xdc00..0xe000).contains(&low).then(|| 0x1_0000 + ((unit - 0xd800) << 10) + (low - 0xdc00));
+        pair.and_then(char::from_u32).ok_or_else(|| self.expected("the second half of a surrogate pair"))
+    }
+
+    fn four_digits(&mut self) -> Result<u32> {
+        let digits = self.rest().first_chunk::<4>().ok_or(JsonError { at: self.at, problem: Problem::End })?;
+        let mut value = 0;
+        for digit in digits {
+            let digit = char::from(*digit).to_digit(16).ok_or_else(|| self.expected("four hex digits"))?;
+            value = value << 4 | digit;
+        }
+        self.at += 4;
+        Ok(value)
+    }
+
+    /// Reads a whole number of up to 64 bits.
+    pub(crate) fn number(&mut self) -> Result<u64> {
+        const WHAT: &str = "a whole number of up to 64 bits";
+        self.peek();
+        let start = self.at;
+        let fault = JsonError { at: start, problem: Problem::Expected(WHAT) };
+        let whole = self.skip_number()?;
+        let digits = if whole { &self.text[start..self.at] } else { "" };
+        digits.parse().map_err(|_| fault)
+    }
+
+    /// Passes over a number; tells whether it is whole and not negative.
+    fn skip_number(&mut self) -> Result<bool> {
+        let start = self.at;
+        if self.rest().first() == Some(&b'-') {
+            self.at += 1;
+        }
+        let mut whole = self.at == start;
+        let first = self.at;
+        self.digits()?;
+        if self.bytes()[first] == b'0' && self.at > first + 1 {
+            return Err(JsonError { at: first, problem: Problem::Expected("a number without leading zeros") });
+        }
+        if self.rest().first() == Some(&b'.') {
+            whole = false;
+            self.at += 1;
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.rest().first() {
+            whole = false;
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.rest().first() {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(whole)
+    }
+
+    /// Passes over at least one digit.
+    fn digits(&mut self) -> Result<()> {
+        let count = self.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
+        if count == 0 {
+            return Err(self.expected("a digit"));
+        }
+        self.at += count;
+        Ok(())
+    }
+
+    /// Passes over a value of any kind.
+    pub(crate) fn skip(&mut self) -> Result<()> {
+        match self.peek() {
+            Some(b'"') => self.skip_string(),
+            Some(b'{') => {
+                let mut first = self.open()?.first;
+                while self.next_key(&mut first)? {
+                    self.skip_string()?;
+                    self.byte(b':', "a colon")?;
+                    self.skip()?;
+                }
+                Ok(())
+            }
+            Some(b'[') => self.list(Reader::skip),
+            Some(b't') => self.word("true"),
+            Some(b'f') => self.word("false"),
+            Some(b'n') => self.word("null"),
+            Some(b'-' | b'0'..=b'9') => self.skip_number().map(drop),
+            _ => Err(self.expected("a value")),
+        }
+    }
+
+    /// Passes over a string. Halves of surrogate pairs may stand alone in what nobody reads.
+    fn skip_string(&mut self) -> Result<()> {
+        self.byte(b'"', "a string")?;
+        loop {
+            self.at += plain_len(self.rest());
+            match self.rest() {
+                [b'"', ..] => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                [b'\\', b'u', ..] => {
+                    self.at += 2;
+                    self.four_digits()?;
+                }
+                [b'\\', ..] => {
+                    self.at += 1;
+                    self.escape()?;
+                }
+                _ => return Err(self.expected("no control character in a string")),
+            }
+        }
+    }
+}
+
+/// Bytes looked at at once: the compiler makes vector instructions of it.
+const LANES: usize = 16;
+
+#[inline]
+fn ends_plain(byte: u8) -> bool {
+    // Without branches, or the compiler makes no vector instructions of it.
+    (byte == b'"') | (byte == b'\\') | (byte < b' ')
+}
+
+/// The number of bytes before the first quote, backslash or control character.
+#[inline]
+fn plain_len(bytes: &[u8]) -> usize {
+    let (chunks, _) = bytes.as_chunks::<LANES>();
+    let plain = |chunk: &&[u8; LANES]| !chunk.iter().fold(false, |ends, byte| ends | ends_plain(*byte));
+    let at = LANES * chunks.iter().take_while(plain).count();
+    at + plain_len_of_words(&bytes[at..])
+}
+
+/// The same, eight bytes at a time.
+fn plain_len_of_words(bytes: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let (words, tail) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        // A byte's high bit is set where subtracting borrowed; only bytes after a hit may be wrong.
+        let zero_where = |byte: u8| {
+            let other = word ^ (ONES * u64::from(byte));
+            other.wrapping_sub(ONES) & !other
+        };
+        let control = word.wrapping_sub(ONES * u64::from(b' ')) & !word;
+        let hits = (zero_where(b'"') | zero_where(b'\\') | control) & HIGHS;
+        if hits != 0 {
+            return 8 * index + usize::try_from(hits.trailing_zeros() / 8).expect("less than eight");
+        }
+    }
+    let plain = tail.iter().take_while(|byte| !ends_plain(**byte)).count();
+    8 * words.len() + plain
+}
