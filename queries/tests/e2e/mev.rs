@@ -17,6 +17,7 @@ const RELATIONS: [&str; 8] = [
     "sandwiches",
     "sandwich_legs",
     "arbitrages",
+    "jit_liquidity",
     "liquidations",
     "block_attribution",
 ];
