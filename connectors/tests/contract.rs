@@ -46,7 +46,19 @@ impl Case {
     }
 }
 
-const CHAIN_TABLES: &[&str] = &["blocks", "transactions", "logs", "token_transfers"];
+const CHAIN_TABLES: &[&str] = &[
+    "blocks",
+    "transactions",
+    "logs",
+    "token_transfers",
+    "dex_swaps",
+    "pools",
+    "liquidity_events",
+    "liquidation_events",
+    "aggregator_trades",
+    "flash_loans",
+    "oracle_updates",
+];
 
 fn options(given: &[(&str, &str)]) -> Vec<(String, String)> {
     given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -91,7 +103,8 @@ fn recordings() -> Vec<Case> {
         let folder = shared("data/evm/mainnet-forks")?;
         Some(["blocks", "receipts"].map(|name| lines_of(&folder.join(format!("{name}.jsonl.gz")), 11..13)))
     });
-    let with_traces: &[&str] = &["blocks", "transactions", "logs", "token_transfers", "traces"];
+    // No name means all tables.
+    let with_traces: &[&str] = &[];
     let mut cases = Vec::new();
     if let Some([blocks, traces]) = EVENTS.as_ref() {
         let files = [("blocks.ndjson", blocks), ("traces.ndjson", traces)];

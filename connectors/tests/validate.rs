@@ -63,9 +63,11 @@ fn breaks(rule: &str, change: impl FnOnce(&mut Sample)) {
     push(&mut ingest, sample).unwrap();
     let run = ingest.finish().unwrap();
     assert_eq!(run.blocks.len(), 1);
-    for table in &run.tables {
-        assert_eq!(table.ends, [table.batch.num_rows()]);
-        assert!(table.batch.num_rows() > 0);
+    for (table, rows) in evm::tables().iter().zip(&run.tables) {
+        assert_eq!(rows.ends, [rows.batch.num_rows()]);
+        let rare =
+            ["pools", "liquidity_events", "liquidation_events", "aggregator_trades", "flash_loans", "oracle_updates"];
+        assert!(rows.batch.num_rows() > 0 || rare.contains(&table.name), "{}", table.name);
     }
 }
 

@@ -33,6 +33,11 @@ pub trait Source: Send {
     /// block_number, block_hash, block_timestamp`; a column file may lack some of them.
     fn tables(&self) -> Vec<TableSchema>;
 
+    /// The id of the chain it reads, if it knows that before it reads.
+    fn chain_id(&self) -> Option<u64> {
+        None
+    }
+
     /// How many blocks one tick should hold: 1 for live chains, more for history.
     fn blocks_per_tick(&self) -> usize {
         1

@@ -8,13 +8,16 @@ use highwater_engine::model::evm;
 use highwater_engine::model::{BlockHash, BlockRef, BlockRun};
 use highwater_engine::source::{ReadRequest, SourceError};
 
-use super::decode::{self, RawLog};
+use super::decode::Feeds;
+use super::decode::transaction::LogReader;
 use super::field::{Fault, Field};
 use super::json::{Block, Log, Receipt, TraceItem, Transaction};
-use super::tables::{self, Place, RECEIPT_COLUMNS, TABLES, Table, token_transfers, transactions};
+use super::tables::{self, Place, RECEIPT_COLUMNS, TABLES, Table, decoded, transactions};
 use super::traces::{self, TraceRow};
 use super::validate::{Validator, Violation};
 use crate::columns::{Column, TableBuilder};
+
+pub use super::decode::transaction::SkippedLogs;
 
 /// How blocks are taken in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,11 +29,13 @@ pub struct IngestSettings {
     /// Whether every block must pass [`super::validate`]. Without, a value that cannot be read becomes
     /// NULL where its column allows that.
     pub validate: bool,
+    /// Factories of pools to be trusted besides those known, by their addresses.
+    pub factories: Vec<[u8; 20]>,
 }
 
 impl Default for IngestSettings {
     fn default() -> Self {
-        IngestSettings { chain: "ethereum".to_owned(), chain_id: 1, validate: true }
+        IngestSettings { chain: "ethereum".to_owned(), chain_id: 1, validate: true, factories: Vec::new() }
     }
 }
 
@@ -52,15 +57,6 @@ pub struct BlockData<'a> {
     pub receipts: Option<Vec<Receipt<'a>>>,
     /// Its traces, if they were read.
     pub traces: Option<Vec<TraceItem<'a>>>,
-}
-
-/// Logs that announced a transfer and were none.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SkippedLogs {
-    /// How many.
-    pub count: u64,
-    /// The first of them and why.
-    pub reason: String,
 }
 
 /// Collects blocks and turns them into the tables of a [`BlockRun`].
@@ -86,8 +82,7 @@ pub struct EvmIngest {
     blocks: Vec<BlockRef>,
     validator: Validator,
     needs: Needs,
-    skipped: Option<SkippedLogs>,
-    scratch: Vec<u8>,
+    logs: LogReader,
 }
 
 fn internal(source: ArrowError) -> SourceError {
@@ -106,9 +101,9 @@ impl EvmIngest {
             blocks: Vec::new(),
             validator: Validator::default(),
             needs: Needs::default(),
-            skipped: None,
-            scratch: Vec::new(),
+            logs: LogReader::default(),
         };
+        let mut feeds = Feeds::NONE;
         for wanted in &request.tables {
             let table = TABLES.iter().find(|(name, _)| *name == wanted.name);
             let (Some((_, table)), Some(schema)) = (table, evm::schema(&wanted.name)) else {
@@ -120,7 +115,11 @@ impl EvmIngest {
                 builder.columns.iter_mut().for_each(Column::be_lenient);
             }
             match table {
-                Table::Logs | Table::TokenTransfers => ingest.needs.receipts = true,
+                Table::Logs => ingest.needs.receipts = true,
+                Table::Decoded(table) => {
+                    ingest.needs.receipts = true;
+                    feeds = feeds.and(*table);
+                }
                 Table::Traces => ingest.needs.traces = true,
                 Table::Transactions => {
                     ingest.needs.receipts |=
@@ -130,6 +129,7 @@ impl EvmIngest {
             }
             ingest.tables.push((*table, builder));
         }
+        ingest.logs = LogReader::new(feeds, ingest.settings.factories.clone());
         Ok(ingest)
     }
 
@@ -195,7 +195,7 @@ impl EvmIngest {
 
     /// The logs skipped since the last call.
     pub fn take_skipped(&mut self) -> Option<SkippedLogs> {
-        self.skipped.take()
+        self.logs.take_skipped()
     }
 
     fn add(&mut self, data: BlockData<'_>) -> Result<BlockRef, Violation> {
@@ -203,21 +203,17 @@ impl EvmIngest {
         if self.settings.validate {
             self.validator.check(&data.block, data.receipts.as_deref(), data.traces.as_deref())?;
         }
-        let skipped = self.fill(&block, data)?;
+        self.fill(&block, data)?;
         self.blocks.push(block);
-        if let Some(new) = skipped {
-            let total = self.skipped.get_or_insert(SkippedLogs { count: 0, reason: new.reason });
-            total.count += new.count;
-        }
         Ok(block)
     }
 
-    fn fill(&mut self, block: &BlockRef, data: BlockData<'_>) -> Result<Option<SkippedLogs>, Violation> {
+    fn fill(&mut self, block: &BlockRef, data: BlockData<'_>) -> Result<(), Violation> {
         let receipts = data.receipts.as_deref().unwrap_or_default();
         let rows = transaction_rows(&data.block.transactions, receipts);
         let ordered = receipts_in_order(receipts);
         let logs: Vec<&Log<'_>> = ordered.iter().flat_map(|receipt| &receipt.logs).collect();
-        let mut skipped = None;
+        self.logs.read(ordered.iter().copied());
         let mut trace_items = data.traces;
         let place = Place { chain: &self.settings.chain, chain_id: self.settings.chain_id, block };
         for (table, builder) in &mut self.tables {
@@ -227,13 +223,10 @@ impl EvmIngest {
                     fill_table(builder, place, rows.len(), |column| transactions::fill(column, &rows))?;
                 }
                 Table::Logs => fill_table(builder, place, logs.len(), |column| tables::logs::fill(column, &logs))?,
-                Table::TokenTransfers => {
-                    let mut decoded = Decoded::default();
-                    decoded.read(&ordered, &mut self.scratch);
-                    fill_table(builder, place, decoded.rows.len(), |column| {
-                        token_transfers::fill(column, &decoded.rows)
-                    })?;
-                    skipped = decoded.skipped;
+                Table::Decoded(table) => {
+                    let rows = self.logs.decoded();
+                    let count = decoded::count(rows, *table);
+                    fill_table(builder, place, count, |column| decoded::fill(column, rows, *table, &ordered))?;
                 }
                 Table::Traces => {
                     let traces: Vec<TraceRow<'_>> = traces::flatten(trace_items.take().unwrap_or_default());
@@ -241,7 +234,7 @@ impl EvmIngest {
                 }
             }
         }
-        Ok(skipped)
+        Ok(())
     }
 }
 
@@ -352,46 +345,4 @@ fn sort_by_index<T>(rows: &mut [T], index: impl Fn(&T) -> Field<'_>) {
     if !rows.is_sorted_by_key(key) {
         rows.sort_by_key(key);
     }
-}
-
-/// The transfers of one block.
-#[derive(Default)]
-struct Decoded<'b, 'a> {
-    rows: Vec<token_transfers::Row<'b, 'a>>,
-    skipped: Option<SkippedLogs>,
-}
-
-impl<'b, 'a> Decoded<'b, 'a> {
-    fn read(&mut self, receipts: &[&'b Receipt<'a>], scratch: &mut Vec<u8>) {
-        let mut transfers = Vec::new();
-        for receipt in receipts {
-            for log in &receipt.logs {
-                if let Err(reason) = decode_log(log, scratch, &mut transfers) {
-                    let first = || SkippedLogs { count: 0, reason: skip_reason(log, &reason) };
-                    self.skipped.get_or_insert_with(first).count += 1;
-                }
-                self.rows.extend(transfers.drain(..).map(|transfer| token_transfers::Row { transfer, log, receipt }));
-            }
-        }
-    }
-}
-
-fn skip_reason(log: &Log<'_>, reason: &str) -> String {
-    let index = log.log_index.u64().map_or_else(|_| "?".to_owned(), |index| index.to_string());
-    let tx = log.transaction_hash.fixed().map_or_else(|_| "?".to_owned(), |hash| BlockHash(hash).to_string());
-    format!("log {index} of transaction {tx} is not a token transfer: {reason}")
-}
-
-/// Appends the transfers of a log. Logs of other events have none.
-fn decode_log(log: &Log<'_>, scratch: &mut Vec<u8>, out: &mut Vec<decode::Transfer>) -> Result<(), String> {
-    let topics = log.topics.as_slice();
-    let Some(Ok(topic0)) = topics.first().map(|topic| topic.fixed::<32>()) else { return Ok(()) };
-    let Some(decoder) = decode::decoder(&topic0) else { return Ok(()) };
-    let mut words = [topic0; 4];
-    for (word, topic) in words.iter_mut().zip(topics) {
-        *word = topic.fixed().map_err(|fault| format!("a topic {fault}"))?;
-    }
-    scratch.clear();
-    log.data.append_to(scratch).map_err(|fault| format!("the data {fault}"))?;
-    (decoder.decode)(RawLog { topics: &words[..topics.len()], data: scratch }, out).map_err(|error| error.to_string())
 }

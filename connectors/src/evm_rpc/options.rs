@@ -6,6 +6,7 @@ use highwater_engine::model::chain_profile::ChainProfile;
 use highwater_engine::options::{OptionDoc, OptionError, Options};
 
 use super::endpoint::EndpointUrl;
+use crate::evm::options::{FACTORIES, take_factories};
 
 const fn doc(
     name: &'static str,
@@ -86,6 +87,7 @@ pub(super) const DOCS: &[OptionDoc] = &[
         "How far answers are checked: not at all, against each other and the bloom filter, or up to the roots in the header and its hash.",
         "roots",
     ),
+    FACTORIES,
 ];
 
 /// Where to begin.
@@ -147,6 +149,7 @@ pub(super) struct Settings {
     pub(super) request_timeout: Duration,
     pub(super) traces: TraceApi,
     pub(super) verify: Option<Verify>,
+    pub(super) factories: Vec<[u8; 20]>,
 }
 
 impl Settings {
@@ -188,6 +191,7 @@ impl Settings {
                 .unwrap_or(TraceApi::Off),
             verify: options
                 .take_choice("verify", &[("off", Verify::Off), ("bloom", Verify::Bloom), ("roots", Verify::Roots)])?,
+            factories: take_factories(&mut options)?,
         };
         options.finish()?;
         Ok(settings)

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::lines::Lines;
 use crate::evm::field::Field;
+use crate::evm::options::{FACTORIES, take_factories};
 
 pub(super) const DOCS: &[OptionDoc] = &[
     OptionDoc {
@@ -53,6 +54,7 @@ pub(super) const DOCS: &[OptionDoc] = &[
         doc: "Whether every block must agree with its receipts, logs and bloom filter; off also makes unreadable values NULL.",
         example: "strict",
     },
+    FACTORIES,
 ];
 
 /// Blocks until final where a recording does not say: two epochs of Ethereum.
@@ -76,6 +78,7 @@ pub(super) struct Settings {
     pub(super) confirmations: u64,
     pub(super) allow_gaps: bool,
     pub(super) validate: bool,
+    pub(super) factories: Vec<[u8; 20]>,
 }
 
 impl Settings {
@@ -86,6 +89,7 @@ impl Settings {
         let confirmations = options.take_u64("confirmations")?;
         let allow_gaps = options.take_choice("gaps", &[("error", false), ("allow", true)])?;
         let validate = options.take_choice("validate", &[("strict", true), ("off", false)])?;
+        let factories = take_factories(&mut options)?;
         let not_found = options.invalid(
             "path",
             path.display().to_string(),
@@ -105,6 +109,7 @@ impl Settings {
             confirmations: confirmations.unwrap_or(default_confirmations),
             allow_gaps: allow_gaps.unwrap_or(false),
             validate: validate.unwrap_or(true),
+            factories,
         })
     }
 }

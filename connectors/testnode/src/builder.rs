@@ -1,4 +1,4 @@
-//! Chains built in code: small blocks that every rule on a block accepts, on as many branches as wanted.
+//! Chains built in code: small blocks that every rule accepts, hash and roots included, on as many branches as wanted.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,7 +7,8 @@ use alloy_primitives::{Address, B256, Bloom, U256, hex as hexadecimal, keccak256
 use serde_json::{Value, json};
 
 use crate::chain::{Block, Chain, hex, quantity};
-use crate::rlp::header_hash;
+use crate::rlp;
+use crate::trie::root;
 
 const GAS_PRICE_WEI: u64 = 1_000_000_007;
 const BASE_FEE_WEI: u64 = 7;
@@ -166,66 +167,71 @@ impl Builder {
         self.made += 1;
         let salt = self.made.to_be_bytes();
         let gas_used = transactions.iter().map(|transaction| transaction.gas_used).sum::<u64>();
-        let zero = B256::ZERO;
+        let place = Place { chain_id: self.chain_id, number, first_nonce: self.made << 16 };
+        let mut listed: Vec<Value> =
+            (0..).zip(transactions).map(|(index, transaction)| place.transaction(index, transaction)).collect();
+        let mut receipts = place.receipts(transactions, &listed);
         let mut block = json!({
             "number": hex(number), "parentHash": parent, "timestamp": hex(time), "sha3Uncles": NO_UNCLES,
             "miner": address_of(1_000), "difficulty": "0x0", "gasLimit": hex(60_000_000), "gasUsed": hex(gas_used),
-            "extraData": text(&salt), "mixHash": zero, "nonce": "0x0000000000000000",
+            "extraData": text(&salt), "mixHash": B256::ZERO, "nonce": "0x0000000000000000",
             "baseFeePerGas": hex(BASE_FEE_WEI), "stateRoot": keccak256(salt), "size": "0x400", "uncles": [],
             "logsBloom": bloom(transactions.iter().flat_map(|transaction| &transaction.logs)),
-            "transactionsRoot": keccak256([&salt[..], b"transactions"].concat()),
-            "receiptsRoot": keccak256([&salt[..], b"receipts"].concat()),
+            "transactionsRoot": root(listed.iter().map(rlp::transaction)),
+            "receiptsRoot": root(receipts.iter().map(rlp::receipt)),
         });
-        let hash = header_hash(&block);
-        let place = Place { chain_id: self.chain_id, hash, number, salt };
+        let hash = rlp::header_hash(&block);
         block["hash"] = json!(hash);
-        let listed = (0..).zip(transactions);
-        block["transactions"] = listed.map(|(index, transaction)| place.transaction(index, transaction)).collect();
-        let block = Block::new(&block, &place.receipts(transactions));
+        for member in listed.iter_mut().chain(&mut receipts) {
+            member["blockHash"] = json!(hash);
+            for log in member["logs"].as_array_mut().into_iter().flatten() {
+                log["blockHash"] = json!(hash);
+            }
+        }
+        block["transactions"] = Value::Array(listed);
+        let block = Block::new(&block, &receipts);
         self.blocks.insert(hash, Arc::new(block));
         self.order.push(hash);
         hash
     }
 }
 
-/// Where a transaction stands.
+/// Where transactions stand, but for the hash of the block, which depends on them.
 struct Place {
     chain_id: u64,
-    hash: B256,
     number: u64,
-    salt: [u8; 8],
+    /// Makes the hashes of transactions unique. Nonces of one sender have gaps, which no client minds.
+    first_nonce: u64,
 }
 
 impl Place {
-    /// Unique, but not the hash of the transaction's encoding: it is not signed.
-    fn transaction_hash(&self, index: u64) -> B256 {
-        keccak256([self.salt, index.to_be_bytes()].concat())
-    }
-
+    /// Without a type and with a signature that nobody made; the hash is the right one for that.
     fn transaction(&self, index: u64, transaction: &Transaction) -> Value {
-        json!({
-            "hash": self.transaction_hash(index), "blockHash": self.hash, "blockNumber": hex(self.number),
-            "transactionIndex": hex(index), "from": transaction.from, "to": transaction.to,
+        let mut made = json!({
+            "blockNumber": hex(self.number), "transactionIndex": hex(index),
+            "from": transaction.from, "to": transaction.to, "nonce": hex(self.first_nonce + index),
             "value": format!("{:#x}", transaction.value), "input": text(&transaction.input),
-            "gas": hex(transaction.gas_used), "gasPrice": hex(GAS_PRICE_WEI), "nonce": hex(self.number),
-            "type": "0x0", "chainId": hex(self.chain_id), "v": hex(35 + 2 * self.chain_id), "r": "0x1", "s": "0x1",
-        })
+            "gas": hex(transaction.gas_used), "gasPrice": hex(GAS_PRICE_WEI), "type": "0x0",
+            "chainId": hex(self.chain_id), "v": hex(35 + 2 * self.chain_id), "r": "0x1", "s": "0x1",
+        });
+        made["hash"] = json!(keccak256(rlp::transaction(&made)));
+        made
     }
 
-    fn receipts(&self, transactions: &[Transaction]) -> Vec<Value> {
+    fn receipts(&self, transactions: &[Transaction], listed: &[Value]) -> Vec<Value> {
         let mut cumulative = 0;
         let mut log_index = 0;
         let mut receipts = Vec::with_capacity(transactions.len());
-        for (index, transaction) in (0..).zip(transactions) {
+        for (transaction, listed) in transactions.iter().zip(listed) {
             cumulative += transaction.gas_used;
+            let indices = log_index..;
             let logs: Vec<Value> =
-                (log_index..).zip(&transaction.logs).map(|(log_index, log)| self.log(index, log_index, log)).collect();
+                indices.zip(&transaction.logs).map(|(index, log)| self.log(listed, index, log)).collect();
             log_index += u64::try_from(logs.len()).expect("a length fits");
-            let created = transaction.to.is_none().then(|| Address::from_word(self.transaction_hash(index)));
             receipts.push(json!({
-                "transactionHash": self.transaction_hash(index), "transactionIndex": hex(index),
-                "blockHash": self.hash, "blockNumber": hex(self.number),
-                "from": transaction.from, "to": transaction.to, "contractAddress": created,
+                "transactionHash": listed["hash"], "transactionIndex": listed["transactionIndex"],
+                "blockNumber": hex(self.number), "from": transaction.from, "to": transaction.to,
+                "contractAddress": transaction.to.is_none().then(|| created(transaction.from, &listed["nonce"])),
                 "cumulativeGasUsed": hex(cumulative), "gasUsed": hex(transaction.gas_used),
                 "effectiveGasPrice": hex(GAS_PRICE_WEI), "status": hex(u64::from(!transaction.failed)),
                 "type": "0x0", "logsBloom": bloom(&transaction.logs), "logs": logs,
@@ -234,14 +240,19 @@ impl Place {
         receipts
     }
 
-    fn log(&self, transaction: u64, index: u64, log: &Log) -> Value {
+    fn log(&self, transaction: &Value, index: u64, log: &Log) -> Value {
         json!({
             "address": log.address, "topics": log.topics, "data": text(&log.data),
-            "blockHash": self.hash, "blockNumber": hex(self.number),
-            "transactionHash": self.transaction_hash(transaction), "transactionIndex": hex(transaction),
-            "logIndex": hex(index), "removed": false,
+            "blockNumber": hex(self.number), "transactionHash": transaction["hash"],
+            "transactionIndex": transaction["transactionIndex"], "logIndex": hex(index), "removed": false,
         })
     }
+}
+
+/// The address of the contract that a transaction creates.
+fn created(from: Address, nonce: &Value) -> Address {
+    let nonce = quantity(nonce).expect("the nonce was made here");
+    Address::from_word(keccak256(rlp::list([rlp::string(&from[..]), rlp::number(nonce)])))
 }
 
 fn bloom<'a>(logs: impl IntoIterator<Item = &'a Log>) -> Bloom {

@@ -40,6 +40,7 @@ mod rlp;
 mod server;
 mod socket;
 mod state;
+mod trie;
 
 pub use builder::{Builder, Log, Transaction, address_of};
 pub use chain::{Block, Chain};

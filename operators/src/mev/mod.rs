@@ -3,6 +3,21 @@
 //! Each is a file here and a line in [`RELATIONS`]; the planner offers them as tables of every source
 //! that has what they read (`eth.sandwiches`). Rules and their sources stand in the header of each file.
 
+mod arbitrage_rule;
+pub mod arbitrages;
+pub mod block_attribution;
+pub(crate) mod block_facts;
+pub mod columns;
+pub(crate) mod costs;
+pub mod dex_trades;
+pub mod labels;
+pub mod liquidations;
+pub mod sandwich_rule;
+pub mod sandwiches;
+pub mod token_prices;
+mod victim_loss;
+mod worth;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -39,7 +54,16 @@ pub struct BlockRelation {
 }
 
 /// Every relation, inputs before those who read them.
-pub const RELATIONS: &[BlockRelation] = &[];
+pub const RELATIONS: &[BlockRelation] = &[
+    // Inputs first.
+    dex_trades::RELATION,
+    token_prices::RELATION,
+    liquidations::RELATION,
+    block_attribution::RELATION,
+    sandwiches::SANDWICHES,
+    sandwiches::SANDWICH_LEGS,
+    arbitrages::ARBITRAGES,
+];
 
 /// An address.
 pub type Address = [u8; 20];
@@ -65,6 +89,24 @@ pub struct MevSettings {
     pub stablecoins: BTreeMap<Address, u32>,
     /// Whether sandwiches whose amounts do not agree are emitted too, with low confidence.
     pub loose_matches: bool,
+    /// Prices from a table of the user's.
+    pub prices: PriceTable,
+}
+
+/// Prices by token and time.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PriceTable(BTreeMap<Address, BTreeMap<i64, f64>>);
+
+impl PriceTable {
+    /// Notes that one smallest unit of a token is worth so many dollars from a time on.
+    pub fn insert(&mut self, token: Address, from_ms: i64, usd_per_raw_unit: f64) {
+        self.0.entry(token).or_default().insert(from_ms, usd_per_raw_unit);
+    }
+
+    /// Dollars for one smallest unit at a time.
+    pub fn at(&self, token: &Address, time_ms: i64) -> Option<f64> {
+        self.0.get(token)?.range(..=time_ms).next_back().map(|(_, usd)| *usd)
+    }
 }
 
 /// How sure a rule is.
@@ -90,6 +132,11 @@ impl Confidence {
 }
 
 impl MevSettings {
+    /// What is known of a chain.
+    pub fn of_chain(chain_id: u64) -> MevSettings {
+        labels::settings(chain_id)
+    }
+
     /// Whether the address serves everybody, so that sharing it makes nobody an accomplice.
     pub fn is_public(&self, address: &Address) -> bool {
         const PUBLIC: [&str; 5] = ["router", "aggregator", "settlement", "infrastructure", "exchange"];

@@ -65,13 +65,23 @@ pub struct Display {
 /// # Errors
 /// [`CliError::Job`] with diagnostics for mistakes in the job, [`CliError::Run`] for failures while running.
 pub fn run(args: &RunArgs, range: Range, display: &Display, stop: Arc<AtomicBool>) -> Result<Outcome, CliError> {
+    let destination = Destination { terminal: display.terminal, out: args.out.clone() };
+    run_loaded(load(&args.job, destination)?, args, range, display, stop)
+}
+
+/// Runs a job that was read.
+pub(super) fn run_loaded(
+    mut loaded: LoadedJob,
+    args: &RunArgs,
+    range: Range,
+    display: &Display,
+    stop: Arc<AtomicBool>,
+) -> Result<Outcome, CliError> {
     if let (Some(from), Some(to)) = (range.from, range.to)
         && from > to
     {
         return Err(CliError::EmptyRange { from, to });
     }
-    let destination = Destination { terminal: display.terminal, out: args.out.clone() };
-    let mut loaded = load(&args.job, destination)?;
     let plan = Arc::new(loaded.take_plan()?);
     if plan.views.is_empty() && plan.explains.is_empty() {
         return Err(CliError::Empty(args.job.job.display().to_string()));

@@ -3,14 +3,24 @@
 //! Each `fill` appends all rows of one block to one column, so that the choice of the column is made
 //! once a block and the loop over rows is tight.
 
+mod aggregator_trades;
 pub(crate) mod blocks;
+pub(crate) mod decoded;
+mod dex_swaps;
+mod flash_loans;
+mod liquidation_events;
+mod liquidity_events;
 pub(crate) mod logs;
-pub(crate) mod token_transfers;
+mod of_log;
+mod oracle_updates;
+mod pools;
+mod token_transfers;
 pub(crate) mod traces;
 pub(crate) mod transactions;
 
 use highwater_engine::model::BlockRef;
 
+use super::decode::Feeds;
 use super::field::{Fault, Field};
 use crate::columns::Column;
 
@@ -20,17 +30,25 @@ pub(crate) enum Table {
     Blocks,
     Transactions,
     Logs,
-    TokenTransfers,
     Traces,
+    /// One that is made of logs.
+    Decoded(Feeds),
 }
 
 /// The name of each table.
-pub(crate) const TABLES: [(&str, Table); 5] = [
+pub(crate) const TABLES: [(&str, Table); 12] = [
     ("blocks", Table::Blocks),
     ("transactions", Table::Transactions),
     ("logs", Table::Logs),
-    ("token_transfers", Table::TokenTransfers),
+    ("token_transfers", Table::Decoded(Feeds::TRANSFERS)),
     ("traces", Table::Traces),
+    ("dex_swaps", Table::Decoded(Feeds::SWAPS)),
+    ("pools", Table::Decoded(Feeds::POOLS)),
+    ("liquidity_events", Table::Decoded(Feeds::LIQUIDITY)),
+    ("liquidation_events", Table::Decoded(Feeds::LIQUIDATIONS)),
+    ("aggregator_trades", Table::Decoded(Feeds::AGGREGATORS)),
+    ("flash_loans", Table::Decoded(Feeds::FLASH_LOANS)),
+    ("oracle_updates", Table::Decoded(Feeds::ORACLES)),
 ];
 
 /// The columns of `transactions` that only a receipt knows.

@@ -1,0 +1,350 @@
+//! Which tokens a pool traded, from the transfers of the same transaction and from its own name.
+//!
+//! A transfer has two sides, the payer's and the receiver's, and each pays for one swap at most. The
+//! sold coin is what the pool received in the amount the event tells, the bought coin what it sent,
+//! each the nearest before the event, else the nearest after it and before the pool's next event.
+//! Coins that take a fee on the way split one payment into several: then a coin counts whose
+//! payments add up. Where a pool's address follows from its tokens, that alone decides.
+
+use std::collections::HashMap;
+
+use alloy_primitives::U256;
+
+use super::factories::{self, Derived};
+use super::rows::{Family, FlashLoan, Liquidation, NewPool, PoolId, Standard, Swap, Transfer, Trust};
+use super::word::{Address, NATIVE, Word, ZERO};
+
+/// How many payments of a pool are looked at on each side of an event, which bounds the work a
+/// hostile transaction can cause.
+const REACH: usize = 64;
+
+/// How many different coins of one pool are tried in pairs.
+const COINS: usize = 6;
+
+/// How many derivations are remembered.
+const REMEMBERED: usize = 1 << 16;
+
+/// Which way a payment went, seen from one of its parties.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Way {
+    In,
+    Out,
+}
+
+/// One side of a transfer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Side {
+    party: Address,
+    log: usize,
+    way: Way,
+    token: Address,
+    amount: Word,
+    /// Whether native coin became the token or the token became native coin.
+    wraps: bool,
+    used: bool,
+}
+
+type Question = (PoolId, [Address; 2], Option<u32>);
+
+/// The payments of one transaction by party, and what is known of pools from their names alone.
+#[derive(Debug, Default)]
+pub(super) struct Identities {
+    sides: Vec<Side>,
+    /// A pure function remembered: what it holds changes no answer.
+    derived: HashMap<Question, Option<Derived>>,
+    /// Factories trusted besides the known ones.
+    trusted: Vec<Address>,
+}
+
+/// What is looked for: a payment of a party.
+#[derive(Clone, Copy)]
+struct Sought<'a> {
+    party: &'a Address,
+    way: Way,
+    amount: &'a Word,
+    token: Option<&'a Address>,
+    not: Option<&'a Address>,
+    wraps: bool,
+}
+
+impl<'a> Sought<'a> {
+    fn any(party: &'a Address, way: Way, amount: &'a Word) -> Sought<'a> {
+        Sought { party, way, amount, token: None, not: None, wraps: false }
+    }
+}
+
+impl Sought<'_> {
+    fn is(&self, side: &Side) -> bool {
+        side.way == self.way
+            && !side.used
+            && (side.wraps || !self.wraps)
+            && side.amount == *self.amount
+            && self.token.is_none_or(|token| side.token == *token)
+            && self.not.is_none_or(|token| side.token != *token)
+    }
+}
+
+/// The logs between which the payments of an event are.
+#[derive(Clone, Copy)]
+struct Span {
+    since: usize,
+    at: usize,
+    until: usize,
+}
+
+impl Identities {
+    pub(super) fn new(trusted: Vec<Address>) -> Identities {
+        Identities { trusted, ..Identities::default() }
+    }
+
+    /// Whether a contract is a known factory or holder of pools, or trusted.
+    pub(super) fn trusts(&self, contract: &Address) -> bool {
+        factories::named(contract).is_some() || self.trusted.contains(contract)
+    }
+
+    /// Takes the payments of the next transaction.
+    pub(super) fn begin(&mut self, transfers: &[Transfer]) {
+        self.sides.clear();
+        for transfer in transfers.iter().filter(|transfer| transfer.standard.is_fungible()) {
+            let Transfer { at, token, from, to, amount, standard, .. } = *transfer;
+            let wraps = standard != Standard::Erc20;
+            let side = |party, way| Side { party, log: at.log, way, token, amount, wraps, used: false };
+            self.sides.extend([side(from, Way::Out), side(to, Way::In)]);
+        }
+        self.sides.sort_unstable();
+    }
+
+    /// The range of a party's sides, and where in it the first is that is not before `at`.
+    fn of_party(&self, party: &Address, at: usize) -> (std::ops::Range<usize>, usize) {
+        let start = self.sides.partition_point(|side| side.party < *party);
+        let rest = &self.sides[start..];
+        let count = rest.partition_point(|side| side.party == *party);
+        let middle = start + rest[..count].partition_point(|side| side.log < at);
+        (start..start + count, middle)
+    }
+
+    fn find(&self, sought: Sought<'_>, span: Span) -> Option<usize> {
+        if *sought.amount == ZERO {
+            return None;
+        }
+        let (range, middle) = self.of_party(sought.party, span.at);
+        let before = (range.start..middle).rev().take(REACH).find(|index| sought.is(&self.sides[*index]));
+        before.or_else(|| {
+            let mut after = (middle..range.end).take(REACH).take_while(|index| self.sides[*index].log < span.until);
+            after.find(|index| sought.is(&self.sides[*index]))
+        })
+    }
+
+    /// A coin whose payments between the pool's last event and this one add up to the amount.
+    fn find_sum(&self, sought: Sought<'_>, span: Span) -> Option<Address> {
+        let (range, middle) = self.of_party(sought.party, span.at);
+        let sides = &self.sides[range.start..middle];
+        let near = || sides.iter().rev().take(REACH).take_while(|side| side.log >= span.since);
+        let paid = |side: &&Side| side.way == sought.way && !side.used;
+        let wanted = U256::from_be_bytes(*sought.amount);
+        let mut last = None;
+        for side in near().filter(paid) {
+            if last == Some(side.token) || sought.not == Some(&side.token) {
+                continue;
+            }
+            last = Some(side.token);
+            let amounts = near().filter(paid).filter(|other| other.token == side.token);
+            let sum = amounts.fold(U256::ZERO, |sum, side| sum.saturating_add(U256::from_be_bytes(side.amount)));
+            if sum == wanted {
+                return last;
+            }
+        }
+        None
+    }
+
+    /// The coins sold and bought according to the payments, which are then used up.
+    fn match_payments(&mut self, party: &Address, swap: &Swap, span: Span) -> Option<[Address; 2]> {
+        let into = Sought { token: swap.token_sold.as_ref(), ..Sought::any(party, Way::In, &swap.paid_in) };
+        let sold = self.payment(into, swap, span)?;
+        let (token, not) = (swap.token_bought.as_ref(), Some(&sold.0));
+        let out_of = Sought { token, not, ..Sought::any(party, Way::Out, &swap.paid_out) };
+        let bought = self.payment(out_of, swap, span)?;
+        for index in [sold.1, bought.1].into_iter().flatten() {
+            self.sides[index].used = true;
+        }
+        Some([sold.0, bought.0])
+    }
+
+    /// The coin of a payment and, if it is one transfer, its side of that.
+    fn payment(&self, sought: Sought<'_>, swap: &Swap, span: Span) -> Option<(Address, Option<usize>)> {
+        let whole = self.find(sought, span).map(|index| (self.sides[index].token, Some(index)));
+        let whole = whole.or_else(|| Some((self.find_sum(sought, span)?, None)));
+        whole.or_else(|| {
+            let (Family::Contract | Family::V4, Some(buyer)) = (swap.family, &swap.sender) else { return None };
+            // Native coin leaves no log, but who buys it often wraps it, and who sells it unwraps it before.
+            let way = if sought.way == Way::In { Way::Out } else { Way::In };
+            let wrapped = Sought { wraps: true, ..Sought::any(buyer, way, sought.amount) };
+            self.find(wrapped, span).map(|index| (NATIVE, Some(index)))
+        })
+    }
+
+    fn derive(&mut self, swap: &Swap, tokens: [Address; 2]) -> Option<Derived> {
+        let question = (swap.pool, tokens, swap.fee_pips);
+        if let Some(answer) = self.derived.get(&question) {
+            return *answer;
+        }
+        if self.derived.len() >= REMEMBERED {
+            self.derived.clear();
+        }
+        let pair = [&tokens[0], &tokens[1]];
+        let answer = factories::derive(swap.family, &swap.pool, pair, swap.fee_pips, &self.trusted);
+        self.derived.insert(question, answer);
+        answer
+    }
+
+    /// The pair among the coins the pool moved that its name follows from.
+    fn derive_from_payments(&mut self, party: &Address, swap: &Swap, span: Span) -> Option<([Address; 2], Derived)> {
+        let (range, middle) = self.of_party(party, span.at);
+        let near = middle.saturating_sub(REACH).max(range.start)..(middle + REACH).min(range.end);
+        let mut coins = [[0; 20]; COINS];
+        let mut count = 0;
+        if swap.family == Family::V4 {
+            count = 1; // The zero address is the native coin, whose payments leave no log.
+        }
+        for side in &self.sides[near] {
+            if count < COINS && !coins[..count].contains(&side.token) {
+                coins[count] = side.token;
+                count += 1;
+            }
+        }
+        let coins = &mut coins[..count];
+        coins.sort_unstable();
+        for (index, token0) in coins.iter().enumerate() {
+            for token1 in &coins[index + 1..] {
+                if let Some(derived) = self.derive(swap, [*token0, *token1]) {
+                    return Some(([*token0, *token1], derived));
+                }
+            }
+        }
+        None
+    }
+}
+
+/// Finds the tokens of the swaps of one transaction, and how far each can be believed. All lists are
+/// those of that transaction.
+pub(super) fn name_swaps(swaps: &mut [Swap], pools: &[NewPool], identities: &mut Identities) {
+    for index in 0..swaps.len() {
+        let swap = swaps[index];
+        let same = |other: &&Swap| other.venue == swap.venue;
+        let single = matches!(swap.pool, PoolId::Address(pool) if pool == swap.venue);
+        let span = Span {
+            since: swaps[..index].iter().rev().take(REACH).find(same).map_or(0, |before| before.at.log),
+            at: swap.at.log,
+            until: match swaps[index + 1..].iter().take(REACH).find(same) {
+                Some(next) if single => next.at.log,
+                _ => usize::MAX,
+            },
+        };
+        name_swap(&mut swaps[index], pools, span, identities);
+    }
+}
+
+fn name_swap(swap: &mut Swap, pools: &[NewPool], span: Span, identities: &mut Identities) {
+    if swap.family == Family::Told {
+        trust_told(swap, span, identities);
+        return;
+    }
+    let announced = pools.iter().rev().find(|pool| pool.listed && pool.pool == swap.pool);
+    if let Some(pool) = announced {
+        swap.venue_name = pool.venue_name;
+        swap.fee_pips = swap.fee_pips.or(pool.fee_pips);
+        set_tokens(swap, [pool.token0, pool.token1], Trust::Verified);
+        return;
+    }
+    let party = swap.venue;
+    let matched = identities.match_payments(&party, swap, span);
+    let matched = matched.filter(|[sold, bought]| fits_order(swap, sold, bought));
+    if !swap.family.has_derived_name() {
+        if let Some(tokens) = matched {
+            set_traded(swap, tokens, Trust::Balanced);
+        }
+        return;
+    }
+    let pair = matched.map(|[sold, bought]| [sold.min(bought), sold.max(bought)]);
+    let derived = pair.and_then(|pair| Some((pair, identities.derive(swap, pair)?)));
+    let derived = derived.or_else(|| identities.derive_from_payments(&party, swap, span));
+    let believable = swap.family != Family::V4 || identities.trusts(&swap.venue);
+    if let Some((pair, derived)) = derived.filter(|_| believable) {
+        swap.venue_name = derived.venue_name;
+        swap.fee_pips = derived.fee_pips;
+        set_tokens(swap, pair, Trust::Verified);
+    } else if let Some(tokens) = matched {
+        set_traded(swap, tokens, Trust::Balanced);
+    }
+}
+
+impl Family {
+    fn has_derived_name(self) -> bool {
+        matches!(self, Family::V2 | Family::V3 | Family::V4)
+    }
+}
+
+/// Pairs number their coins in the order of the addresses.
+fn fits_order(swap: &Swap, sold: &Address, bought: &Address) -> bool {
+    swap.family == Family::Contract || (swap.sold_index == Some(0)) == (sold < bought)
+}
+
+/// Sets the tokens of a pair from coin 0 and coin 1.
+fn set_tokens(swap: &mut Swap, [token0, token1]: [Address; 2], trust: Trust) {
+    let tokens = if swap.sold_index == Some(0) { [token0, token1] } else { [token1, token0] };
+    set_traded(swap, tokens, trust);
+}
+
+fn set_traded(swap: &mut Swap, [sold, bought]: [Address; 2], trust: Trust) {
+    (swap.token_sold, swap.token_bought, swap.trust) = (Some(sold), Some(bought), trust);
+}
+
+/// An event that tells its tokens is believed if it comes from a known contract, or if payments agree.
+fn trust_told(swap: &mut Swap, span: Span, identities: &mut Identities) {
+    let pool = match swap.pool {
+        PoolId::Address(pool) => pool,
+        PoolId::Id(_) => swap.venue,
+    };
+    let paid = identities.match_payments(&pool, swap, span).is_some()
+        || (pool != swap.venue && identities.match_payments(&swap.venue, swap, span).is_some());
+    if identities.trusts(&swap.venue) {
+        swap.trust = Trust::Verified;
+    } else if paid {
+        swap.trust = Trust::Balanced;
+    }
+}
+
+const NEAREST: fn(usize) -> Span = |at| Span { since: 0, at, until: usize::MAX };
+
+/// Finds the token of each loan among what the lender sent.
+pub(super) fn name_loans(loans: &mut [FlashLoan], identities: &mut Identities) {
+    for loan in loans.iter_mut().filter(|loan| loan.token.is_none()) {
+        let sought = Sought::any(&loan.lender, Way::Out, &loan.amount);
+        loan.token = identities.take(sought, NEAREST(loan.at.log));
+    }
+}
+
+/// Finds the tokens of liquidations that do not tell them, among what the market got and gave.
+pub(super) fn name_liquidations(liquidations: &mut [Liquidation], identities: &mut Identities) {
+    for liquidation in liquidations.iter_mut().filter(|liquidation| liquidation.is_paid) {
+        let span = NEAREST(liquidation.at.log);
+        let party = &liquidation.market;
+        if let (None, Some(amount)) = (liquidation.debt_token, &liquidation.debt_repaid) {
+            let sought = Sought::any(party, Way::In, amount);
+            liquidation.debt_token = identities.take(sought, span);
+        }
+        if let (None, Some(amount)) = (liquidation.collateral_token, &liquidation.collateral_seized) {
+            let sought = Sought::any(party, Way::Out, amount);
+            liquidation.collateral_token = identities.take(sought, span);
+        }
+    }
+}
+
+impl Identities {
+    fn take(&mut self, sought: Sought<'_>, span: Span) -> Option<Address> {
+        let index = self.find(sought, span)?;
+        let side = &mut self.sides[index];
+        side.used = true;
+        Some(side.token)
+    }
+}
