@@ -211,9 +211,7 @@ fn refuses_another_chain_below_finality() {
     let Some(program) = anvil::program() else { return };
     let mut anvil = Anvil::start(&program);
     anvil.mine(6);
-    // Slower than the source repeats its question, every 100 ms. Asked every 50 ms, each wake-up by the same head
-    // overtakes the question about the fork below it, and the fork is never reported.
-    for transport in transports(&anvil, "1 second") {
+    for transport in transports(&anvil, "50 ms") {
         let follower = follow(&transport, "2");
         follower.wait_for_head(anvil.head());
         let delivered = follower.look(|followed| followed.chain.len());

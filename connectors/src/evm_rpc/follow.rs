@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-use highwater_engine::model::{BlockHash, BlockRef};
+use highwater_engine::model::BlockHash;
 use highwater_engine::source::{SourceError, SourceEvent};
 
 use super::fetch::{Ahead, Fetched, Fetcher, Want};
@@ -19,6 +19,7 @@ use super::heads::{Board, Hint};
 use super::intake::Intake;
 use super::outlet::{Closed, Outlet};
 use super::pool::{Pool, Wish};
+use super::record::Recorder;
 use super::window::{Fork, Window};
 
 /// Gaps up to this many blocks are closed by hash, longer ones by height and many at a time.
@@ -83,6 +84,8 @@ pub(super) struct Follower {
     pub(super) window: Window,
     pub(super) finality: Finality,
     pub(super) board: Rc<Board>,
+    /// Writes down what is delivered.
+    pub(super) recorder: Option<Recorder>,
     pub(super) outlet: Outlet,
     /// First height to deliver while the window is empty.
     pub(super) start: u64,
@@ -343,10 +346,15 @@ impl Follower {
     }
 
     async fn deliver(&mut self, fork: Fork, blocks: Vec<Fetched>) -> Result<bool, Ended> {
+        let mut taken = Vec::new();
         for fetched in blocks {
-            if self.take_in(fetched).await?.is_none() {
-                self.intake.discard()?;
-                return Ok(false);
+            match self.take_in(fetched).await? {
+                Some(fetched) if self.recorder.is_some() => taken.push(fetched),
+                Some(_) => {}
+                None => {
+                    self.intake.discard()?;
+                    return Ok(false);
+                }
             }
         }
         let mut run = self.intake.finish(&self.fetcher.pool.samples)?;
@@ -360,6 +368,9 @@ impl Follower {
         if let Some(finalized) = finalized {
             self.window.finalize(finalized);
             self.intake.finalize(finalized);
+        }
+        if let Some(recorder) = &mut self.recorder {
+            recorder.write(&taken, finalized)?;
         }
         self.pool().meters.reorgs.add(u64::from(fork.depth > 0));
         self.outlet.send(Ok(SourceEvent::Blocks { run, cursor, finalized })).await?;
@@ -376,12 +387,12 @@ impl Follower {
     }
 
     /// Takes one block in. A block that breaks a rule is asked for elsewhere; `None` if nobody else has it.
-    async fn take_in(&mut self, mut fetched: Fetched) -> Result<Option<BlockRef>, Ended> {
+    async fn take_in(&mut self, mut fetched: Fetched) -> Result<Option<Fetched>, Ended> {
         let wanted = fetched.header;
         let mut avoid = Vec::new();
         for attempt in 1.. {
             let error = match self.intake.push(self.fetcher.pool.label(fetched.endpoint), &fetched) {
-                Ok(block) => return Ok(Some(block)),
+                Ok(()) => return Ok(Some(fetched)),
                 Err(error) => error,
             };
             let rule = match &error {

@@ -1,7 +1,7 @@
 //! From texts to the tables of a run.
 
 use highwater_engine::model::chain_profile::ChainProfile;
-use highwater_engine::model::{BlockRef, BlockRun, evm};
+use highwater_engine::model::{BlockRun, evm};
 use highwater_engine::source::{ReadRequest, SourceError};
 
 use super::fetch::{Fetched, Parts};
@@ -61,19 +61,20 @@ impl Intake {
             names.any(|field| RECEIPT_COLUMNS.contains(&field.name().as_str()))
         });
         // Against the receipts root only whole receipts can be checked.
-        let whole_receipts = whole_receipts || settings.verify == Some(Verify::Roots);
+        let records = settings.record.is_some();
+        let whole_receipts = whole_receipts || records || settings.verify == Some(Verify::Roots);
         let traces = if needs.traces { settings.traces } else { TraceApi::Off };
-        Ok(Parts { receipts: needs.receipts, whole_receipts, traces })
+        Ok(Parts { receipts: needs.receipts || records, whole_receipts, traces })
     }
 
     /// Takes in one block.
     ///
     /// # Errors
     /// It breaks a rule, or is no block at all. It is then left out.
-    pub(super) fn push(&mut self, place: &str, fetched: &Fetched) -> Result<BlockRef, SourceError> {
+    pub(super) fn push(&mut self, place: &str, fetched: &Fetched) -> Result<(), SourceError> {
         let receipts = fetched.receipts.as_ref().map(|text| text.get());
         let traces = fetched.traces.as_ref().map(|text| text.get());
-        self.ingest.push(&place, fetched.block.get(), receipts, traces)
+        self.ingest.push(&place, fetched.block.get(), receipts, traces).map(drop)
     }
 
     /// Everything taken in since the last call, as one run, with the samples that wait.

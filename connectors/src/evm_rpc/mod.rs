@@ -31,6 +31,7 @@ mod outlet;
 mod pool;
 mod reader;
 mod receipts;
+mod record;
 mod samples;
 mod tls;
 mod window;

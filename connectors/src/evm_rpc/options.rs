@@ -1,5 +1,6 @@
 //! The options of `evm`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use highwater_engine::model::chain_profile::ChainProfile;
@@ -87,6 +88,13 @@ pub(super) const DOCS: &[OptionDoc] = &[
         "How far answers are checked: not at all, against each other and the bloom filter, or up to the roots in the header and its hash.",
         "roots",
     ),
+    doc(
+        "record",
+        "path",
+        "none",
+        "A file *.ndjson[.gz] that every block is appended to as the node gave it, branches that lose included; the connector recording replays it. A run without state and with from_block counted from the newest block goes on where the file ends.",
+        "recorded/blocks.ndjson.gz",
+    ),
     FACTORIES,
 ];
 
@@ -149,6 +157,8 @@ pub(super) struct Settings {
     pub(super) request_timeout: Duration,
     pub(super) traces: TraceApi,
     pub(super) verify: Option<Verify>,
+    /// Where every delivered block is written down.
+    pub(super) record: Option<PathBuf>,
     pub(super) factories: Vec<[u8; 20]>,
 }
 
@@ -191,6 +201,7 @@ impl Settings {
                 .unwrap_or(TraceApi::Off),
             verify: options
                 .take_choice("verify", &[("off", Verify::Off), ("bloom", Verify::Bloom), ("roots", Verify::Roots)])?,
+            record: take_record(&mut options)?,
             factories: take_factories(&mut options)?,
         };
         options.finish()?;
@@ -234,6 +245,15 @@ fn take_endpoints(options: &Options, name: &str, text: &str) -> Result<Vec<Endpo
     let expected =
         "one or several URLs that begin with http, https, ws or wss, each with an optional weight such as |3";
     found.filter(|found| !found.is_empty()).ok_or_else(|| options.invalid(name, HIDDEN, expected))
+}
+
+fn take_record(options: &mut Options) -> Result<Option<PathBuf>, OptionError> {
+    let Some(path) = options.take_path("record") else { return Ok(None) };
+    let name = path.to_string_lossy();
+    if name.ends_with(".ndjson") || name.ends_with(".ndjson.gz") {
+        return Ok(Some(path));
+    }
+    Err(options.invalid("record", name, "a file that ends in .ndjson or .ndjson.gz, as the connector recording reads"))
 }
 
 fn take_count(options: &mut Options, name: &'static str, default: usize) -> Result<usize, OptionError> {

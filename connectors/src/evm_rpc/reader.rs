@@ -19,6 +19,7 @@ use super::intake::Intake;
 use super::options::{FinalityRule, Settings, Start};
 use super::outlet::{Closed, Inlet, Outlet, queue};
 use super::pool::Pool;
+use super::record::Recorder;
 use super::samples::{self, SampleLog};
 use super::window::Window;
 
@@ -37,7 +38,8 @@ pub(super) struct LiveReader {
 impl LiveReader {
     pub(super) fn start(settings: Settings, request: ReadRequest) -> Result<LiveReader, SourceError> {
         // Tables and columns that are not there are found out before anything is asked.
-        Intake::new(&request, &settings, &ChainProfile::unknown(1))?.parts(&request, &settings)?;
+        let parts = Intake::new(&request, &settings, &ChainProfile::unknown(1))?.parts(&request, &settings)?;
+        let recorder = settings.record.as_deref().map(|path| Recorder::open(path, parts.traces)).transpose()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|source| SourceError::Read {
             action: "starting",
@@ -52,7 +54,7 @@ impl LiveReader {
                 tokio::select! {
                     // The reader is gone.
                     _ = stopped => {}
-                    () = serve(settings, request, outlet) => {}
+                    () = serve(settings, request, recorder, outlet) => {}
                 }
             });
             drop(local);
@@ -97,11 +99,11 @@ impl Drop for LiveReader {
 }
 
 /// Follows the chain and reports how that ended.
-async fn serve(settings: Settings, request: ReadRequest, outlet: Outlet) {
+async fn serve(settings: Settings, request: ReadRequest, recorder: Option<Recorder>, outlet: Outlet) {
     let (error, outlet) = match connect(&settings, &request).await {
         Err(error) => (error, outlet),
         Ok(connected) => {
-            let mut follower = connected.into_follower(&settings, &request, outlet);
+            let mut follower = connected.into_follower(&settings, &request, recorder, outlet);
             match follower.run().await {
                 Err(Ended::Failed(error)) => (error, follower.outlet),
                 Ok(()) | Err(Ended::Closed) => return,
@@ -166,11 +168,23 @@ async fn connect(settings: &Settings, request: &ReadRequest) -> Result<Connected
 }
 
 impl Connected {
-    fn into_follower(self, settings: &Settings, request: &ReadRequest, outlet: Outlet) -> Follower {
+    fn into_follower(
+        self,
+        settings: &Settings,
+        request: &ReadRequest,
+        mut recorder: Option<Recorder>,
+        outlet: Outlet,
+    ) -> Follower {
+        if let Some(recorder) = &mut recorder {
+            recorder.chain_id = self.profile.chain_id;
+        }
         let head = self.head.header.number;
         let from = request.from_block.unwrap_or(match settings.start {
             Start::Number(number) => number,
-            Start::Back(blocks) => head.saturating_sub(blocks),
+            // A recording has no gaps, so it goes on where it ends.
+            Start::Back(blocks) => {
+                recorder.as_ref().and_then(Recorder::begin).unwrap_or_else(|| head.saturating_sub(blocks))
+            }
         });
         let start = request.resume.map_or(from, |cursor| cursor.saturating_add(1));
         tracing::info!(chain = self.profile.name, chain_id = self.profile.chain_id, head, start, "following a chain");
@@ -183,6 +197,7 @@ impl Connected {
             window: Window::resume(&request.known),
             finality: self.finality,
             board: self.board,
+            recorder,
             outlet,
             start,
             end,

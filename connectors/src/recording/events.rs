@@ -7,6 +7,7 @@
 //! * `branch_new`: a block of the branch that wins. A row of them, each the parent of the next, is
 //!   handed over as one run, which makes it one atomic reorg.
 //!
+//! `finalized` is the newest final height when the block came; without it, so many blocks below the head.
 //! A line without a block announces a head whose block stands on a line of its own; it says nothing new.
 
 use std::borrow::Cow;
@@ -16,7 +17,8 @@ use highwater_engine::model::{BlockHash, BlockRef};
 use highwater_engine::source::{ReadRequest, SourceError, SourceEvent, SourceReader};
 
 use super::lines::{LinePlace, Lines};
-use super::options::{Files, Settings, require};
+use super::options::{Files, LIVE_CONFIRMATIONS, Settings, require};
+use crate::evm::field::Field;
 use crate::evm::ingest::{BlockData, EvmIngest, Needs, parse};
 use crate::evm::json::shape::{PassedOver, object};
 use crate::evm::json::{Block, Receipt, TraceItem};
@@ -26,15 +28,16 @@ struct Event<'a, R> {
     event: Option<Cow<'a, str>>,
     block: Option<Block<'a>>,
     receipts: Option<R>,
+    finalized: Field<'a>,
 }
 
 impl<R> Default for Event<'_, R> {
     fn default() -> Self {
-        Event { event: None, block: None, receipts: None }
+        Event { event: None, block: None, receipts: None, finalized: Field::Absent }
     }
 }
 
-object!(Event<R>, Other, { "event" => event, "block" => block, "receipts" => receipts, });
+object!(Event<R>, Other, { "event" => event, "block" => block, "receipts" => receipts, "finalized" => finalized, });
 
 #[derive(Default)]
 struct TraceLine<'a> {
@@ -61,7 +64,13 @@ pub(super) struct EventReader {
     ingest: EvmIngest,
     needs: Needs,
     range: BlockRange,
-    confirmations: u64,
+    /// How many blocks must follow a final one, whatever the lines say.
+    confirmations: Option<u64>,
+    /// The newest height that a line called final.
+    finalized: Option<u64>,
+    /// The first block of the file and its parent. Both branches of a reorg that began below it start there, so
+    /// they need one parent.
+    first: Option<(u64, BlockHash)>,
     /// The line under `lines` was read but not used.
     line_waits: bool,
     waiting: VecDeque<Result<SourceEvent, SourceError>>,
@@ -87,11 +96,13 @@ impl EventReader {
             needs,
             range: BlockRange::of(request),
             confirmations: settings.confirmations,
+            finalized: None,
+            first: None,
             line_waits: false,
             waiting: VecDeque::new(),
         };
         let done = request.resume.unwrap_or(0);
-        if !reader.lines.skip(done)? {
+        if !reader.skip(done)? {
             let detail = format!("the file ends before line {done}, where reading should go on");
             return Err(SourceError::Malformed { place: reader.lines.place().to_string(), detail });
         }
@@ -99,6 +110,24 @@ impl EventReader {
             traces.skip(done)?;
         }
         Ok(reader)
+    }
+
+    /// Passes over lines, but not without a look at the first block.
+    fn skip(&mut self, count: u64) -> Result<bool, SourceError> {
+        for left in (0..count).rev() {
+            if !self.lines.advance()? {
+                return Ok(false);
+            }
+            let text = self.lines.text()?;
+            if text.is_empty() {
+                continue;
+            }
+            let line = read_event(&self.lines.place(), text, false)?;
+            let Some(block) = line.block else { continue };
+            self.first = block.number.u64().ok().zip(block.parent_hash.fixed().ok().map(BlockHash));
+            return self.lines.skip(left);
+        }
+        Ok(true)
     }
 
     fn advance(&mut self) -> Result<bool, SourceError> {
@@ -165,23 +194,27 @@ impl EventReader {
         if text.is_empty() {
             return Ok(Taken::Nothing);
         }
-        let (event, block, receipts) = read_event(&place, text, self.needs.receipts)?;
-        let Some(block) = block else { return Ok(Taken::Nothing) };
-        let is_branch = event.as_deref() == Some("branch_new");
+        let line = read_event(&place, text, self.needs.receipts)?;
+        let Some(block) = line.block else { return Ok(Taken::Nothing) };
+        let is_branch = line.event.as_deref() == Some("branch_new");
         if let Some(tip) = tip
             && !(is_branch && block.parent_hash.fixed() == Ok(tip.hash.0))
         {
             return Ok(Taken::Nothing);
         }
+        if self.first.is_none() {
+            self.first = block.number.u64().ok().zip(block.parent_hash.fixed().ok().map(BlockHash));
+        }
         if block.number.u64().is_ok_and(|number| !self.range.contains(number)) {
             return Ok(Taken::Nothing);
         }
-        if self.needs.receipts && receipts.is_none() {
+        if self.needs.receipts && line.receipts.is_none() {
             let detail = "the line has no receipts, and wanted columns need them".to_owned();
             return Err(SourceError::Malformed { place: place.to_string(), detail });
         }
         let traces = self.traces.as_ref().map(read_traces).transpose()?;
-        self.ingest.push_data(&place, BlockData { block, receipts, traces })?;
+        self.ingest.push_data(&place, BlockData { block, receipts: line.receipts, traces })?;
+        self.finalized = self.finalized.max(line.finalized.u64().ok());
         Ok(if is_branch { Taken::Branch } else { Taken::Single })
     }
 
@@ -192,9 +225,19 @@ impl EventReader {
                 // Both branches of a reorg that began below the first wanted block start there, so
                 // they need one parent.
                 block.parent = BlockHash::default();
+            } else if let Some((number, parent)) = self.first
+                && block.number == number
+            {
+                block.parent = parent;
             }
         }
-        let finalized = run.blocks.last().and_then(|block| block.number.checked_sub(self.confirmations));
+        let newest = run.blocks.last().map(|block| block.number);
+        let finalized = match (self.confirmations, self.finalized) {
+            (None, Some(finalized)) => newest.map(|newest| newest.min(finalized)),
+            (confirmations, _) => {
+                newest.and_then(|newest| newest.checked_sub(confirmations.unwrap_or(LIVE_CONFIRMATIONS)))
+            }
+        };
         self.waiting.push_back(Ok(SourceEvent::Blocks { run, cursor, finalized }));
         if let Some(skipped) = self.ingest.take_skipped() {
             self.waiting.push_back(Ok(SourceEvent::Skipped { count: skipped.count, reason: skipped.reason }));
@@ -203,15 +246,16 @@ impl EventReader {
     }
 }
 
-type EventParts<'a> = (Option<Cow<'a, str>>, Option<Block<'a>>, Option<Vec<Receipt<'a>>>);
-
-fn read_event<'a>(place: &LinePlace<'_>, text: &'a str, with_receipts: bool) -> Result<EventParts<'a>, SourceError> {
+fn read_event<'a>(
+    place: &LinePlace<'_>,
+    text: &'a str,
+    with_receipts: bool,
+) -> Result<Event<'a, Vec<Receipt<'a>>>, SourceError> {
     if with_receipts {
-        let line: Event<'a, Vec<Receipt<'a>>> = parse(place, "the event", text)?;
-        return Ok((line.event, line.block, line.receipts));
+        return parse(place, "the event", text);
     }
     let line: Event<'a, PassedOver> = parse(place, "the event", text)?;
-    Ok((line.event, line.block, None))
+    Ok(Event { event: line.event, block: line.block, receipts: None, finalized: line.finalized })
 }
 
 fn read_traces(lines: &Lines) -> Result<Vec<TraceItem<'_>>, SourceError> {

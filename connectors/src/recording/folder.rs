@@ -48,7 +48,7 @@ impl FolderReader {
             traces: need_traces.then(|| Lines::open(traces)).transpose()?,
             ingest,
             range: BlockRange::of(request),
-            confirmations: settings.confirmations,
+            confirmations: settings.confirmations.unwrap_or(0),
             allow_gaps: settings.allow_gaps,
             previous: None,
             waiting: VecDeque::new(),

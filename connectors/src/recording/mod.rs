@@ -1,8 +1,11 @@
 //! `recording`: answers of an EVM node, written to files, read as if they came from the node.
 //!
 //! Two forms are understood. A folder of JSON-RPC results, one a line, is history (`folder.rs`). A file
-//! of events, one a line, is a chain as it was seen live, competing branches included (`events.rs`).
+//! of events, one a line, is a chain as it was seen live, competing branches included (`events.rs`); the option
+//! `record` of the connector `evm` writes it (`append.rs`).
 
+#[cfg(feature = "evm")]
+mod append;
 mod events;
 mod folder;
 mod lines;
@@ -13,6 +16,8 @@ use highwater_engine::options::{OptionDoc, Options};
 use highwater_engine::source::{ReadRequest, Source, SourceConnector, SourceError, SourceReader, TableSchema};
 
 use crate::evm::ingest::{EvmIngest, IngestSettings};
+#[cfg(feature = "evm")]
+pub(crate) use append::Appender;
 use options::{Files, Settings};
 
 /// The connector `recording`.

@@ -31,14 +31,14 @@ pub(super) const DOCS: &[OptionDoc] = &[
     OptionDoc {
         name: "chain_id",
         kind: "integer",
-        default: "from the first transaction that has one, else 1",
+        default: "from the first event or transaction that has one, else 1",
         doc: "What the column chain_id says.",
         example: "1",
     },
     OptionDoc {
         name: "confirmations",
         kind: "integer (blocks)",
-        default: "64 for block events, 0 for folders",
+        default: "what the events say, else 64; 0 for folders",
         doc: "How many blocks must follow a block before it is final.",
         example: "12",
     },
@@ -60,7 +60,7 @@ pub(super) const DOCS: &[OptionDoc] = &[
 ];
 
 /// Blocks until final where a recording does not say: two epochs of Ethereum.
-const LIVE_CONFIRMATIONS: u64 = 64;
+pub(super) const LIVE_CONFIRMATIONS: u64 = 64;
 
 /// The files of a recording.
 #[derive(Clone, Debug)]
@@ -77,7 +77,8 @@ pub(super) struct Settings {
     pub(super) files: Files,
     pub(super) chain: String,
     pub(super) chain_id: u64,
-    pub(super) confirmations: u64,
+    /// As given.
+    pub(super) confirmations: Option<u64>,
     pub(super) allow_gaps: bool,
     pub(super) validate: bool,
     pub(super) factories: Vec<[u8; 20]>,
@@ -100,15 +101,11 @@ impl Settings {
         options.finish()?;
         let files = find_files(&path).ok_or(not_found)?;
         let chain_id = chain_id.or_else(|| first_chain_id(files.blocks())).unwrap_or(1);
-        let default_confirmations = match files {
-            Files::Folder { .. } => 0,
-            Files::Events { .. } => LIVE_CONFIRMATIONS,
-        };
         Ok(Settings {
             files,
             chain: chain.unwrap_or_else(|| ChainProfile::name_of(chain_id)),
             chain_id,
-            confirmations: confirmations.unwrap_or(default_confirmations),
+            confirmations,
             allow_gaps: allow_gaps.unwrap_or(false),
             validate: validate.unwrap_or(true),
             factories,
@@ -171,14 +168,16 @@ object!(PeekTransaction, Transaction, { "chainId" => chain_id, });
 
 #[derive(Default)]
 struct PeekBlock<'a> {
+    /// As the event says.
+    chain_id: Field<'a>,
     transactions: Vec<PeekTransaction<'a>>,
     /// The block inside an event.
     block: Option<Block<'a>>,
 }
 
-object!(PeekBlock, Other, { "transactions" => transactions, "block" => block, });
+object!(PeekBlock, Other, { "chain_id" => chain_id, "transactions" => transactions, "block" => block, });
 
-/// The chain id of the first transaction that has one, looked for in the first lines.
+/// The chain id that an event or a transaction names first, looked for in the first lines.
 ///
 /// Whatever cannot be read here will be named when the reader comes to it.
 fn first_chain_id(blocks: &Path) -> Option<u64> {
@@ -191,7 +190,7 @@ fn first_chain_id(blocks: &Path) -> Option<u64> {
         let peek: PeekBlock<'_> = reader::from_str(lines.text().ok()?).ok()?;
         let inner = peek.block.unwrap_or_default();
         let ids = peek.transactions.iter().map(|tx| tx.chain_id).chain(inner.transactions.iter().map(|tx| tx.chain_id));
-        let ids = ids.filter_map(|id| id.u64().ok()).next();
+        let ids = [peek.chain_id].into_iter().chain(ids).filter_map(|id| id.u64().ok()).next();
         if ids.is_some() {
             return ids;
         }

@@ -123,7 +123,7 @@ impl Loader {
 
 /// A relative path on the command line is meant from where the command runs, not from the job.
 fn from_command_line(option: &str, value: &str) -> String {
-    if option != "path" || Path::new(value).is_absolute() {
+    if !matches!(option, "path" | "record") || Path::new(value).is_absolute() {
         return value.to_owned();
     }
     match std::env::current_dir() {

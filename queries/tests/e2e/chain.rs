@@ -59,3 +59,11 @@ pub(crate) fn canonical(events: &[Value], orphaned: &BTreeSet<String>) -> Vec<Va
 pub(crate) fn quantity(value: &Value) -> u64 {
     u64::from_str_radix(value.as_str().unwrap().trim_start_matches("0x"), 16).unwrap()
 }
+
+/// What of a compressed file can be read while it is being written.
+pub(crate) fn whole_text(path: &Path) -> String {
+    let mut bytes = Vec::new();
+    // The last member may be half there; what came before it was read.
+    let _ = MultiGzDecoder::new(std::fs::File::open(path).unwrap()).read_to_end(&mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
+}

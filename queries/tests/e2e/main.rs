@@ -4,6 +4,7 @@
 //! * [`recorded`]: reorgs that really happened end equal to the canonical chain alone.
 //! * [`mainnet`]: real blocks against an independent computation.
 //! * [`mev`]: trades and MEV against planted truth and labels, and the theorem over every relation.
+//! * [`live`]: the same over scripted nodes, followed while they are reorganised, killed and lied to.
 //! * [`bad_input`]: what is wrong is named, and what came before is kept.
 //! * [`state`]: stopping, dying and going on changes nothing.
 //! * [`emit`]: when rows go out, and rows that cannot be evaluated.
@@ -16,6 +17,8 @@ mod chain;
 mod command;
 mod emit;
 mod golden;
+mod live;
+mod live_command;
 mod mainnet;
 mod mev;
 mod recorded;

@@ -175,7 +175,7 @@ fn every_relation_ends_equal_to_the_canonical_chain() {
 }
 
 /// The coins of a generated chain, which no list knows.
-fn devnet_settings(truth: &Value) -> String {
+pub(crate) fn devnet_settings(truth: &Value) -> String {
     let tokens = &truth["meta"]["tokens"];
     format!(
         "SET mev.wrapped_native = '{}'; SET mev.stablecoins = '{}:6, {}:18';\n",
