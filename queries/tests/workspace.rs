@@ -12,13 +12,20 @@ const LAW: &[(&str, &[&str])] = &[
     ("highwater-engine", &[]),
     ("highwater-operators", &["highwater-engine"]),
     ("highwater-connectors", &["highwater-engine"]),
-    // A support of tests, and a dependency of tests alone.
+    // A support of tests and benchmarks, and a dependency of those alone.
     ("highwater-testnode", &[]),
     ("highwater-sinks", &["highwater-engine"]),
     ("highwater", &["highwater-engine", "highwater-operators", "highwater-connectors", "highwater-sinks"]),
     (
         "highwater-benches",
-        &["highwater", "highwater-engine", "highwater-operators", "highwater-connectors", "highwater-sinks"],
+        &[
+            "highwater",
+            "highwater-engine",
+            "highwater-operators",
+            "highwater-connectors",
+            "highwater-sinks",
+            "highwater-testnode",
+        ],
     ),
 ];
 
