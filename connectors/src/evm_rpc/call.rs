@@ -149,7 +149,7 @@ impl Caller {
     pub(super) async fn call(&self, method: &'static str, params: &RawValue) -> Result<Box<RawValue>, CallError> {
         let answer = self.client.request::<_, Box<RawValue>>(method, params.to_owned());
         // The transport writes the URL to its spans; nothing of them may reach a log.
-        let answer = async move { answer.await }.with_subscriber(NoSubscriber::default());
+        let answer = answer.with_subscriber(NoSubscriber::default());
         match tokio::time::timeout(self.timeout, answer).await {
             Err(_) => Err(CallError::new(
                 ErrorKind::Timeout,

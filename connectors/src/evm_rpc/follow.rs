@@ -28,7 +28,7 @@ const STICKY: u64 = 64;
 /// How often in a row a block may be missing before the source gives up.
 const MISSING: u32 = 5;
 /// How often a block may break rules, for each endpoint, before the source gives up.
-const REJECTED: usize = 4;
+const REJECTED: usize = 6;
 /// How often the only endpoint must repeat what nobody else can confirm.
 const REPEATS: u32 = 3;
 /// Longest pause between two such questions.
@@ -131,7 +131,12 @@ impl Follower {
         let is_far = self.window.head().is_none() || limit < number || number >= next + NEAR;
         if is_far {
             if let Some(other) = self.catch_up(next, limit, hint.endpoint).await? {
-                return self.join(other).await;
+                let head = self.window.head();
+                self.join(other).await?;
+                if self.window.head() != head {
+                    self.board.put(hint);
+                }
+                return Ok(());
             }
             if limit < number || self.next_number() <= limit || self.window.contains(hash) {
                 return Ok(());
@@ -154,7 +159,7 @@ impl Follower {
             let Some(task) = pending.pop_front() else { break };
             let Some(fetched) = task.finish().await? else {
                 self.deliver_next(gathered).await?;
-                self.missed(to)?;
+                self.missed(to, prefer)?;
                 return Ok(None);
             };
             let before = gathered.last().map(|before| before.header.hash).or(self.window.head().map(|(_, hash)| hash));
@@ -174,11 +179,21 @@ impl Follower {
     }
 
     /// Nobody has the next block, though the chain is said to go on to `to`.
-    fn missed(&mut self, to: u64) -> Result<(), Ended> {
+    fn missed(&mut self, to: u64, said_by: Option<usize>) -> Result<(), Ended> {
         let number = self.next_number();
+        if let Some(endpoint) = said_by.filter(|_| self.pool().agreed_head().is_none_or(|agreed| agreed < number)) {
+            self.pool().distrust(
+                endpoint,
+                "eth_getBlockByNumber",
+                "invented-head",
+                "nobody has the blocks below its head",
+            );
+            return Ok(());
+        }
         let before = self.missing.filter(|(missing, _)| *missing == number).map_or(0, |(_, times)| times);
         self.missing = Some((number, before + 1));
-        if before + 1 < MISSING {
+        // Near the head a block may be on its way; deep below it is gone.
+        if before + 1 < MISSING || to - number < STICKY {
             return Ok(());
         }
         let detail = format!(
@@ -268,7 +283,7 @@ impl Follower {
         self.pause().await
     }
 
-    async fn refuse_or_fail(&mut self, lowest: Header, endpoint: usize) -> Result<(), Ended> {
+    async fn refuse_or_fail(&self, lowest: Header, endpoint: usize) -> Result<(), Ended> {
         match self.confirm(lowest, endpoint, None).await? {
             Verdict::Overtaken => Ok(()),
             Verdict::Refused => {
@@ -292,7 +307,7 @@ impl Follower {
 
     /// Whether a block is canonical in the eyes of another endpoint, or, if there is no other, again and
     /// again in the eyes of the one that has it, unless a block above `until` is announced meanwhile.
-    async fn confirm(&mut self, header: Header, endpoint: usize, until: Option<u64>) -> Result<Verdict, Ended> {
+    async fn confirm(&self, header: Header, endpoint: usize, until: Option<u64>) -> Result<Verdict, Ended> {
         let which = format!("\"{:#x}\"", header.number);
         let mut asked = 0;
         for other in (0..self.pool().len()).filter(|other| *other != endpoint) {
@@ -306,12 +321,10 @@ impl Follower {
             return Ok(Verdict::Refused);
         }
         for _ in 0..REPEATS {
-            if let Ok(hint) = tokio::time::timeout(REPEAT_PAUSE, self.board.take()).await {
-                let is_higher = until.is_some_and(|until| hint.header.number > until);
-                if is_higher && !self.window.contains(hint.header.hash) {
-                    self.board.put(hint);
-                    return Ok(Verdict::Overtaken);
-                }
+            tokio::time::sleep(REPEAT_PAUSE).await;
+            let newer = self.board.look().filter(|newer| until.is_some_and(|until| newer.header.number > until));
+            if newer.is_some_and(|newer| !self.window.contains(newer.header.hash)) {
+                return Ok(Verdict::Overtaken);
             }
             match self.pool().header_at(endpoint, &which).await {
                 Ok(found) if found.hash == header.hash => {}
@@ -383,7 +396,8 @@ impl Follower {
             }
             avoid.push(fetched.endpoint);
             if avoid.len() >= self.pool().len() {
-                tokio::time::sleep(REJECTED_PAUSE).await;
+                let rounds = u32::try_from(avoid.len() / self.pool().len()).unwrap_or(u32::MAX);
+                tokio::time::sleep(REJECTED_PAUSE * 2u32.saturating_pow(rounds.min(6))).await;
             }
             let wish = Wish { prefer: None, avoid: avoid.clone() };
             match self.fetcher.fetch(Want::Hash(wanted.hash), wish).await? {

@@ -48,6 +48,11 @@ impl Board {
         }
     }
 
+    /// The head that hangs there.
+    pub(super) fn look(&self) -> Option<Hint> {
+        self.highest.get()
+    }
+
     /// Waits for a head and takes it down.
     pub(super) async fn take(&self) -> Hint {
         loop {

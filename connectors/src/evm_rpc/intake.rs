@@ -38,9 +38,8 @@ impl Intake {
         });
         let mut chain_tables = ReadRequest { tables: request.tables.clone(), ..ReadRequest::default() };
         chain_tables.tables.retain(|table| table.name != samples::TABLE);
-        let factories = settings.factories.clone();
-        let ingest_settings = ingest_settings(settings.verify(profile), factories, chain, chain_id);
-        let ingest = EvmIngest::new(&chain_tables, ingest_settings)?;
+        let ingest =
+            EvmIngest::new(&chain_tables, ingest_settings(settings, settings.verify(profile), chain, chain_id))?;
         Ok(Intake { ingest, samples })
     }
 
@@ -110,6 +109,7 @@ impl Intake {
 }
 
 /// How far the ingest checks what it takes in.
-fn ingest_settings(verify: Verify, factories: Vec<[u8; 20]>, chain: String, chain_id: u64) -> IngestSettings {
+fn ingest_settings(settings: &Settings, verify: Verify, chain: String, chain_id: u64) -> IngestSettings {
+    let factories = settings.factories.clone();
     IngestSettings { chain, chain_id, validate: verify != Verify::Off, factories }
 }

@@ -98,7 +98,7 @@ impl Pool {
     pub(super) fn distrust(&self, at: usize, method: &'static str, rule: &'static str, detail: &str) {
         let endpoint = &self.endpoints[at];
         let now = self.clock.elapsed();
-        if endpoint.state.borrow_mut().breaker.open(now) {
+        if endpoint.state.borrow_mut().breaker.offend(now, self.len() == 1) {
             self.left(at);
         }
         endpoint.meters.breaker.set(BreakerState::Open.level());

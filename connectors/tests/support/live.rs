@@ -1,5 +1,7 @@
 //! The live connector at scripted nodes, followed as a job does: through the engine's chain tracker.
 
+#![allow(dead_code, reason = "every suite uses a part of this")]
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
@@ -10,7 +12,7 @@ use highwater_engine::clock::Stopwatch;
 use highwater_engine::metrics::Registry;
 use highwater_engine::model::{BlockRef, BlockRun};
 use highwater_engine::source::{ReadRequest, SourceError, SourceEvent, SourceReader};
-use highwater_testnode::Node;
+use highwater_testnode::{Builder, Chain, Node, Tag};
 
 use crate::support::{all_columns, check_run, open};
 
@@ -218,4 +220,58 @@ impl Seen {
         }
         self.arrived = Stopwatch::start();
     }
+}
+
+pub(crate) const DEVNET: u64 = 31_337;
+
+/// A straight chain; the node starts at `head`, and each block after it is a step.
+pub(crate) fn chain(head: usize, blocks: usize) -> Chain {
+    let mut builder = Builder::new(DEVNET);
+    let mut hashes = vec![builder.genesis()];
+    hashes.extend(builder.extend(builder.genesis(), blocks));
+    builder.into_chain(hashes[head], &hashes[head + 1..])
+}
+
+pub(crate) fn node(head: usize, blocks: usize) -> Node {
+    let node = Node::start(chain(head, blocks));
+    node.configure(|manner| manner.finalized = Tag::Behind(16));
+    node
+}
+
+/// Two nodes that know one chain.
+pub(crate) fn twins(head: usize, blocks: usize) -> [Node; 2] {
+    let chain = chain(head, blocks);
+    [Node::start(chain.clone()), Node::start(chain)]
+}
+
+/// What most tests give: fast questions, and from the first block on.
+pub(crate) fn usual<'a>(url: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let mut given = vec![("url", url), ("poll_interval", "20 ms"), ("request_timeout", "300 ms")];
+    for default in [("from_block", "earliest"), ("confirmations", "16")] {
+        if !more.iter().any(|(name, _)| *name == default.0) {
+            given.push(default);
+        }
+    }
+    given.retain(|(name, _)| !more.iter().any(|(given, _)| given == name));
+    given.extend(more);
+    given
+}
+
+pub(crate) fn follow(node: &Node, more: &[(&str, &str)]) -> Live {
+    Live::start(&usual(&node.http_url(), more))
+}
+
+pub(crate) fn listen(node: &Node, more: &[(&str, &str)]) -> Live {
+    let url = format!("{} {}", node.http_url(), node.ws_url());
+    Live::start(&usual(&url, more))
+}
+
+pub(crate) fn follow_both(nodes: &[Node; 2], more: &[(&str, &str)]) -> Live {
+    let url = format!("{}, {}", nodes[0].http_url(), nodes[1].http_url());
+    Live::start(&usual(&url, more))
+}
+
+/// The label of a node's endpoint in metrics, as far as it is known from outside.
+pub(crate) fn label(node: &Node) -> String {
+    format!("{}#", node.http_url().trim_start_matches("http://"))
 }
