@@ -26,6 +26,9 @@ use highwater_engine::source::{
     ReadRequest, Source, SourceError, SourceEvent, SourceReader, TableRequest, TableSchema,
 };
 use highwater_sinks::SINKS;
+use serde_json::json;
+
+use crate::meter::{Cost, Samples, tenths, thousandths};
 
 /// How a job is run.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +75,33 @@ pub(crate) fn run_sql(text: &str, base: &Path, knobs: Knobs) -> anyhow::Result<R
     let mut ticks = Ticks::default();
     let summary = run(job, &mut ticks)?;
     Ok(Ran { summary, tick_cpu: ticks.cpu })
+}
+
+/// Adds what a run did and cost to its result. CPU and memory are those of the whole process.
+pub(crate) fn add_costs(result: &mut serde_json::Value, ran: &Ran, seconds: f64) -> anyhow::Result<()> {
+    let cost = Cost::so_far()?;
+    let events = ran.summary.rows;
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+    let per_row = (cost.user_s + cost.system_s) * 1e9 / events.max(1) as f64;
+    let ticks = Samples::new(ran.tick_cpu.clone());
+    let costs = json!({
+        "events": events,
+        "blocks": ran.summary.blocks,
+        "seconds": thousandths(seconds),
+        "cpu_user_s": cost.user_s,
+        "cpu_sys_s": cost.system_s,
+        "cpu_ns_per_row": tenths(per_row),
+        "worker_cpu_s": thousandths(ran.summary.worker_cpu.as_secs_f64()),
+        "tick_cpu_p50_us": ticks.micros(50),
+        "tick_cpu_p99_us": ticks.micros(99),
+        "peak_rss_mb": tenths(cost.peak_rss_mb),
+        "changes": ran.summary.inserted + ran.summary.retracted,
+        "rows": ran.summary.inserted - ran.summary.retracted,
+    });
+    if let (Some(result), serde_json::Value::Object(costs)) = (result.as_object_mut(), costs) {
+        result.extend(costs);
+    }
+    Ok(())
 }
 
 /// Notes the CPU time of every tick.

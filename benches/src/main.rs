@@ -9,6 +9,7 @@ mod latency;
 mod memory;
 mod meter;
 mod q1;
+mod q2;
 mod startup;
 
 use std::io::Write as _;
@@ -27,6 +28,8 @@ struct Arguments {
 enum Command {
     /// A windowed aggregate over a folder of transactions, from Parquet to Parquet
     Q1(q1::Q1Arguments),
+    /// Sandwiches in a folder of trades, from Parquet to Parquet
+    Q2(q2::Q2Arguments),
     /// Thread CPU of the dataflow for one live block
     Latency(latency::LatencyArguments),
     /// JSON-RPC text to Arrow tables, beside the same text into alloy's types
@@ -40,6 +43,7 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Q1(arguments) => q1::run(&arguments),
+        Command::Q2(arguments) => q2::run(&arguments),
         Command::Latency(arguments) => latency::run(&arguments),
         Command::Ingest(arguments) => ingest::run(&arguments),
         Command::Startup(arguments) => startup::run(&arguments),

@@ -6,8 +6,7 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use crate::harness::{Knobs, Ran, run_sql};
-use crate::meter::{Cost, Samples, tenths, thousandths};
+use crate::harness::{Knobs, Ran, add_costs, run_sql};
 use crate::report;
 
 /// What to run `q1` over, and how.
@@ -65,12 +64,7 @@ pub(crate) fn run(arguments: &Q1Arguments) -> anyhow::Result<()> {
 }
 
 fn result(arguments: &Q1Arguments, ran: &Ran, seconds: f64) -> anyhow::Result<serde_json::Value> {
-    let cost = Cost::so_far()?;
-    let events = ran.summary.rows;
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-    let per_row = (cost.user_s + cost.system_s) * 1e9 / events.max(1) as f64;
-    let ticks = Samples::new(ran.tick_cpu.clone());
-    Ok(json!({
+    let mut result = json!({
         "engine": "highwater",
         "query": "q1",
         "workers": arguments.workers,
@@ -78,19 +72,9 @@ fn result(arguments: &Q1Arguments, ran: &Ran, seconds: f64) -> anyhow::Result<se
         "in_flight": arguments.in_flight,
         "emit": format!("{:?}", arguments.emit).to_lowercase(),
         "confirmations": arguments.live_confirmations,
-        "events": events,
-        "blocks": ran.summary.blocks,
-        "seconds": thousandths(seconds),
-        "cpu_user_s": cost.user_s,
-        "cpu_sys_s": cost.system_s,
-        "cpu_ns_per_row": tenths(per_row),
-        "worker_cpu_s": thousandths(ran.summary.worker_cpu.as_secs_f64()),
-        "tick_cpu_p50_us": ticks.micros(50),
-        "tick_cpu_p99_us": ticks.micros(99),
-        "peak_rss_mb": tenths(cost.peak_rss_mb),
-        "changes": ran.summary.inserted + ran.summary.retracted,
-        "rows": ran.summary.inserted - ran.summary.retracted,
-    }))
+    });
+    add_costs(&mut result, ran, seconds)?;
+    Ok(result)
 }
 
 /// The height after which `blocks` blocks have been read.

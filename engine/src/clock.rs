@@ -21,6 +21,13 @@ impl Stopwatch {
     }
 }
 
+/// Milliseconds since the Unix epoch, for rows that say when something was measured (an answer of a node).
+/// Chain data never takes its time from here.
+pub fn unix_time_ms() -> i64 {
+    let time = clock_gettime(ClockId::Realtime);
+    time.tv_sec.saturating_mul(1000).saturating_add(time.tv_nsec / 1_000_000)
+}
+
 /// CPU time used by the calling thread.
 pub fn thread_cpu() -> Duration {
     cpu(ClockId::ThreadCPUTime)

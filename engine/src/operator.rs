@@ -4,7 +4,8 @@
 //! batch with the sign turned. A [`TickOperator`] keeps state: it is called once for every tick, in
 //! tick order, with all changes of that tick, and answers with what changed in its output: for each
 //! touched key the old row once with `-1` and the new row once with `+1`, and nothing where nothing
-//! changed. Neither reads a clock, the environment, randomness or hash order.
+//! changed. A [`TablesOperator`] is the same over several relations. None of them reads a clock, the
+//! environment, randomness or hash order.
 
 use arrow::record_batch::RecordBatch;
 
@@ -43,6 +44,45 @@ pub trait TickOperator: 'static {
 
     /// How large the state is now.
     fn size(&self) -> StateSize;
+}
+
+/// A stateful operator over the changes of several relations.
+pub trait TablesOperator: 'static {
+    /// Takes all changes of one tick, relation by relation, and emits the changes of the output.
+    ///
+    /// Called for every tick in order, also when all inputs are empty. `progress.tick` is the tick.
+    fn on_tick(&mut self, inputs: Vec<Vec<Delta>>, progress: &Progress, output: &mut Output);
+
+    /// See [`TickOperator::save`].
+    fn save(&self) -> Result<Vec<RecordBatch>, StateError>;
+
+    /// See [`TickOperator::load`].
+    fn load(&mut self, state: &[RecordBatch], share: Share) -> Result<(), StateError>;
+
+    /// How large the state is now.
+    fn size(&self) -> StateSize;
+}
+
+/// A [`TickOperator`] as an operator over one relation.
+pub(crate) struct OneTable(pub(crate) Box<dyn TickOperator>);
+
+impl TablesOperator for OneTable {
+    fn on_tick(&mut self, inputs: Vec<Vec<Delta>>, progress: &Progress, output: &mut Output) {
+        let input = inputs.into_iter().next().unwrap_or_default();
+        self.0.on_tick(input, progress, output);
+    }
+
+    fn save(&self) -> Result<Vec<RecordBatch>, StateError> {
+        self.0.save()
+    }
+
+    fn load(&mut self, state: &[RecordBatch], share: Share) -> Result<(), StateError> {
+        self.0.load(state, share)
+    }
+
+    fn size(&self) -> StateSize {
+        self.0.size()
+    }
 }
 
 /// The size of an operator's state.

@@ -11,7 +11,8 @@
 use arrow::datatypes::SchemaRef;
 
 use crate::error::{BoxError, Class, Classified};
-use crate::model::BlockRun;
+use crate::metrics::Registry;
+use crate::model::{BlockHash, BlockRef, BlockRun};
 use crate::options::{OptionDoc, OptionError, Options};
 
 /// A kind of source, such as `recording`.
@@ -31,6 +32,11 @@ pub trait Source: Send {
     /// The tables it offers. The first five columns of a chain table are `chain, chain_id,
     /// block_number, block_hash, block_timestamp`; a column file may lack some of them.
     fn tables(&self) -> Vec<TableSchema>;
+
+    /// The id of the chain it reads, if it knows that before it reads.
+    fn chain_id(&self) -> Option<u64> {
+        None
+    }
 
     /// How many blocks one tick should hold: 1 for live chains, more for history.
     fn blocks_per_tick(&self) -> usize {
@@ -66,6 +72,13 @@ pub struct ReadRequest {
     pub to_block: Option<u64>,
     /// Continue after this cursor (as given by [`SourceEvent::Blocks`]) instead of from the start.
     pub resume: Option<u64>,
+    /// When going on: the chain as the job knows it, the newest final block and the blocks above it,
+    /// oldest first. A source that follows a live chain looks here for the block where the chain it sees
+    /// now leaves the one the job knows, so that a reorg during the pause is found. Sources that read
+    /// files have no use for it. May be empty.
+    pub known: Vec<BlockRef>,
+    /// Where the reader counts what it does.
+    pub metrics: Registry,
 }
 
 /// One wanted table.
@@ -147,6 +160,30 @@ pub enum SourceError {
         /// What differs.
         detail: String,
     },
+    /// The chain the endpoints agree on has left the one that was delivered below finality.
+    #[error(
+        "block {number} ({hash}) of {place} forks below final block {finalized}; what was delivered up to it cannot be taken back. Check the endpoints; if the chain was really rewritten, start again with --reset"
+    )]
+    ForkBelowFinality {
+        /// Who says so.
+        place: String,
+        /// Height of the lowest block of the other branch that was seen.
+        number: u64,
+        /// Its hash.
+        hash: BlockHash,
+        /// Height of the newest final block.
+        finalized: u64,
+    },
+    /// An endpoint serves another chain than the job is about.
+    #[error("{place} serves chain id {found}, but {expected} is wanted; correct the option url or chain")]
+    WrongChain {
+        /// The endpoint.
+        place: String,
+        /// The chain id it answers with.
+        found: u64,
+        /// The chain id that is wanted.
+        expected: u64,
+    },
 }
 
 impl Classified for SourceError {
@@ -154,7 +191,10 @@ impl Classified for SourceError {
         match self {
             SourceError::Option(error) => error.class(),
             SourceError::Read { .. } => Class::TRANSIENT,
-            SourceError::Malformed { .. } | SourceError::InvalidBlock { .. } => Class::EXTERNAL,
+            SourceError::Malformed { .. }
+            | SourceError::InvalidBlock { .. }
+            | SourceError::ForkBelowFinality { .. } => Class::EXTERNAL,
+            SourceError::WrongChain { .. } => Class::USER,
         }
     }
 }

@@ -10,6 +10,7 @@
 //! Read next: [`aggregate`] (the largest and the hot one), then any other file.
 
 pub mod aggregate;
+pub mod block_fold;
 pub mod block_kernel;
 pub mod broadcast_join;
 mod codec;

@@ -27,7 +27,6 @@ fn known(loose: bool) -> Known {
     Known { public: vec![ROUTER, SOLVER], for_others: vec![SOLVER], native: NATIVE, stable, loose }
 }
 
-#[allow(clippy::needless_update, reason = "the settings of other relations are left as they are")]
 fn settings(loose_matches: bool) -> MevSettings {
     let label = |kind: &str| Label { name: "known".into(), kind: kind.into() };
     MevSettings {

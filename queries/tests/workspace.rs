@@ -12,6 +12,8 @@ const LAW: &[(&str, &[&str])] = &[
     ("highwater-engine", &[]),
     ("highwater-operators", &["highwater-engine"]),
     ("highwater-connectors", &["highwater-engine"]),
+    // A support of tests, and a dependency of tests alone.
+    ("highwater-testnode", &[]),
     ("highwater-sinks", &["highwater-engine"]),
     ("highwater", &["highwater-engine", "highwater-operators", "highwater-connectors", "highwater-sinks"]),
     (

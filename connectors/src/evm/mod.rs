@@ -8,6 +8,7 @@ pub mod decode;
 pub mod field;
 pub mod ingest;
 pub mod json;
+pub(crate) mod options;
 pub(crate) mod tables;
 pub mod traces;
 pub mod validate;

@@ -55,6 +55,10 @@ impl Source for ParquetSource {
         offered.map(|table| TableSchema { name: table.name.clone(), schema: table.schema.clone() }).collect()
     }
 
+    fn chain_id(&self) -> Option<u64> {
+        Some(self.settings.chain_id)
+    }
+
     fn blocks_per_tick(&self) -> usize {
         self.settings.blocks_per_tick
     }

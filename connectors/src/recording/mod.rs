@@ -49,6 +49,10 @@ impl Source for RecordingSource {
             .collect()
     }
 
+    fn chain_id(&self) -> Option<u64> {
+        Some(self.settings.chain_id)
+    }
+
     fn block_count_hint(&self) -> Option<u64> {
         match &self.settings.files {
             Files::Folder { blocks, .. } => lines::count_lines(blocks),
@@ -61,7 +65,7 @@ impl Source for RecordingSource {
             chain: self.settings.chain.clone(),
             chain_id: self.settings.chain_id,
             validate: self.settings.validate,
-            ..IngestSettings::default()
+            factories: self.settings.factories.clone(),
         };
         let ingest = EvmIngest::new(&request, settings)?;
         match &self.settings.files {

@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use highwater_engine::model::chain_profile::ChainProfile;
 use highwater_engine::options::{OptionDoc, Options};
 use highwater_engine::source::SourceError;
 use serde::Deserialize;
 
 use super::lines::Lines;
 use crate::evm::field::Field;
+use crate::evm::options::{FACTORIES, take_factories};
 
 pub(super) const DOCS: &[OptionDoc] = &[
     OptionDoc {
@@ -52,6 +54,7 @@ pub(super) const DOCS: &[OptionDoc] = &[
         doc: "Whether every block must agree with its receipts, logs and bloom filter; off also makes unreadable values NULL.",
         example: "strict",
     },
+    FACTORIES,
 ];
 
 /// Blocks until final where a recording does not say: two epochs of Ethereum.
@@ -75,6 +78,7 @@ pub(super) struct Settings {
     pub(super) confirmations: u64,
     pub(super) allow_gaps: bool,
     pub(super) validate: bool,
+    pub(super) factories: Vec<[u8; 20]>,
 }
 
 impl Settings {
@@ -85,6 +89,7 @@ impl Settings {
         let confirmations = options.take_u64("confirmations")?;
         let allow_gaps = options.take_choice("gaps", &[("error", false), ("allow", true)])?;
         let validate = options.take_choice("validate", &[("strict", true), ("off", false)])?;
+        let factories = take_factories(&mut options)?;
         let not_found = options.invalid(
             "path",
             path.display().to_string(),
@@ -99,11 +104,12 @@ impl Settings {
         };
         Ok(Settings {
             files,
-            chain: chain.unwrap_or_else(|| chain_name(chain_id)),
+            chain: chain.unwrap_or_else(|| ChainProfile::name_of(chain_id)),
             chain_id,
             confirmations: confirmations.unwrap_or(default_confirmations),
             allow_gaps: allow_gaps.unwrap_or(false),
             validate: validate.unwrap_or(true),
+            factories,
         })
     }
 }
@@ -187,24 +193,4 @@ fn first_chain_id(blocks: &Path) -> Option<u64> {
         }
     }
     None
-}
-
-fn chain_name(chain_id: u64) -> String {
-    let name = match chain_id {
-        1 => "ethereum",
-        10 => "optimism",
-        56 => "bsc",
-        100 => "gnosis",
-        137 => "polygon",
-        324 => "zksync",
-        1_337 | 31_337 => "devnet",
-        8_453 => "base",
-        17_000 => "holesky",
-        42_161 => "arbitrum",
-        43_114 => "avalanche",
-        59_144 => "linea",
-        11_155_111 => "sepolia",
-        _ => return format!("chain-{chain_id}"),
-    };
-    name.to_owned()
 }

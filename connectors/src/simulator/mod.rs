@@ -50,6 +50,10 @@ impl Source for SimulatorSource {
         chain.chain(truth).map(|(name, schema)| TableSchema { name: name.to_owned(), schema }).collect()
     }
 
+    fn chain_id(&self) -> Option<u64> {
+        Some(self.settings.chain_id)
+    }
+
     fn block_count_hint(&self) -> Option<u64> {
         self.settings.blocks
     }

@@ -13,11 +13,16 @@ use super::wide::{ADDRESS_TYPE, HASH_TYPE, int256_field, timestamp_type, uint256
 /// Wei prices: whole numbers up to 38 digits.
 pub const WEI_TYPE: DataType = DataType::Decimal128(38, 0);
 
+/// How many columns all tables have in front: `chain, chain_id, block_number, block_hash, block_timestamp`.
+pub const COMMON_COLUMNS: usize = 5;
+
 /// One table of an EVM source.
 #[derive(Clone, Debug)]
 pub struct EvmTable {
     /// Name without the source, such as `transactions`.
     pub name: &'static str,
+    /// What a row is, for the reference page.
+    pub about: &'static str,
     /// All columns.
     pub schema: SchemaRef,
 }
@@ -28,18 +33,50 @@ pub struct EvmTable {
 pub fn tables() -> &'static [EvmTable] {
     static TABLES: LazyLock<Vec<EvmTable>> = LazyLock::new(|| {
         vec![
-            table("blocks", block_columns()),
-            table("transactions", transaction_columns()),
-            table("logs", log_columns()),
-            table("token_transfers", token_transfer_columns()),
-            table("traces", trace_columns()),
-            table("dex_swaps", dex_swap_columns()),
-            table("pools", pool_columns()),
-            table("liquidity_events", liquidity_event_columns()),
-            table("liquidation_events", liquidation_event_columns()),
-            table("aggregator_trades", aggregator_trade_columns()),
-            table("flash_loans", flash_loan_columns()),
-            table("oracle_updates", oracle_update_columns()),
+            table("blocks", "One row a block.", block_columns()),
+            table(
+                "transactions",
+                "One row a transaction, joined with its receipt. `success` is NULL before Byzantium.",
+                transaction_columns(),
+            ),
+            table("logs", "One row a log.", log_columns()),
+            table(
+                "token_transfers",
+                "One row a moved token, decoded from the logs of ERC-20, ERC-721, ERC-1155 and wrapped native coins.",
+                token_transfer_columns(),
+            ),
+            table(
+                "traces",
+                "One row a call, creation, self-destruction or reward; `success` is false if the call or any above it failed.",
+                trace_columns(),
+            ),
+            table(
+                "dex_swaps",
+                "One row a swap event, as the pool tells it. `sold_index` and `bought_index` are positions of coins in the pool; the tokens are NULL where neither the event nor the transaction's transfers tell them. Reserves, price and liquidity hold after the swap. `trust` is 'verified', 'balanced' or 'unverified'.",
+                dex_swap_columns(),
+            ),
+            table(
+                "pools",
+                "One row a pool that a factory announced; `listed` says whether the factory is a known one.",
+                pool_columns(),
+            ),
+            table(
+                "liquidity_events",
+                "One row an addition or removal of liquidity: `kind` is 'mint', 'burn' or 'collect'. `token_id` is that of the position manager's event in the same transaction.",
+                liquidity_event_columns(),
+            ),
+            table(
+                "liquidation_events",
+                "One row an event of a liquidation, as the protocol tells it; `event` is its name in snake case.",
+                liquidation_event_columns(),
+            ),
+            table(
+                "aggregator_trades",
+                "One row a fill of an aggregator, a settlement or an order book. Tokens and amounts are NULL where the event does not tell them.",
+                aggregator_trade_columns(),
+            ),
+            table("flash_loans", "One row a flash loan of one token.", flash_loan_columns()),
+            table("oracle_updates", "One row an answer of a Chainlink price feed.", oracle_update_columns()),
         ]
     });
     &TABLES
@@ -50,7 +87,7 @@ pub fn schema(name: &str) -> Option<SchemaRef> {
     tables().iter().find(|table| table.name == name).map(|table| table.schema.clone())
 }
 
-fn table(name: &'static str, columns: Vec<Field>) -> EvmTable {
+fn table(name: &'static str, about: &'static str, columns: Vec<Field>) -> EvmTable {
     let mut fields = vec![
         Field::new("chain", DataType::Utf8, false),
         int("chain_id"),
@@ -59,7 +96,7 @@ fn table(name: &'static str, columns: Vec<Field>) -> EvmTable {
         Field::new("block_timestamp", timestamp_type(), false),
     ];
     fields.extend(columns);
-    EvmTable { name, schema: Arc::new(Schema::new(fields)) }
+    EvmTable { name, about, schema: Arc::new(Schema::new(fields)) }
 }
 
 fn int(name: &str) -> Field {

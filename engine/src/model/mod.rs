@@ -1,6 +1,7 @@
 //! What flows through the engine: blocks, deltas, progress, and the column types of chain data.
 
 mod block;
+pub mod chain_profile;
 mod delta;
 pub mod evm;
 pub mod format;

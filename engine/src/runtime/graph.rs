@@ -16,7 +16,7 @@ use super::packet::{Packet, key_converter, partition};
 use crate::Tick;
 use crate::error::StateError;
 use crate::model::{Delta, Progress};
-use crate::operator::{BatchOperator, Output, Route, Share, StateSize, TickOperator};
+use crate::operator::{BatchOperator, OneTable, Output, Route, Share, StateSize, TablesOperator, TickOperator};
 
 type Deltas<'s> = Stream<'s, Tick, Vec<Delta>>;
 type ProgressStream<'s> = Stream<'s, Tick, Vec<Progress>>;
@@ -26,7 +26,7 @@ type ProgressStream<'s> = Stream<'s, Tick, Vec<Progress>>;
 pub struct Node(usize);
 
 /// A stateful operator as the worker reaches it between ticks.
-pub(super) type StateCell = Rc<RefCell<Box<dyn TickOperator>>>;
+pub(super) type StateCell = Rc<RefCell<Box<dyn TablesOperator>>>;
 
 /// What the outputs of this worker have received, by tick.
 pub(super) type OutputBuffer = Rc<RefCell<BTreeMap<Tick, Vec<(usize, Delta)>>>>;
@@ -100,17 +100,25 @@ impl<'s> Graph<'s> {
     ///
     /// `id` names the state in checkpoints: stable as long as the operator means the same.
     pub fn tick(&mut self, input: Node, route: &Route, id: &str, operator: Box<dyn TickOperator>) -> (Node, Node) {
-        let idle = *route == Route::First && self.share.index > 0;
+        self.tables(&[(input, route.clone())], id, Box::new(OneTable(operator)))
+    }
+
+    /// Applies a stateful operator over several relations; gives its relation and its errors.
+    ///
+    /// `id` names the state in checkpoints: stable as long as the operator means the same. If everything
+    /// is routed to the first worker, the operator lives there alone.
+    pub fn tables(&mut self, inputs: &[(Node, Route)], id: &str, operator: Box<dyn TablesOperator>) -> (Node, Node) {
+        let first_only = inputs.iter().all(|(_, route)| *route == Route::First);
+        let idle = first_only && self.share.index > 0;
         let operator = if idle { Box::new(Idle) } else { operator };
         let cell: StateCell = Rc::new(RefCell::new(operator));
         self.states.push((id.to_owned(), cell.clone()));
-        let stream = self.stream(input);
-        if self.share.peers == 1 || *route == Route::Local {
-            self.run_ticks(stream, Pipeline, id, cell)
-        } else {
-            let packets = self.route(stream, route.clone());
-            self.run_ticks(packets, Exchange::new(|packet: &Packet| packet.target), id, cell)
+        if self.share.peers == 1 || inputs.iter().all(|(_, route)| *route == Route::Local) {
+            let streams = inputs.iter().map(|(input, _)| self.stream(*input)).collect();
+            return self.run_ticks(streams, || Pipeline, id, cell);
         }
+        let packets = inputs.iter().map(|(input, route)| self.route(self.stream(*input), route.clone())).collect();
+        self.run_ticks(packets, || Exchange::new(|packet: &Packet| packet.target), id, cell)
     }
 
     /// The sum of several relations.
@@ -141,7 +149,7 @@ impl<'s> Graph<'s> {
 
     /// Splits deltas by owner of their key, for an exchange.
     fn route(&mut self, stream: Deltas<'s>, route: Route) -> Stream<'s, Tick, Vec<Packet>> {
-        let peers = self.share.peers;
+        let Share { index, peers } = self.share;
         let mut builder = OperatorBuilder::new("route".to_owned(), self.scope);
         let mut input = builder.new_input(stream, Pipeline);
         let (mut output, packets) = builder.new_output::<Vec<Packet>>();
@@ -153,9 +161,13 @@ impl<'s> Graph<'s> {
                 input.for_each(|capability, deltas| {
                     let mut packets = Vec::new();
                     for delta in deltas.drain(..).filter(|delta| !delta.is_empty()) {
-                        let Route::Key(columns) = &route else {
-                            packets.push(Packet { target: 0, delta });
-                            continue;
+                        let columns = match &route {
+                            Route::Key(columns) => columns,
+                            Route::First | Route::Local => {
+                                let target = if route == Route::First { 0 } else { index as u64 };
+                                packets.push(Packet { target, delta });
+                                continue;
+                            }
                         };
                         let converter = converter.get_or_insert_with(|| key_converter(&delta, columns));
                         let parts = partition(&delta, columns, converter, peers);
@@ -170,24 +182,34 @@ impl<'s> Graph<'s> {
 
     /// Runs a stateful operator tick by tick: a tick is complete when the frontiers of the rows and of
     /// the progress records have passed it.
-    fn run_ticks<D, P>(&mut self, stream: Stream<'s, Tick, Vec<D>>, pact: P, id: &str, cell: StateCell) -> (Node, Node)
+    fn run_ticks<D, P>(
+        &mut self,
+        streams: Vec<Stream<'s, Tick, Vec<D>>>,
+        pact: impl Fn() -> P,
+        id: &str,
+        cell: StateCell,
+    ) -> (Node, Node)
     where
         D: Into<Delta> + Clone + 'static,
         P: ParallelizationContract<Tick, Vec<D>>,
     {
         let mut builder = OperatorBuilder::new(id.to_owned(), self.scope);
-        let mut input = builder.new_input(stream, pact);
+        let mut inputs: Vec<_> = streams.into_iter().map(|stream| builder.new_input(stream, pact())).collect();
         let mut progress_input = builder.new_input(self.progress.clone(), Pipeline);
         let (mut rows, rows_stream) = builder.new_output::<Vec<Delta>>();
         let (mut errors, errors_stream) = builder.new_output::<Vec<Delta>>();
         builder.build(move |_| {
-            let mut waiting: BTreeMap<Tick, Vec<Delta>> = BTreeMap::new();
+            let mut waiting: BTreeMap<Tick, Vec<Vec<Delta>>> = BTreeMap::new();
             let mut ticks: BTreeMap<Tick, (Progress, [Capability<Tick>; 2])> = BTreeMap::new();
+            let tables = inputs.len();
             move |frontiers| {
-                input.for_each(|capability, items| {
-                    let deltas = items.drain(..).map(Into::into).filter(|delta: &Delta| !delta.is_empty());
-                    waiting.entry(*capability.time()).or_default().extend(deltas);
-                });
+                for (table, input) in inputs.iter_mut().enumerate() {
+                    input.for_each(|capability, items| {
+                        let deltas = items.drain(..).map(Into::into).filter(|delta: &Delta| !delta.is_empty());
+                        let waiting = waiting.entry(*capability.time()).or_insert_with(|| vec![Vec::new(); tables]);
+                        waiting[table].extend(deltas);
+                    });
+                }
                 progress_input.for_each(|capability, records| {
                     for record in records.drain(..) {
                         let capabilities = [capability.retain(0), capability.retain(1)];
@@ -201,7 +223,7 @@ impl<'s> Graph<'s> {
                         break;
                     }
                     let (progress, [rows_capability, errors_capability]) = entry.remove();
-                    let deltas = waiting.remove(&tick).unwrap_or_default();
+                    let deltas = waiting.remove(&tick).unwrap_or_else(|| vec![Vec::new(); tables]);
                     let mut output = Output::default();
                     cell.borrow_mut().on_tick(deltas, &progress, &mut output);
                     give(&mut output.deltas, |deltas| rows.give(&rows_capability, deltas));
@@ -226,9 +248,9 @@ impl<'s> Graph<'s> {
 /// aggregate without keys has a row even where it has no input.
 struct Idle;
 
-impl TickOperator for Idle {
-    fn on_tick(&mut self, input: Vec<Delta>, _: &Progress, _: &mut Output) {
-        debug_assert!(input.is_empty(), "everything is routed to the first worker");
+impl TablesOperator for Idle {
+    fn on_tick(&mut self, inputs: Vec<Vec<Delta>>, _: &Progress, _: &mut Output) {
+        debug_assert!(inputs.iter().all(Vec::is_empty), "everything is routed to the first worker");
     }
 
     fn save(&self) -> Result<Vec<RecordBatch>, StateError> {

@@ -1,4 +1,4 @@
-//! Known addresses of chains: those that are never an attacker, wrapped native coins, dollars.
+//! Known addresses of chains: those that are never an attacker.
 //!
 //! A seed, to be extended by a job. An address stands here only if its owner publishes it; those of Ethereum
 //! that occur in real blocks were also seen there, called by many senders with nothing else in common.
@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::Address as HexAddress;
+use highwater_engine::model::chain_profile::ChainProfile;
 
 use super::{Address, Label, MevSettings};
 
@@ -96,49 +97,19 @@ pub const KNOWN: &[Known] = &[
     on(56, "0x10ED43C718714eb63d5aA57B78B54704E256024E", "PancakeSwap router", "router"),
 ];
 
-/// Wrapped native coins: chain, address.
-pub const WRAPPED_NATIVE: &[(u64, &str)] = &[
-    (1, "0xC02aaA39b223FE8D0A0e5C4F27eAD9083C756Cc2"),
-    (10, "0x4200000000000000000000000000000000000006"),
-    (56, "0xbb4CdB9CBd36B01bD1cBaEBF2De08d9173bc095c"),
-    (137, "0x0d500B1d8E8eF31E21C99d1Db9A6444d3ADf1270"),
-    (8453, "0x4200000000000000000000000000000000000006"),
-    (42161, "0x82aF49447D8a07e3bd95BD0d56f35241523fBab1"),
-    (43114, "0xB31f66AA3C1e785363F0875A1B74E27b85FD66c7"),
-];
-
-/// Tokens meant to be worth a dollar: chain, address, decimals.
-pub const STABLECOINS: &[(u64, &str, u32)] = &[
-    (1, "0xA0b86991c6218b36c1d19D4a2e9Eb0cE3606eB48", 6),
-    (1, "0xdAC17F958D2ee523a2206206994597C13D831ec7", 6),
-    (1, "0x6B175474E89094C44Da98b954EedeAC495271d0F", 18),
-    (10, "0x0b2C639c533813f4Aa9D7837CAf62653d097Ff85", 6),
-    (10, "0x7F5c764cBc14f9669B88837ca1490cCa17c31607", 6),
-    (10, "0x94b008aA00579c1307B0EF2c499aD98a8ce58e58", 6),
-    (10, "0xDA10009cBd5D07dd0CeCc66161FC93D7c9000da1", 18),
-    (56, "0x55d398326f99059fF775485246999027B3197955", 18),
-    (56, "0x8AC76a51cc950d9822D68b83fE1Ad97B32Cd580d", 18),
-    (137, "0x3c499c542cEF5E3811e1192ce70d8cC03d5c3359", 6),
-    (137, "0x2791Bca1f2de4661ED88A30C99A7a9449Aa84174", 6),
-    (137, "0xc2132D05D31c914a87C6611C10748AEb04B58e8F", 6),
-    (137, "0x8f3Cf7ad23Cd3CaDbD9735AFf958023239c6A063", 18),
-    (8453, "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913", 6),
-    (42161, "0xaf88d065e77c8cC2239327C5EDb3A432268e5831", 6),
-    (42161, "0xFF970A61A04b1cA14834A43f5dE4533eBDDB5CC8", 6),
-    (42161, "0xFd086bC7CD5C481DCC9C85ebE478A1C0b69FCbb9", 6),
-    (42161, "0xDA10009cBd5D07dd0CeCc66161FC93D7c9000da1", 18),
-];
-
 /// What is known of a chain from the start.
 pub fn settings(chain_id: u64) -> MevSettings {
     let here = KNOWN.iter().filter(|known| known.chain_id.is_none_or(|chain| chain == chain_id));
     let label = |known: &Known| Label { name: known.name.to_owned(), kind: known.kind.to_owned() };
-    let wrapped = WRAPPED_NATIVE.iter().filter(|(chain, _)| *chain == chain_id);
-    let stable = STABLECOINS.iter().filter(|(chain, _, _)| *chain == chain_id);
+    let profile = ChainProfile::of(chain_id);
+    let stablecoins = profile.map_or(&[][..], |profile| profile.stablecoins);
     MevSettings {
         labels: here.map(|known| (parse(known.address), label(known))).collect::<BTreeMap<_, _>>(),
-        wrapped_native: wrapped.map(|(_, token)| parse(token)).collect::<BTreeSet<_>>(),
-        stablecoins: stable.map(|(_, token, decimals)| (parse(token), *decimals)).collect::<BTreeMap<_, _>>(),
+        wrapped_native: profile.and_then(|profile| profile.wrapped_native).into_iter().collect::<BTreeSet<_>>(),
+        stablecoins: stablecoins
+            .iter()
+            .map(|coin| (coin.address, u32::from(coin.decimals)))
+            .collect::<BTreeMap<_, _>>(),
         ..MevSettings::default()
     }
 }
@@ -154,8 +125,6 @@ mod tests {
     #[test]
     fn every_address_has_its_checksum() {
         let lists = KNOWN.iter().map(|known| known.address);
-        let lists = lists.chain(WRAPPED_NATIVE.iter().map(|(_, token)| *token));
-        let lists = lists.chain(STABLECOINS.iter().map(|(_, token, _)| *token));
         let wrong: Vec<_> = lists.filter(|address| HexAddress::parse_checksummed(address, None).is_err()).collect();
         assert!(wrong.is_empty(), "{wrong:?}");
     }

@@ -5,15 +5,20 @@
 
 mod arbitrage_rule;
 pub mod arbitrages;
+pub mod block_attribution;
 pub(crate) mod block_facts;
 pub mod columns;
 pub(crate) mod costs;
+pub mod dex_trades;
 pub mod jit_liquidity;
 mod jit_rule;
 pub mod labels;
+pub mod liquidations;
 pub mod sandwich_rule;
 pub mod sandwiches;
+pub mod token_prices;
 mod victim_loss;
+mod worth;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -51,8 +56,17 @@ pub struct BlockRelation {
 }
 
 /// Every relation, inputs before those who read them.
-pub const RELATIONS: &[BlockRelation] =
-    &[sandwiches::SANDWICHES, sandwiches::SANDWICH_LEGS, arbitrages::ARBITRAGES, jit_liquidity::JIT_LIQUIDITY];
+pub const RELATIONS: &[BlockRelation] = &[
+    // Inputs first.
+    dex_trades::RELATION,
+    token_prices::RELATION,
+    liquidations::RELATION,
+    block_attribution::RELATION,
+    sandwiches::SANDWICHES,
+    sandwiches::SANDWICH_LEGS,
+    arbitrages::ARBITRAGES,
+    jit_liquidity::JIT_LIQUIDITY,
+];
 
 /// An address.
 pub type Address = [u8; 20];
@@ -78,6 +92,24 @@ pub struct MevSettings {
     pub stablecoins: BTreeMap<Address, u32>,
     /// Whether sandwiches whose amounts do not agree are emitted too, with low confidence.
     pub loose_matches: bool,
+    /// Prices from a table of the user's.
+    pub prices: PriceTable,
+}
+
+/// Prices by token and time.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PriceTable(BTreeMap<Address, BTreeMap<i64, f64>>);
+
+impl PriceTable {
+    /// Notes that one smallest unit of a token is worth so many dollars from a time on.
+    pub fn insert(&mut self, token: Address, from_ms: i64, usd_per_raw_unit: f64) {
+        self.0.entry(token).or_default().insert(from_ms, usd_per_raw_unit);
+    }
+
+    /// Dollars for one smallest unit at a time.
+    pub fn at(&self, token: &Address, time_ms: i64) -> Option<f64> {
+        self.0.get(token)?.range(..=time_ms).next_back().map(|(_, usd)| *usd)
+    }
 }
 
 /// How sure a rule is.
@@ -114,6 +146,11 @@ impl MevSettings {
             Some(wrapped) if is_native_coin(token) => wrapped,
             _ => token,
         }
+    }
+
+    /// What is known of a chain.
+    pub fn of_chain(chain_id: u64) -> MevSettings {
+        labels::settings(chain_id)
     }
 
     /// Whether the address serves everybody, so that sharing it makes nobody an accomplice.

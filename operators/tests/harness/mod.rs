@@ -1,6 +1,9 @@
 //! Drives operators through random histories of a chain and compares them with naive definitions.
 #![allow(dead_code, missing_docs, reason = "each test binary uses its part of the harness")]
 
+pub(crate) mod kernel;
+pub(crate) mod tables;
+
 use std::collections::BTreeMap;
 
 use arrow::array::{Array, UInt32Array};

@@ -39,6 +39,12 @@ pub(crate) enum Command {
         highwater replay job.sql --from 17686110 --to 17686121\n  \
         highwater replay job.sql --from 1000 --workers 2 --blocks-per-tick 200")]
     Replay(ReplayArgs),
+    /// Write down what a source delivers, to replay it for ever
+    #[command(after_help = "Examples:\n  \
+        highwater record job.sql --out recorded --from 17686110 --to 17686121\n  \
+        highwater record job.sql --out recorded --format json      each block as the node gave it, reorgs included\n  \
+        highwater replay job.sql --set eth.connector=parquet --set eth.path=recorded")]
+    Record(RecordArgs),
     /// Look for mistakes in a job without running it
     #[command(after_help = "Example:\n  highwater check job.sql && echo fine")]
     Check(JobArgs),
@@ -68,6 +74,8 @@ pub(crate) enum Command {
 pub(crate) enum ReferencePage {
     /// SQL functions
     Functions,
+    /// Tables and relations of EVM sources
+    Tables,
     /// Options of sources and sinks
     Connectors,
     /// Diagnostic codes
@@ -147,6 +155,38 @@ pub(crate) struct ReplayArgs {
     /// Last block, inclusive
     #[arg(long, value_name = "BLOCK")]
     pub(crate) to: Option<u64>,
+}
+
+/// What to record.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RecordArgs {
+    /// How to run; the job's views and sinks are left out
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    /// First block, inclusive
+    #[arg(long, value_name = "BLOCK")]
+    pub(crate) from: Option<u64>,
+    /// Last block, inclusive
+    #[arg(long, value_name = "BLOCK")]
+    pub(crate) to: Option<u64>,
+    /// The source (default: the only one of the job)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) source: Option<String>,
+    /// Tables to write as Parquet (default: all but traces)
+    #[arg(long, value_name = "TABLE", value_delimiter = ',')]
+    pub(crate) tables: Vec<String>,
+    /// What to write
+    #[arg(long, value_enum, default_value_t = RecordFormat::Parquet)]
+    pub(crate) format: RecordFormat,
+}
+
+/// The forms of a recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum RecordFormat {
+    /// A folder of Parquet files a table: the canonical chain, once it is final
+    Parquet,
+    /// JSON lines as the node gave them: every block, those that lost included
+    Json,
 }
 
 /// What to explain.

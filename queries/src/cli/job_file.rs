@@ -9,7 +9,7 @@ use super::loader::Loader;
 use super::outputs::Destination;
 use crate::diagnostic::Diagnostic;
 use crate::plan::{JobPlan, plan};
-use crate::sql::parse;
+use crate::sql::{Statement, parse};
 
 /// A job file with its plan and everything opened that the plan names.
 pub(super) struct LoadedJob {
@@ -33,9 +33,22 @@ impl LoadedJob {
 /// Reads and plans a job.
 pub(super) fn load(args: &JobArgs, destination: Destination) -> Result<LoadedJob, CliError> {
     let text = fs::read_to_string(&args.job).map_err(|source| CliError::Read { path: args.job.clone(), source })?;
+    load_text(args, destination, text, |_| true)
+}
+
+/// Plans the statements of a job's text that are wanted.
+pub(super) fn load_text(
+    args: &JobArgs,
+    destination: Destination,
+    text: String,
+    wanted: impl Fn(&Statement) -> bool,
+) -> Result<LoadedJob, CliError> {
     let mut loader = Loader::new(parent(&args.job), args.set.clone(), destination);
     let plan = match parse(&text) {
-        Ok(job) => plan(&job, &mut loader),
+        Ok(mut job) => {
+            job.statements.retain(wanted);
+            plan(&job, &mut loader)
+        }
         Err(diagnostics) => Err(diagnostics),
     };
     if plan.is_ok()

@@ -179,6 +179,10 @@ impl Catalog for Loader {
         Ok(tables)
     }
 
+    fn chain_id(&self, source: &str) -> Option<u64> {
+        self.sources.get(source).and_then(|source| source.chain_id())
+    }
+
     fn load_table(&mut self, request: &LoadRequest) -> Result<RecordBatch, LoadError> {
         let (connector, mut options) = self.resolve("table", &request.name, &request.connector, request.given());
         let path = options.require_path("path")?;

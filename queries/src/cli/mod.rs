@@ -7,6 +7,7 @@ mod args;
 mod job_file;
 mod loader;
 mod outputs;
+mod record;
 mod reference;
 mod run;
 mod tables;
@@ -23,7 +24,7 @@ use highwater_engine::job::JobError;
 use highwater_engine::sink::{SinkError, Terminal};
 use tracing_subscriber::EnvFilter;
 
-use args::{Cli, Command, ExplainArgs};
+use args::{Cli, Command, ExplainArgs, RecordArgs};
 pub use args::{JobArgs, RunArgs, SetOption};
 pub use run::{Display, Outcome, Range, run};
 
@@ -67,6 +68,28 @@ pub enum CliError {
     /// Several chains in one job.
     #[error("the job reads the sources {0}; this version runs one source a job, so make it two jobs")]
     SeveralSources(String),
+    /// A recording of a job with several sources, or none.
+    #[error("{}; it has {}", match wanted {
+        Some(wanted) => format!("the job has no source \"{wanted}\""),
+        None => "say with --source which source to record".to_owned(),
+    }, if known.is_empty() { "none" } else { known })]
+    WhichSource {
+        /// What was asked for.
+        wanted: Option<String>,
+        /// What there is.
+        known: String,
+    },
+    /// A recording of a table that the source does not have.
+    #[error("the source has no table \"{table}\"; it has {known}")]
+    UnknownTable {
+        /// What was asked for.
+        table: String,
+        /// What there is.
+        known: String,
+    },
+    /// A recording without a place.
+    #[error("say with --out in which folder to record")]
+    NoPlace,
     /// A range of blocks that holds none.
     #[error("--from {from} --to {to} holds no block")]
     EmptyRange {
@@ -187,6 +210,7 @@ fn execute(command: Command, streams: Streams) -> Result<(), CliError> {
             let range = Range { from: args.from, to: args.to, replay: true };
             run_and_report(&args.run, range, streams)
         }
+        Command::Record(args) => record(&args, streams),
         Command::Check(args) => check(&args, streams),
         Command::Explain(args) => explain(&args),
         Command::Reference { page } => print(&reference::page(page)),
@@ -199,12 +223,25 @@ fn execute(command: Command, streams: Streams) -> Result<(), CliError> {
 }
 
 fn run_and_report(args: &RunArgs, range: Range, streams: Streams) -> Result<(), CliError> {
-    let display = Display {
-        bar: streams.stderr_interactive && !args.quiet,
-        colour: streams.stderr_colour,
-        terminal: streams.stdout,
-    };
+    let display = display(args, streams);
     let outcome = run(args, range, &display, run::stop_on_interrupt())?;
+    tell(args, &outcome, streams)
+}
+
+fn record(args: &RecordArgs, streams: Streams) -> Result<(), CliError> {
+    let loaded = record::load_recording(args)?;
+    let range = Range { from: args.from, to: args.to, replay: false };
+    let display = display(&args.run, streams);
+    let outcome = run::run_loaded(loaded, &args.run, range, &display, run::stop_on_interrupt())?;
+    tell(&args.run, &outcome, streams)
+}
+
+fn display(args: &RunArgs, streams: Streams) -> Display {
+    Display { bar: streams.stderr_interactive && !args.quiet, colour: streams.stderr_colour, terminal: streams.stdout }
+}
+
+/// Metrics and summary of a run.
+fn tell(args: &RunArgs, outcome: &Outcome, streams: Streams) -> Result<(), CliError> {
     if let Some(path) = &args.metrics {
         run::write_metrics(path, &outcome.metrics)?;
     }

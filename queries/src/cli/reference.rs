@@ -2,17 +2,22 @@
 
 use std::fmt::Write as _;
 
+use arrow::datatypes::Schema;
 use highwater_connectors::SOURCES;
+use highwater_engine::model::evm;
 use highwater_engine::options::OptionDoc;
+use highwater_operators::mev::RELATIONS;
 use highwater_sinks::SINKS;
 
 use super::args::ReferencePage;
 use crate::diagnostic::Code;
+use crate::plan::sql_type;
 
 /// One page as Markdown.
 pub(super) fn page(page: ReferencePage) -> String {
     match page {
         ReferencePage::Functions => functions(),
+        ReferencePage::Tables => tables(),
         ReferencePage::Connectors => connectors(),
         ReferencePage::Errors => errors(),
     }
@@ -36,6 +41,40 @@ fn functions() -> String {
         );
     }
     text
+}
+
+fn tables() -> String {
+    let mut text = String::from(
+        "# Tables of an EVM source\n\nA source's name is the schema of its tables: `eth.transactions`. Every table \
+         starts with `chain, chain_id, block_number, block_hash, block_timestamp`.\n",
+    );
+    for table in evm::tables() {
+        table_section(&mut text, table.name, table.about, &table.schema);
+    }
+    text.push_str(
+        "\n# Relations made of them\n\nMade block by block where a job reads them; a reorg takes their rows back \
+         with the block.\n",
+    );
+    for relation in RELATIONS {
+        table_section(&mut text, relation.name, relation.about, &(relation.schema)());
+        let inputs = relation
+            .inputs
+            .iter()
+            .map(|input| format!("`{}`{}", input.name, if input.optional { " (if there)" } else { "" }));
+        let _ = writeln!(text, "\nReads {}.", inputs.collect::<Vec<_>>().join(", "));
+        if let Some((key, bound)) = relation.state {
+            let _ = writeln!(text, "State: {key}; bounded by {bound}.");
+        }
+    }
+    text
+}
+
+fn table_section(text: &mut String, name: &str, about: &str, schema: &Schema) {
+    let columns = schema.fields().iter().skip(evm::COMMON_COLUMNS).map(|field| {
+        let optional = if field.is_nullable() { "?" } else { "" };
+        format!("{} {}{optional}", field.name(), sql_type(field))
+    });
+    let _ = writeln!(text, "\n### {name}\n\n{about}\n\n`{}`", columns.collect::<Vec<_>>().join("`, `"));
 }
 
 fn connectors() -> String {

@@ -65,13 +65,23 @@ pub struct Display {
 /// # Errors
 /// [`CliError::Job`] with diagnostics for mistakes in the job, [`CliError::Run`] for failures while running.
 pub fn run(args: &RunArgs, range: Range, display: &Display, stop: Arc<AtomicBool>) -> Result<Outcome, CliError> {
+    let destination = Destination { terminal: display.terminal, out: args.out.clone() };
+    run_loaded(load(&args.job, destination)?, args, range, display, stop)
+}
+
+/// Runs a job that was read.
+pub(super) fn run_loaded(
+    mut loaded: LoadedJob,
+    args: &RunArgs,
+    range: Range,
+    display: &Display,
+    stop: Arc<AtomicBool>,
+) -> Result<Outcome, CliError> {
     if let (Some(from), Some(to)) = (range.from, range.to)
         && from > to
     {
         return Err(CliError::EmptyRange { from, to });
     }
-    let destination = Destination { terminal: display.terminal, out: args.out.clone() };
-    let mut loaded = load(&args.job, destination)?;
     let plan = Arc::new(loaded.take_plan()?);
     if plan.views.is_empty() && plan.explains.is_empty() {
         return Err(CliError::Empty(args.job.job.display().to_string()));
@@ -81,19 +91,20 @@ pub fn run(args: &RunArgs, range: Range, display: &Display, stop: Arc<AtomicBool
         let _ = writeln!(std::io::stderr(), "{text}");
     }
     let checkpoint = open_state(args, &plan, range)?;
-    let (state, resume) = match checkpoint {
-        Some((directory, checkpoint)) => {
-            let resume = checkpoint.as_ref().and_then(|checkpoint: &Checkpoint| checkpoint.cursor);
-            (Some(JobState { directory, checkpoint, every: args.checkpoint_every }), resume)
+    let metrics = Registry::default();
+    let mut request =
+        ReadRequest { from_block: range.from, to_block: range.to, metrics: metrics.clone(), ..ReadRequest::default() };
+    let state = checkpoint.map(|(directory, checkpoint)| {
+        if let Some(checkpoint) = &checkpoint {
+            go_on_from(checkpoint, &mut request);
         }
-        None => (None, None),
-    };
-    let (source, blocks) = open_source(&mut loaded, &plan, args, range, resume)?;
+        JobState { directory, checkpoint, every: args.checkpoint_every }
+    });
+    let (source, blocks) = open_source(&mut loaded, &plan, args, range, request)?;
     let watch = Watch::new(display.bar, display.colour, blocks);
     let (outputs, output_plans, errors) = open_outputs(&mut loaded, &plan, &watch)?;
     let Rendered { build, constants } =
         render(plan, output_plans).map_err(|source| CliError::Internal(Box::new(source)))?;
-    let metrics = Registry::default();
     let job = Job {
         in_flight: IN_FLIGHT,
         workers: usize::from(args.workers.or(loaded.loader.settings.workers).unwrap_or(1)),
@@ -150,12 +161,18 @@ fn fingerprint(plan: &JobPlan, range: Range) -> String {
     alloy_primitives::keccak256(text.as_bytes()).to_string()
 }
 
+/// Where a source goes on, and the chain it must fit.
+fn go_on_from(checkpoint: &Checkpoint, request: &mut ReadRequest) {
+    request.resume = checkpoint.cursor;
+    request.known = checkpoint.finalized.into_iter().chain(checkpoint.open.iter().map(|open| open.block)).collect();
+}
+
 fn open_source(
     loaded: &mut LoadedJob,
     plan: &JobPlan,
     args: &RunArgs,
     range: Range,
-    resume: Option<u64>,
+    mut request: ReadRequest,
 ) -> Result<(JobSource, Option<u64>), CliError> {
     let planned = match plan.sources.as_slice() {
         [] => {
@@ -178,13 +195,12 @@ fn open_source(
         Ok(blocks) => blocks,
     };
     let blocks = source.block_count_hint();
-    let tables = planned
+    request.tables = planned
         .tables
         .iter()
         .map(|table| TableRequest { name: table.name.clone(), columns: table.columns.clone() })
-        .collect::<Vec<_>>();
-    let count = tables.len();
-    let request = ReadRequest { tables, from_block: range.from, to_block: range.to, resume };
+        .collect();
+    let count = request.tables.len();
     let reader = source
         .start(request)
         .map_err(|error| CliError::Run(JobError::Source { name: planned.name.clone(), source: error }))?;

@@ -27,6 +27,12 @@ pub trait Catalog {
     /// Opens a source and tells its tables.
     fn open_source(&mut self, request: &LoadRequest) -> Result<Vec<TableSchema>, LoadError>;
 
+    /// The id of the chain that an opened source reads, if it is known beforehand.
+    fn chain_id(&self, source: &str) -> Option<u64> {
+        let _ = source;
+        None
+    }
+
     /// Reads a reference table. With declared columns (`request.schema`) the rows must have just these.
     fn load_table(&mut self, request: &LoadRequest) -> Result<RecordBatch, LoadError>;
 

@@ -12,6 +12,7 @@ use datafusion_expr::logical_plan::builder::LogicalTableSource;
 use datafusion_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
 use datafusion_expr::{AggregateUDF, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
 
+use super::ir::Node;
 use super::registry::{Registry, registry};
 use super::window::WindowPlanner;
 use crate::diagnostic::{Code, Diagnostic, did_you_mean};
@@ -21,6 +22,13 @@ use crate::diagnostic::{Code, Diagnostic, did_you_mean};
 pub(super) enum Relation {
     /// A table of a source: indices into the job's sources and the source's tables.
     Chain { source: usize, table: usize },
+    /// A relation made of tables of the source of this index.
+    Block {
+        /// Index of the source.
+        source: usize,
+        /// All its columns.
+        node: Arc<Node>,
+    },
     /// A maintained view.
     View(usize),
     /// The errors of a maintained view.
@@ -103,6 +111,14 @@ impl Context {
     /// The columns of a relation that is not a table of a source.
     pub(super) fn schema_of(&self, name: &str) -> Option<SchemaRef> {
         self.plain.get(name).map(|source| source.schema())
+    }
+
+    /// The rows of a reference table.
+    pub(super) fn reference(&self, name: &str) -> Option<&RecordBatch> {
+        match &self.plain.get(name)?.downcast_ref::<RelationSource>()?.relation {
+            Relation::Reference(rows) => Some(rows),
+            _ => None,
+        }
     }
 
     fn find(&self, name: &TableReference) -> Result<Arc<dyn TableSource>, Diagnostic> {

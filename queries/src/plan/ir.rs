@@ -13,6 +13,7 @@ use arrow::record_batch::RecordBatch;
 use datafusion_physical_expr::PhysicalExpr;
 use highwater_engine::sink::Closing;
 pub use highwater_operators::aggregate::AggregateFunction;
+use highwater_operators::mev::{BlockRelation, MevSettings};
 
 use crate::diagnostic::Span;
 
@@ -193,6 +194,19 @@ pub enum NodeKind {
         /// Index into [`JobPlan::views`].
         view: usize,
         /// Indices into `error, row`, in output order.
+        columns: Vec<usize>,
+    },
+    /// Rows of a relation that a source has because of its tables; made once, whoever reads it.
+    BlockRelation {
+        /// Name of the relation and of its state: `eth/sandwiches`.
+        id: String,
+        /// What it is.
+        relation: &'static BlockRelation,
+        /// What its rules know beyond the chain.
+        settings: Arc<MevSettings>,
+        /// What it reads, in the order of the relation's inputs; none for an optional one that is not there.
+        inputs: Vec<Option<Node>>,
+        /// Indices into its columns, in output order.
         columns: Vec<usize>,
     },
     /// Constant rows, there from the first tick and never taken back (a reference table, VALUES).

@@ -13,6 +13,7 @@ use super::errors::Place;
 use super::explain::{self, Names};
 use super::ir::{JobPlan, PlannedOption, PlannedSetting, PlannedSink, PlannedView, StateEntry};
 use super::lower::{Lowered, Lowerer, ViewInfo};
+use super::mev_settings;
 use super::names;
 use super::options::ViewOptions;
 use super::prune::{OpenSource, prune};
@@ -37,6 +38,7 @@ pub fn plan(job: &Job, catalog: &mut dyn Catalog) -> Result<JobPlan, Vec<Diagnos
     };
     let settings = planner.settings();
     planner.open();
+    planner.offer_block_relations();
     planner.plan_views();
     planner.plan_sinks();
     let explains = planner.explains();
@@ -48,12 +50,12 @@ pub(super) struct Planner<'j> {
     pub(super) catalog: &'j mut dyn Catalog,
     pub(super) context: Context,
     secrets: BTreeMap<String, String>,
-    sources: Vec<OpenSource>,
+    pub(super) sources: Vec<OpenSource>,
     pub(super) views: Vec<PlannedView>,
     infos: Vec<ViewInfo>,
     pub(super) sinks: Vec<PlannedSink>,
     state: Vec<StateEntry>,
-    mistakes: Vec<Diagnostic>,
+    pub(super) mistakes: Vec<Diagnostic>,
 }
 
 /// What a view's query became.
@@ -69,6 +71,10 @@ impl<'j> Planner<'j> {
             let Statement::Set(set) = statement else { continue };
             let setting =
                 PlannedSetting { name: set.name.text.clone(), value: set.value.clone(), span: set.value_span };
+            if mev_settings::is_mev(&setting.name) {
+                settings.push(setting);
+                continue;
+            }
             if let Err(error) = self.catalog.setting(&setting) {
                 let option = PlannedOption {
                     name: setting.name.clone(),
@@ -289,7 +295,12 @@ impl<'j> Planner<'j> {
         amend(&mut view);
         self.views.push(view);
         self.infos.push(ViewInfo { facts });
-        self.state.extend(state);
+        for entry in state {
+            // Relations of a source are shared: whoever reads them notes their state.
+            if self.state.iter().all(|known| known.id != entry.id) {
+                self.state.push(entry);
+            }
+        }
         self.views.len() - 1
     }
 

@@ -8,6 +8,7 @@
 //! Read next: `job` (a whole job), `query` (one SELECT), `lower` (logical plan to nodes), `facts`
 //! (when rows are final).
 
+mod block_relations;
 mod catalog;
 mod context;
 mod errors;
@@ -16,6 +17,7 @@ mod facts;
 mod ir;
 mod job;
 mod lower;
+mod mev_settings;
 mod names;
 mod now;
 mod options;
@@ -27,6 +29,7 @@ mod tables;
 mod temporal;
 mod window;
 
+pub(crate) use block_relations::input_schema;
 pub use catalog::{Catalog, LoadError, LoadRequest, given};
 pub use explain::{explain, explain_state, explain_view, sql_type};
 pub use ir::{

@@ -80,6 +80,7 @@ impl Node {
                 Vec::new()
             }
             NodeKind::Union { inputs } => inputs.iter().collect(),
+            NodeKind::BlockRelation { inputs, .. } => inputs.iter().flatten().collect(),
             NodeKind::Filter { input, .. }
             | NodeKind::Project { input, .. }
             | NodeKind::Window { input, .. }
@@ -97,6 +98,7 @@ impl Node {
                 Vec::new()
             }
             NodeKind::Union { inputs } => inputs.iter_mut().collect(),
+            NodeKind::BlockRelation { inputs, .. } => inputs.iter_mut().flatten().collect(),
             NodeKind::Filter { input, .. }
             | NodeKind::Project { input, .. }
             | NodeKind::Window { input, .. }

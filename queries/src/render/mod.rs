@@ -7,7 +7,7 @@ mod join;
 mod operators;
 mod stage;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
@@ -50,7 +50,13 @@ pub fn render(plan: Arc<JobPlan>, outputs: Vec<OutputPlan>) -> Result<Rendered, 
         gate(&plan, output, 0)?;
     }
     let build = move |graph: &mut Graph<'_>| {
-        let mut renderer = Renderer { plan: &plan, graph, next_constant: source_tables, views: Vec::new() };
+        let mut renderer = Renderer {
+            plan: &plan,
+            graph,
+            next_constant: source_tables,
+            views: Vec::new(),
+            block_relations: BTreeMap::new(),
+        };
         for (index, view) in plan.views.iter().enumerate() {
             let rendered = reachable.contains(&index).then(|| renderer.view(view));
             renderer.views.push(rendered);
@@ -121,6 +127,8 @@ struct Renderer<'p, 'g, 's> {
     next_constant: usize,
     /// Rows and errors of each view; none for views that are not rendered.
     views: Vec<Option<(Handle, Handle)>>,
+    /// Rows of the relations of sources, by name.
+    block_relations: BTreeMap<String, Handle>,
 }
 
 impl Renderer<'_, '_, '_> {
@@ -166,6 +174,7 @@ impl Renderer<'_, '_, '_> {
                 let (_, rows) = self.views[*view].expect("a view reads only views before it, and these are rendered");
                 self.columns(rows, columns, 2, errors)
             }
+            NodeKind::BlockRelation { .. } => self.block_relation(node, errors),
             NodeKind::Values { .. } => {
                 self.next_constant += 1;
                 self.graph.table(self.next_constant - 1)
@@ -179,6 +188,27 @@ impl Renderer<'_, '_, '_> {
             }
             _ => self.operator(node, errors),
         }
+    }
+
+    /// A relation of a source, made at its first reader.
+    fn block_relation(&mut self, node: &Node, errors: &mut Vec<Handle>) -> Handle {
+        let NodeKind::BlockRelation { id, relation, columns, .. } = &node.kind else {
+            unreachable!("called for a relation of a source alone")
+        };
+        let rows = match self.block_relations.get(id) {
+            Some(rows) => *rows,
+            None => {
+                let (fold, inputs) = operators::block_fold(node).expect("a block relation has an operator");
+                let route = fold.route();
+                let inputs: Vec<_> =
+                    inputs.into_iter().map(|input| (self.node(input, errors), route.clone())).collect();
+                let (rows, failed) = self.graph.tables(&inputs, id, Box::new(fold));
+                errors.push(failed);
+                self.block_relations.insert(id.clone(), rows);
+                rows
+            }
+        };
+        self.columns(rows, columns, (relation.schema)().fields().len(), errors)
     }
 
     fn operator(&mut self, node: &Node, errors: &mut Vec<Handle>) -> Handle {

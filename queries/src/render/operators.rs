@@ -9,13 +9,14 @@ use highwater_engine::model::wide::timestamp_type;
 use highwater_engine::operator::{BatchOperator, Route, TickOperator};
 use highwater_engine::sink::Closing;
 use highwater_operators::aggregate::{self, Aggregate, AggregateSpec, BlockAggregate};
+use highwater_operators::block_fold::BlockFold;
 use highwater_operators::emit_gate::{EmitGate, EmitPolicy};
 use highwater_operators::temporal_filter::{TemporalFilter, TemporalFilterSpec};
 use highwater_operators::top_k::{TopK, TopKSpec};
 
 use super::join;
 use super::stage::Stage;
-use crate::plan::{AggregateCall, Emit, Node, NodeKind, PlannedView};
+use crate::plan::{AggregateCall, Emit, Node, NodeKind, PlannedView, input_schema};
 
 /// The planner made a node that its operator refuses: a bug.
 #[derive(Debug, thiserror::Error)]
@@ -101,8 +102,18 @@ pub(super) fn make(node: &Node) -> Result<Made, RenderError> {
         | NodeKind::Filter { .. }
         | NodeKind::Project { .. }
         | NodeKind::Window { .. }
+        | NodeKind::BlockRelation { .. }
         | NodeKind::Union { .. } => Ok(Made::None),
     }
+}
+
+/// The operator of a relation of a source, and which of its inputs there are.
+pub(super) fn block_fold(node: &Node) -> Option<(BlockFold, Vec<&Node>)> {
+    let NodeKind::BlockRelation { relation, settings, inputs, .. } = &node.kind else { return None };
+    let schemas: Option<Vec<SchemaRef>> = relation.inputs.iter().map(input_schema).collect();
+    let schemas = schemas.expect("the planner has offered the relation because its inputs are known");
+    let present = inputs.iter().enumerate().filter(|(_, input)| input.is_some()).map(|(index, _)| index).collect();
+    Some((BlockFold::new((relation.kernel)(settings), &schemas, present), inputs.iter().flatten().collect()))
 }
 
 fn top_k(node: &Node) -> Result<Stateful, RenderError> {

@@ -3,6 +3,7 @@
 //! * [`golden`]: every shipped job prints and writes what its golden file says.
 //! * [`recorded`]: reorgs that really happened end equal to the canonical chain alone.
 //! * [`mainnet`]: real blocks against an independent computation.
+//! * [`mev`]: trades and MEV against planted truth and labels, and the theorem over every relation.
 //! * [`bad_input`]: what is wrong is named, and what came before is kept.
 //! * [`state`]: stopping, dying and going on changes nothing.
 //! * [`emit`]: when rows go out, and rows that cannot be evaluated.
@@ -16,6 +17,7 @@ mod command;
 mod emit;
 mod golden;
 mod mainnet;
+mod mev;
 mod recorded;
 mod rows;
 mod state;

@@ -14,18 +14,18 @@ use crate::rows::{Table, sum_up_to};
 const CASES: [(&str, &str); 9] =
     [("1", "1"), ("2", "1"), ("4", "1"), ("1", "7"), ("2", "7"), ("4", "7"), ("1", "100"), ("2", "100"), ("4", "100")];
 
-struct Recording {
-    events: Vec<Value>,
-    truth: Value,
+pub(crate) struct Recording {
+    pub(crate) events: Vec<Value>,
+    pub(crate) truth: Value,
 }
 
 impl Recording {
-    fn devnet() -> Recording {
+    pub(crate) fn devnet() -> Recording {
         let truth = fs::read(here("jobs/data/devnet/truth.json")).unwrap();
         Recording { events: DEVNET.clone(), truth: serde_json::from_slice(&truth).unwrap() }
     }
 
-    fn read(folder: &Path) -> Recording {
+    pub(crate) fn read(folder: &Path) -> Recording {
         let truth = fs::read(folder.join("truth.json")).unwrap();
         Recording {
             events: read_lines(&folder.join("blocks.ndjson.gz")),

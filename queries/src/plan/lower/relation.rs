@@ -12,7 +12,7 @@ use highwater_engine::model::wide::{HASH_TYPE, timestamp_type};
 
 use super::super::context::{Relation, RelationSource};
 use super::super::facts::{ColumnFacts, Facts, Moment};
-use super::super::ir::{Node, NodeKind, Window};
+use super::super::ir::{Node, NodeKind, StateEntry, Window};
 use super::super::window::WindowNode;
 use super::scalar::{Computed, column_of, is_time, keep_columns, moved, project};
 use super::{Lower, Lowered, Lowerer, filter_node};
@@ -35,6 +35,10 @@ impl Lowerer<'_> {
                 let facts = chain_facts(*source, &all);
                 (NodeKind::Scan { source: *source, table: *table, columns: columns.clone() }, facts)
             }
+            Relation::Block { source, node } => {
+                self.keep_block_relations(node);
+                (node.picked(&columns).kind, chain_facts(*source, &all))
+            }
             Relation::View(view) => {
                 let facts = Facts { linear: false, block_local: false, ..self.views[*view].facts.clone() };
                 (NodeKind::View { view: *view, columns: columns.clone() }, facts)
@@ -55,6 +59,24 @@ impl Lowerer<'_> {
         let from: Vec<Option<usize>> = wanted.iter().copied().map(Some).collect();
         let lowered = Lowered { node: Node { kind, schema }, facts: facts.project(&from, known) };
         self.scan_filters(scan, lowered)
+    }
+
+    /// Notes the state of a relation of a source, and of what it reads.
+    fn keep_block_relations(&mut self, node: &Node) {
+        if let NodeKind::BlockRelation { id, relation, .. } = &node.kind
+            && let Some((key, bound)) = relation.state
+        {
+            self.state.push(StateEntry {
+                id: id.clone(),
+                operator: "block relation",
+                key: key.to_owned(),
+                bound: bound.to_owned(),
+                unbounded: false,
+            });
+        }
+        for input in node.inputs() {
+            self.keep_block_relations(input);
+        }
     }
 
     /// Filters that the optimizer left in the scan.

@@ -1,0 +1,146 @@
+//! Leaves an endpoint alone that fails, and lets it back by one trial request.
+
+use std::time::Duration;
+
+/// Failures in a row after which an endpoint is left.
+const FAILURES: u32 = 5;
+/// First pause.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// Longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Whether an endpoint is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BreakerState {
+    /// It is.
+    Closed,
+    /// It is left alone for now.
+    Open,
+    /// One request tries whether it is back.
+    HalfOpen,
+}
+
+impl BreakerState {
+    /// As rows say it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            BreakerState::Closed => "closed",
+            BreakerState::Open => "open",
+            BreakerState::HalfOpen => "half_open",
+        }
+    }
+
+    /// As the gauge says it.
+    pub(super) fn level(self) -> u64 {
+        match self {
+            BreakerState::Closed => 0,
+            BreakerState::HalfOpen => 1,
+            BreakerState::Open => 2,
+        }
+    }
+}
+
+/// The circuit breaker of one endpoint. Times are durations since any fixed moment.
+#[derive(Debug, Default)]
+pub(super) struct Breaker {
+    failures: u32,
+    /// How often it opened since the last success; each time the pause doubles.
+    opened: u32,
+    open_until: Option<Duration>,
+    trying: bool,
+}
+
+impl Breaker {
+    /// What it is now.
+    pub(super) fn state(&self, now: Duration) -> BreakerState {
+        match self.open_until {
+            None => BreakerState::Closed,
+            Some(until) if now < until => BreakerState::Open,
+            Some(_) => BreakerState::HalfOpen,
+        }
+    }
+
+    /// How long until a request may go; zero for at once, `None` while another request is on trial.
+    pub(super) fn ready_in(&self, now: Duration) -> Option<Duration> {
+        match self.open_until {
+            None => Some(Duration::ZERO),
+            Some(until) if now < until => Some(until - now),
+            Some(_) => (!self.trying).then_some(Duration::ZERO),
+        }
+    }
+
+    /// A request goes out.
+    pub(super) fn start(&mut self) {
+        self.trying = self.open_until.is_some();
+    }
+
+    /// It was answered.
+    pub(super) fn succeed(&mut self) {
+        *self = Breaker::default();
+    }
+
+    /// It was given up without an outcome.
+    pub(super) fn abandon(&mut self) {
+        self.trying = false;
+    }
+
+    /// It failed. True if the endpoint is left from now on and was not before.
+    pub(super) fn fail(&mut self, now: Duration) -> bool {
+        self.failures += 1;
+        let trying = std::mem::take(&mut self.trying);
+        if trying || (self.open_until.is_none() && self.failures >= FAILURES) {
+            return self.open(now);
+        }
+        false
+    }
+
+    /// It gave an answer that cannot be true: no second chance before a pause. True if it was not left before.
+    pub(super) fn open(&mut self, now: Duration) -> bool {
+        let was_closed = self.open_until.is_none_or(|until| until <= now);
+        let doubled = FIRST_PAUSE.saturating_mul(1 << self.opened.min(10));
+        self.opened += 1;
+        self.trying = false;
+        self.open_until = Some(now + doubled.min(LONGEST_PAUSE));
+        was_closed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn opens_tries_once_and_closes() {
+        let mut breaker = Breaker::default();
+        for _ in 0..FAILURES - 1 {
+            assert!(!breaker.fail(ms(0)));
+        }
+        assert!(breaker.fail(ms(0)));
+        assert_eq!(breaker.state(ms(1)), BreakerState::Open);
+        assert_eq!(breaker.ready_in(ms(100)), Some(ms(400)));
+        assert_eq!(breaker.state(ms(500)), BreakerState::HalfOpen);
+        breaker.start();
+        assert_eq!(breaker.ready_in(ms(500)), None);
+        assert!(breaker.fail(ms(600)));
+        assert_eq!(breaker.ready_in(ms(600)), Some(ms(1_000)));
+        breaker.start();
+        breaker.abandon();
+        assert_eq!(breaker.ready_in(ms(1_600)), Some(ms(0)));
+        breaker.start();
+        breaker.succeed();
+        assert_eq!(breaker.state(ms(1_600)), BreakerState::Closed);
+    }
+
+    #[test]
+    fn pauses_grow_to_a_limit() {
+        let mut breaker = Breaker::default();
+        for _ in 0..40 {
+            breaker.open(ms(0));
+        }
+        assert_eq!(breaker.ready_in(ms(0)), Some(LONGEST_PAUSE));
+    }
+}
