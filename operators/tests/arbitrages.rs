@@ -174,7 +174,7 @@ fn expected(rows: &[TradeRow], around: &Around, loose: bool) -> Vec<Found> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     #[test]
     fn equals_the_definition(plans in proptest::collection::vec(plan(), 0..6), loose: bool) {
