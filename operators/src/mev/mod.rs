@@ -140,14 +140,11 @@ pub(crate) fn is_native_coin(token: &[u8]) -> bool {
 }
 
 impl MevSettings {
-<<<<<<< HEAD
     /// What is known of a chain.
     pub fn of_chain(chain_id: u64) -> MevSettings {
         labels::settings(chain_id)
     }
 
-=======
->>>>>>> mev
     /// The token, or the wrapped native coin for the native coin itself.
     pub(crate) fn wrapped<'a>(&'a self, token: &'a [u8]) -> &'a [u8] {
         match self.wrapped_native.first() {
