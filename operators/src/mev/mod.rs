@@ -151,14 +151,6 @@ impl MevSettings {
             Some(wrapped) if is_native_coin(token) => wrapped,
             _ => token,
         }
-<<<<<<< HEAD
-=======
-    }
-
-    /// What is known of a chain.
-    pub fn of_chain(chain_id: u64) -> MevSettings {
-        labels::settings(chain_id)
->>>>>>> mev
     }
 
     /// Whether the address serves everybody, so that sharing it makes nobody an accomplice.
