@@ -82,7 +82,7 @@ fn recorded_runs_and_all_transaction_types_are_wholly_verified() {
         }
     }
     if !kinds.is_empty() {
-        assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["0x0", "0x2", "0x3", "0x4"]);
+        assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["0x0", "0x1", "0x2", "0x3", "0x4"]);
     }
 }
 
@@ -163,7 +163,8 @@ const HEADER: [&str; 19] = [
 
 #[test]
 fn every_altered_value_is_noticed() {
-    let Some((block, receipts)) = folder("mainnet-17686110-17686121").into_iter().next() else { return };
+    // The smallest, for it is verified again and again.
+    let Some((block, receipts)) = folder("mainnet-17686110-17686121").into_iter().nth(2) else { return };
     let (block, receipts): (Value, Value) =
         (serde_json::from_str(&block).unwrap(), serde_json::from_str(&receipts).unwrap());
     all_are_noticed(&block, &receipts, true, "", &HEADER);
