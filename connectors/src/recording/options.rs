@@ -12,6 +12,7 @@ use crate::evm::json::Block;
 use crate::evm::json::reader;
 use crate::evm::json::shape::object;
 use crate::evm::options::{FACTORIES, take_factories};
+use crate::evm::verify::Level;
 
 pub(super) const DOCS: &[OptionDoc] = &[
     OptionDoc {
@@ -56,6 +57,13 @@ pub(super) const DOCS: &[OptionDoc] = &[
         doc: "Whether every block must agree with its receipts, logs and bloom filter; off also makes unreadable values NULL.",
         example: "strict",
     },
+    OptionDoc {
+        name: "verify",
+        kind: "'off', 'bloom' or 'roots'",
+        default: "bloom",
+        doc: "Which hashes are recomputed: none; the bloom filter, if blocks are validated; or also the hash of every header and transaction and the roots of transactions and receipts, so that nothing can be added, dropped or altered unnoticed.",
+        example: "roots",
+    },
     FACTORIES,
 ];
 
@@ -80,6 +88,7 @@ pub(super) struct Settings {
     pub(super) confirmations: u64,
     pub(super) allow_gaps: bool,
     pub(super) validate: bool,
+    pub(super) verify: Level,
     pub(super) factories: Vec<[u8; 20]>,
 }
 
@@ -90,6 +99,8 @@ impl Settings {
         let chain_id = options.take_u64("chain_id")?;
         let confirmations = options.take_u64("confirmations")?;
         let allow_gaps = options.take_choice("gaps", &[("error", false), ("allow", true)])?;
+        let verify =
+            options.take_choice("verify", &[("off", Level::Off), ("bloom", Level::Bloom), ("roots", Level::Roots)])?;
         let validate = options.take_choice("validate", &[("strict", true), ("off", false)])?;
         let factories = take_factories(&mut options)?;
         let not_found = options.invalid(
@@ -111,6 +122,7 @@ impl Settings {
             confirmations: confirmations.unwrap_or(default_confirmations),
             allow_gaps: allow_gaps.unwrap_or(false),
             validate: validate.unwrap_or(true),
+            verify: verify.unwrap_or_default(),
             factories,
         })
     }
