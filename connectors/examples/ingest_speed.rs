@@ -2,8 +2,8 @@
 //! blocks, transactions, logs and token transfers), beside parsing the same text into alloy's types.
 //!
 //! `cargo run --release -p highwater-connectors --example ingest_speed -- FOLDER [RUNS]`, where the folder
-//! has `blocks.jsonl.gz` and `receipts.jsonl.gz`. The least of all runs counts; with `arrow` or `alloy` as
-//! a third word only that is run, for a profiler.
+//! has `blocks.jsonl.gz` and `receipts.jsonl.gz`. The least of all runs counts; with the name of one
+//! line as a third word only that is run, for a profiler.
 
 use std::fs::File;
 use std::hint::black_box;
@@ -14,15 +14,17 @@ use std::time::Duration;
 use alloy_rpc_types_eth::{Block, TransactionReceipt};
 use flate2::read::MultiGzDecoder;
 use highwater_connectors::evm::ingest::{EvmIngest, IngestSettings};
+use highwater_connectors::evm::verify::Level;
 use highwater_engine::clock::thread_cpu;
 use highwater_engine::model::evm;
 use highwater_engine::source::{ReadRequest, TableRequest};
 
 type Work = fn(&[(String, String)]) -> usize;
 
-const WORKS: [(&str, Work); 3] = [
-    ("arrow, validated", |texts| to_arrow(texts, true)),
-    ("arrow", |texts| to_arrow(texts, false)),
+const WORKS: [(&str, Work); 4] = [
+    ("arrow, roots", |texts| to_arrow(texts, true, Level::Roots)),
+    ("arrow, validated", |texts| to_arrow(texts, true, Level::Bloom)),
+    ("arrow", |texts| to_arrow(texts, false, Level::Off)),
     ("alloy", to_alloy),
 ];
 
@@ -58,13 +60,13 @@ fn main() {
     }
 }
 
-fn to_arrow(texts: &[(String, String)], validate: bool) -> usize {
+fn to_arrow(texts: &[(String, String)], validate: bool, verify: Level) -> usize {
     let tables = ["blocks", "transactions", "logs", "token_transfers"].map(|name| TableRequest {
         name: name.to_owned(),
         columns: (0..evm::schema(name).expect("a table of EVM sources").fields().len()).collect(),
     });
     let request = ReadRequest { tables: tables.into(), ..ReadRequest::default() };
-    let settings = IngestSettings { validate, ..IngestSettings::default() };
+    let settings = IngestSettings { validate, verify, ..IngestSettings::default() };
     let mut ingest = EvmIngest::new(&request, settings).expect("these tables exist");
     let mut rows = 0;
     for (block, receipts) in texts {

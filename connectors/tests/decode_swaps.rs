@@ -279,7 +279,12 @@ fn balancer_shares_are_no_trade() {
     assert_eq!(told(&swap(COIN0, COIN1).swap()), (Some(COIN0), Some(COIN1), number(100), number(90), Trust::Verified));
     assert_eq!(swap(COIN0, POOL).swaps(), []);
     assert_eq!(swap(POOL, COIN1).swaps(), []);
-    let forged = Transaction::default().log(ROUTER, signature, &[&id, &COIN0, &COIN1], &[&100u128, &90u128]);
+    // Two payments of another coin that add up are none of the coin told.
+    let forged = Transaction::default()
+        .transfer(COIN2, USER, ROUTER, 60)
+        .transfer(COIN2, USER, ROUTER, 40)
+        .transfer(COIN1, ROUTER, USER, 90)
+        .log(ROUTER, signature, &[&id, &COIN0, &COIN1], &[&100u128, &90u128]);
     assert_eq!(forged.swap().trust, Trust::Unverified);
 }
 

@@ -27,7 +27,6 @@ fn known(loose: bool) -> Known {
     Known { public: vec![ROUTER, SOLVER], for_others: vec![SOLVER], native: NATIVE, stable, loose }
 }
 
-#[allow(clippy::needless_update, reason = "the settings of other relations are left as they are")]
 fn settings(loose_matches: bool) -> MevSettings {
     let label = |kind: &str| Label { name: "known".into(), kind: kind.into() };
     MevSettings {
@@ -175,7 +174,7 @@ fn expected(rows: &[TradeRow], around: &Around, loose: bool) -> Vec<Found> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     #[test]
     fn equals_the_definition(plans in proptest::collection::vec(plan(), 0..6), loose: bool) {

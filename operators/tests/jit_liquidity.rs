@@ -155,7 +155,7 @@ fn block() -> impl Strategy<Value = (Vec<TradeRow>, Vec<Change>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     #[test]
     fn equals_the_definition((rows, changes) in block()) {

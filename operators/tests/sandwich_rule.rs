@@ -93,7 +93,7 @@ fn block() -> impl Strategy<Value = Vec<Trade>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     #[test]
     fn equals_the_definition(block in block(), loose: bool) {
@@ -127,7 +127,7 @@ fn random_blocks_hold_every_case() {
     use proptest::strategy::ValueTree;
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let (mut counts, mut several_fronts, mut several_victims) = (BTreeMap::new(), 0, 0);
-    for _ in 0..2000 {
+    for _ in 0..1000 {
         let block = block().new_tree(&mut runner).expect("no filter").current();
         for one in sandwiches(&block, &PUBLIC, true) {
             *counts.entry(one.matching).or_insert(0) += 1;
@@ -135,6 +135,6 @@ fn random_blocks_hold_every_case() {
             several_victims += i32::from(one.victims.len() > 1);
         }
     }
-    assert!(counts.len() == 3 && counts.values().all(|count| *count > 30), "{counts:?}");
+    assert!(counts.len() == 3 && counts.values().all(|count| *count > 20), "{counts:?}");
     assert!(several_fronts > 10 && several_victims > 10, "{several_fronts} {several_victims}");
 }

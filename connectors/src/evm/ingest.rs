@@ -15,7 +15,8 @@ use super::json::reader::Json;
 use super::json::{self, Block, Log, Receipt, TraceItem, Transaction};
 use super::tables::{self, Place, RECEIPT_COLUMNS, TABLES, Table, decoded, transactions};
 use super::traces::{self, TraceRow};
-use super::validate::{Validator, Violation};
+use super::validate::{self, Violation};
+use super::verify::{Level, Unchecked, Verified, Verifier};
 use crate::columns::{Column, TableBuilder};
 
 pub use super::decode::transaction::SkippedLogs;
@@ -30,13 +31,21 @@ pub struct IngestSettings {
     /// Whether every block must pass [`super::validate`]. Without, a value that cannot be read becomes
     /// NULL where its column allows that.
     pub validate: bool,
+    /// Which hashes are recomputed. The bloom filter counts only with `validate`.
+    pub verify: Level,
     /// Factories of pools to be trusted besides those known, by their addresses.
     pub factories: Vec<[u8; 20]>,
 }
 
 impl Default for IngestSettings {
     fn default() -> Self {
-        IngestSettings { chain: "ethereum".to_owned(), chain_id: 1, validate: true, factories: Vec::new() }
+        IngestSettings {
+            chain: "ethereum".to_owned(),
+            chain_id: 1,
+            validate: true,
+            verify: Level::default(),
+            factories: Vec::new(),
+        }
     }
 }
 
@@ -81,7 +90,9 @@ pub struct EvmIngest {
     settings: IngestSettings,
     tables: Vec<(Table, TableBuilder)>,
     blocks: Vec<BlockRef>,
-    validator: Validator,
+    verifier: Verifier,
+    /// What could not be verified lately, of how many blocks, and the first reason.
+    unverified: Option<SkippedLogs>,
     needs: Needs,
     logs: LogReader,
 }
@@ -100,7 +111,8 @@ impl EvmIngest {
             settings,
             tables: Vec::with_capacity(request.tables.len()),
             blocks: Vec::new(),
-            validator: Validator::default(),
+            verifier: Verifier::default(),
+            unverified: None,
             needs: Needs::default(),
             logs: LogReader::default(),
         };
@@ -194,15 +206,30 @@ impl EvmIngest {
         Ok(BlockRun { blocks: std::mem::take(&mut self.blocks), tables })
     }
 
-    /// The logs skipped since the last call.
+    /// The logs skipped since the last call; else the blocks whose hashes could not all be recomputed.
     pub fn take_skipped(&mut self) -> Option<SkippedLogs> {
-        self.logs.take_skipped()
+        self.logs.take_skipped().or_else(|| self.unverified.take())
+    }
+
+    fn note(&mut self, block: &BlockRef, verified: Verified) {
+        let Verified::Partly(unchecked) = verified else { return };
+        let Some(Unchecked { rule, reason }) = unchecked.into_iter().next() else { return };
+        let first = || SkippedLogs {
+            count: 0,
+            reason: format!("block {} was not wholly verified: no {rule}, because {reason}", block.number),
+        };
+        self.unverified.get_or_insert_with(first).count += 1;
     }
 
     fn add(&mut self, data: BlockData<'_>) -> Result<BlockRef, Violation> {
         let block = block_ref(&data.block)?;
         if self.settings.validate {
-            self.validator.check(&data.block, data.receipts.as_deref(), data.traces.as_deref())?;
+            validate::check(&data.block, data.receipts.as_deref(), data.traces.as_deref())?;
+        }
+        let level = self.settings.verify;
+        if self.settings.validate || level == Level::Roots {
+            let verified = self.verifier.check(&data.block, data.receipts.as_deref(), level)?;
+            self.note(&block, verified);
         }
         self.fill(&block, data)?;
         self.blocks.push(block);

@@ -1,7 +1,7 @@
 //! EVM chains: from JSON-RPC text to validated Arrow tables.
 //!
 //! Read in this order: [`json`] (what nodes say), [`field`] (one value of it), [`validate`] (what is
-//! believed), [`ingest`] (text in, [`BlockRun`](highwater_engine::model::BlockRun) out), [`decode`]
+//! believed), [`verify`] (what is proven), [`ingest`] (text in, [`BlockRun`](highwater_engine::model::BlockRun) out), [`decode`]
 //! (what logs mean).
 
 pub mod decode;
@@ -12,3 +12,4 @@ pub(crate) mod options;
 pub(crate) mod tables;
 pub mod traces;
 pub mod validate;
+pub mod verify;

@@ -66,70 +66,57 @@ impl Violation {
     }
 }
 
-/// The rules, with what they remember between blocks for speed.
-#[derive(Debug, Default)]
-pub struct Validator {
-    bloom: BloomBits,
+/// Checks one block with whatever of receipts and traces was read with it, all but hashes and the bloom
+/// filter: those are for [`super::verify`].
+///
+/// # Errors
+/// The first rule that is broken.
+pub fn check(
+    block: &Block<'_>,
+    receipts: Option<&[Receipt<'_>]>,
+    traces: Option<&[TraceItem<'_>]>,
+) -> Result<(), Violation> {
+    let number = block.number.u64().map_err(|fault| Violation::of(fault, "block number"))?;
+    if block.logs_bloom.is_absent() {
+        return Err(Violation::of(Fault::Missing, "block logsBloom"));
+    }
+    check_transactions(block, number)?;
+    if let Some(receipts) = receipts {
+        check_receipts(block, number, receipts)?;
+        check_logs(block, number, receipts)?;
+    }
+    traces.map_or(Ok(()), |traces| check_traces(block, traces))
 }
 
-impl Validator {
-    /// Checks one block with whatever of receipts and traces was read with it.
-    ///
-    /// # Errors
-    /// The first rule that is broken.
-    pub fn check(
-        &mut self,
-        block: &Block<'_>,
-        receipts: Option<&[Receipt<'_>]>,
-        traces: Option<&[TraceItem<'_>]>,
-    ) -> Result<(), Violation> {
-        let number = block.number.u64().map_err(|fault| Violation::of(fault, "block number"))?;
-        if block.logs_bloom.is_absent() {
-            return Err(Violation::of(Fault::Missing, "block logsBloom"));
-        }
-        check_transactions(block, number)?;
-        if let Some(receipts) = receipts {
-            check_receipts(block, number, receipts)?;
-            check_logs(block, number, receipts)?;
-            self.check_bloom(block, receipts)?;
-        }
-        traces.map_or(Ok(()), |traces| check_traces(block, traces))
-    }
-
-    fn check_bloom(&mut self, block: &Block<'_>, receipts: &[Receipt<'_>]) -> Result<(), Violation> {
-        let filter: [u8; 256] = block.logs_bloom.fixed().map_err(|fault| Violation::of(fault, "block logsBloom"))?;
-        if receipts.iter().all(|receipt| receipt.logs.is_empty()) {
-            return match filter.iter().all(|byte| *byte == 0) {
-                true => Ok(()),
-                false => {
-                    Err(Violation::new(EMPTY_LOGS_NONZERO_BLOOM, "no receipt has a log but logsBloom is not zero"))
-                }
-            };
-        }
-        for log in receipts.iter().flat_map(|receipt| &receipt.logs) {
-            self.check_log_in_bloom(&filter, log)?;
-        }
-        Ok(())
-    }
-
-    fn check_log_in_bloom(&mut self, filter: &[u8; 256], log: &Log<'_>) -> Result<(), Violation> {
-        let address: [u8; 20] = log.address.fixed().map_err(|fault| Violation::of(fault, "log address"))?;
-        let mut held = self.bloom.contains(filter, &address);
-        for topic in log.topics.as_slice() {
-            let topic: [u8; 32] = topic.fixed().map_err(|fault| Violation::of(fault, "log topic"))?;
-            held &= self.bloom.contains(filter, &topic);
-        }
-        match held {
+/// Checks that every log is in the block's bloom filter, and that a filter that is not empty has logs.
+pub(crate) fn check_bloom(bits: &mut BloomBits, block: &Block<'_>, receipts: &[Receipt<'_>]) -> Result<(), Violation> {
+    let filter: [u8; 256] = block.logs_bloom.fixed().map_err(|fault| Violation::of(fault, "block logsBloom"))?;
+    if receipts.iter().all(|receipt| receipt.logs.is_empty()) {
+        return match filter.iter().all(|byte| *byte == 0) {
             true => Ok(()),
-            false => Err(Violation::new(
-                LOG_NOT_IN_BLOOM,
-                format!("the address or a topic of log {} is not in logsBloom", show(log.log_index)),
-            )),
-        }
+            false => Err(Violation::new(EMPTY_LOGS_NONZERO_BLOOM, "no receipt has a log but logsBloom is not zero")),
+        };
+    }
+    receipts.iter().flat_map(|receipt| &receipt.logs).try_for_each(|log| check_log_in_bloom(bits, &filter, log))
+}
+
+fn check_log_in_bloom(bits: &mut BloomBits, filter: &[u8; 256], log: &Log<'_>) -> Result<(), Violation> {
+    let address: [u8; 20] = log.address.fixed().map_err(|fault| Violation::of(fault, "log address"))?;
+    let mut held = bits.contains(filter, &address);
+    for topic in log.topics.as_slice() {
+        let topic: [u8; 32] = topic.fixed().map_err(|fault| Violation::of(fault, "log topic"))?;
+        held &= bits.contains(filter, &topic);
+    }
+    match held {
+        true => Ok(()),
+        false => Err(Violation::new(
+            LOG_NOT_IN_BLOOM,
+            format!("the address or a topic of log {} is not in logsBloom", show(log.log_index)),
+        )),
     }
 }
 
-fn show(field: Field<'_>) -> String {
+pub(crate) fn show(field: Field<'_>) -> String {
     match field {
         Field::Absent => "(none)".to_owned(),
         Field::Hex(text) => text.to_owned(),
@@ -274,7 +261,7 @@ fn check_traces(block: &Block<'_>, traces: &[TraceItem<'_>]) -> Result<(), Viola
 /// The three bits that a value sets in a bloom filter, remembered for the values seen lately.
 ///
 /// Hashing is the dearest part of checking a log, and the same tokens and topics come again and again.
-struct BloomBits {
+pub(crate) struct BloomBits {
     slots: Vec<Slot>,
 }
 
@@ -308,6 +295,13 @@ impl BloomBits {
             let byte = 255 - usize::from(*bit / 8);
             filter[byte] & (1 << (bit % 8)) != 0
         })
+    }
+
+    /// Sets the bits of a value in a filter.
+    pub(crate) fn add<const N: usize>(&mut self, filter: &mut [u8; 256], value: &[u8; N]) {
+        for bit in self.bits(value) {
+            filter[255 - usize::from(bit / 8)] |= 1 << (bit % 8);
+        }
     }
 
     fn bits<const N: usize>(&mut self, value: &[u8; N]) -> [u16; 3] {

@@ -9,6 +9,7 @@ use super::options::{Settings, TraceApi, Verify};
 use super::samples::{self, SampleLog, SampleTable};
 use crate::evm::ingest::{EvmIngest, IngestSettings, SkippedLogs};
 use crate::evm::tables::RECEIPT_COLUMNS;
+use crate::evm::verify::Level;
 
 /// Takes blocks in, and puts the samples on them.
 pub(super) struct Intake {
@@ -112,5 +113,10 @@ impl Intake {
 /// How far the ingest checks what it takes in.
 fn ingest_settings(settings: &Settings, verify: Verify, chain: String, chain_id: u64) -> IngestSettings {
     let factories = settings.factories.clone();
-    IngestSettings { chain, chain_id, validate: verify != Verify::Off, factories }
+    let level = match verify {
+        Verify::Off => Level::Off,
+        Verify::Bloom => Level::Bloom,
+        Verify::Roots => Level::Roots,
+    };
+    IngestSettings { chain, chain_id, validate: verify != Verify::Off, verify: level, factories }
 }

@@ -70,6 +70,7 @@ impl Source for RecordingSource {
             chain: self.settings.chain.clone(),
             chain_id: self.settings.chain_id,
             validate: self.settings.validate,
+            verify: self.settings.verify,
             factories: self.settings.factories.clone(),
         };
         let ingest = EvmIngest::new(&request, settings)?;

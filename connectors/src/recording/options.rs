@@ -12,6 +12,7 @@ use crate::evm::json::Block;
 use crate::evm::json::reader;
 use crate::evm::json::shape::object;
 use crate::evm::options::{FACTORIES, take_factories};
+use crate::evm::verify::Level;
 
 pub(super) const DOCS: &[OptionDoc] = &[
     OptionDoc {
@@ -56,6 +57,13 @@ pub(super) const DOCS: &[OptionDoc] = &[
         doc: "Whether every block must agree with its receipts, logs and bloom filter; off also makes unreadable values NULL.",
         example: "strict",
     },
+    OptionDoc {
+        name: "verify",
+        kind: "'off', 'bloom' or 'roots'",
+        default: "bloom",
+        doc: "Which hashes are recomputed: none; the bloom filter, if blocks are validated; or also the hash of every header and transaction and the roots of transactions and receipts, so that nothing can be added, dropped or altered unnoticed.",
+        example: "roots",
+    },
     FACTORIES,
 ];
 
@@ -81,6 +89,7 @@ pub(super) struct Settings {
     pub(super) confirmations: Option<u64>,
     pub(super) allow_gaps: bool,
     pub(super) validate: bool,
+    pub(super) verify: Level,
     pub(super) factories: Vec<[u8; 20]>,
 }
 
@@ -91,6 +100,8 @@ impl Settings {
         let chain_id = options.take_u64("chain_id")?;
         let confirmations = options.take_u64("confirmations")?;
         let allow_gaps = options.take_choice("gaps", &[("error", false), ("allow", true)])?;
+        let verify =
+            options.take_choice("verify", &[("off", Level::Off), ("bloom", Level::Bloom), ("roots", Level::Roots)])?;
         let validate = options.take_choice("validate", &[("strict", true), ("off", false)])?;
         let factories = take_factories(&mut options)?;
         let not_found = options.invalid(
@@ -108,6 +119,7 @@ impl Settings {
             confirmations,
             allow_gaps: allow_gaps.unwrap_or(false),
             validate: validate.unwrap_or(true),
+            verify: verify.unwrap_or_default(),
             factories,
         })
     }

@@ -125,12 +125,15 @@ pub(crate) fn costs(
     prices: &[(u8, f64)],
 ) -> [RecordBatch; 4] {
     let all = || 0..transactions;
-    let wei = Decimal128Array::from_iter_values(all().map(|_| 2)).with_precision_and_scale(38, 0).expect("fits");
+    let wei = |price: Option<i128>| -> ArrayRef {
+        let prices: Decimal128Array = all().map(|_| price).collect();
+        Arc::new(prices.with_precision_and_scale(38, 0).expect("fits"))
+    };
     let paid = || payments.iter();
     [
         batch(
-            &["transaction_index", "effective_gas_price", "gas_used"],
-            vec![ints(all().map(Some)), Arc::new(wei), ints(all().map(|_| Some(100)))],
+            &["transaction_index", "effective_gas_price", "gas_price", "gas_used"],
+            vec![ints(all().map(Some)), wei(Some(2)), wei(None), ints(all().map(|_| Some(100)))],
         ),
         batch(
             &["transaction_index", "call_type", "from_address", "to_address", "value", "success"],

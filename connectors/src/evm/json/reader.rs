@@ -288,6 +288,38 @@ impl<'a> Reader<'a> {
         Ok(true)
     }
 
+    /// Reads the keys of an object and passes over their values.
+    pub(crate) fn keys(&mut self) -> Result<Vec<Cow<'a, str>>> {
+        let mut keys = Vec::new();
+        let mut first = self.open()?.first;
+        while self.next_key(&mut first)? {
+            keys.push(self.string()?);
+            self.byte(b':', "a colon")?;
+            self.skip()?;
+        }
+        Ok(keys)
+    }
+
+    /// Goes to the next value and tells where it starts.
+    pub(crate) fn start(&mut self) -> usize {
+        self.peek();
+        self.at
+    }
+
+    /// The text from `start` to here.
+    pub(crate) fn since(&self, start: usize) -> &'a str {
+        &self.text[start..self.at]
+    }
+
+    /// Reads a truth value.
+    pub(crate) fn truth(&mut self) -> Result<bool> {
+        match self.peek() {
+            Some(b't') => self.word("true").map(|()| true),
+            Some(b'f') => self.word("false").map(|()| false),
+            _ => Err(self.expected("true or false")),
+        }
+    }
+
     /// Reads a string that has no escapes.
     #[inline]
     pub(crate) fn plain_string(&mut self) -> Result<&'a str> {

@@ -8,9 +8,10 @@ use crate::evm::field::Field;
 
 /// Reads a struct from an object. Every field has one or more keys; fields that do not come keep their
 /// default, and a field that comes twice is an error. Keys nobody wants may be named too: that they are
-/// passed over is then decided as fast as for the wanted ones.
+/// passed over is then decided as fast as for the wanted ones. The text of the whole object is kept in the
+/// field `text` names.
 macro_rules! object {
-    ($name:ident $(<$parameter:ident>)?, $shape:ident, { $($first:literal $(| $other:literal)* => $field:ident,)* } $(, passed_over: [$($skipped:literal),* $(,)?])?) => {
+    ($name:ident $(<$parameter:ident>)?, $shape:ident, { $($first:literal $(| $other:literal)* => $field:ident,)* } $(, passed_over: [$($skipped:literal),* $(,)?])? $(, text: $text:ident)?) => {
         impl<'a $(, $parameter: $crate::evm::json::reader::Json<'a>)?> $name<'a $(, $parameter)?> {
             fn read_fields(
                 &mut self,
@@ -29,6 +30,7 @@ macro_rules! object {
                 ];
                 const { assert!(KEYS.len() < $crate::evm::json::reader::MAX_KEYS) };
                 let mut seen = 0u64;
+                $(let $text = reader.start();)?
                 let mut object = reader.open()?;
                 while let Some(key) = reader.key(&mut object, $crate::evm::json::reader::Shape::$shape, KEYS)? {
                     match key {
@@ -39,6 +41,7 @@ macro_rules! object {
                         Key::PassedOver => reader.skip()?,
                     }
                 }
+                $(self.$text = reader.since($text);)?
                 Ok(())
             }
         }
@@ -134,6 +137,12 @@ impl<'a> Json<'a> for u32 {
     fn read(reader: &mut Reader<'a>) -> Result<u32> {
         let number = reader.number()?;
         u32::try_from(number).map_err(|_| reader.error(Problem::Expected("a number of up to 32 bits before this")))
+    }
+}
+
+impl<'a> Json<'a> for bool {
+    fn read(reader: &mut Reader<'a>) -> Result<bool> {
+        reader.truth()
     }
 }
 

@@ -9,8 +9,27 @@ use serde_json::{Map, Value, json};
 use super::reader::{self, Json, Problem};
 use super::{Block, Receipt, TraceItem};
 
-fn agree<'a, T: Json<'a> + Deserialize<'a> + PartialEq + Debug>(text: &'a str) -> Result<(), TestCaseError> {
-    match (reader::from_str::<T>(text), serde_json::from_str::<T>(text)) {
+/// What serde does not keep is dropped before values are compared.
+trait Comparable {
+    fn forget(&mut self) {}
+}
+
+impl Comparable for Block<'_> {
+    fn forget(&mut self) {
+        self.text = "";
+    }
+}
+
+impl<T> Comparable for Vec<T> {}
+
+fn agree<'a, T: Json<'a> + Deserialize<'a> + PartialEq + Debug + Comparable>(
+    text: &'a str,
+) -> Result<(), TestCaseError> {
+    let mut ours = reader::from_str::<T>(text);
+    if let Ok(ours) = &mut ours {
+        ours.forget();
+    }
+    match (ours, serde_json::from_str::<T>(text)) {
         (Ok(ours), Ok(theirs)) => prop_assert_eq!(ours, theirs),
         (Err(ours), Err(_)) => prop_assert!(ours.at <= text.len(), "{}", ours),
         (ours, theirs) => prop_assert!(false, "{:?} is not {:?} for {}", ours, theirs, text),
