@@ -12,6 +12,7 @@ use std::time::Duration;
 use highwater_engine::model::BlockHash;
 use highwater_engine::source::{SourceError, SourceEvent};
 
+use super::branch::Lost;
 use super::fetch::{Ahead, Fetched, Fetcher, Want};
 use super::finality::Finality;
 use super::header::Header;
@@ -30,10 +31,6 @@ const STICKY: u64 = 64;
 const MISSING: u32 = 5;
 /// How often a block may break rules, for each endpoint, before the source gives up.
 const REJECTED: usize = 6;
-/// How often the only endpoint must repeat what nobody else can confirm.
-const REPEATS: u32 = 3;
-/// Longest pause between two such questions.
-const REPEAT_PAUSE: Duration = Duration::from_millis(100);
 /// First pause before a block that broke a rule is asked for again.
 const REJECTED_PAUSE: Duration = Duration::from_millis(50);
 
@@ -58,25 +55,6 @@ impl From<SourceError> for Ended {
     }
 }
 
-/// What an unconfirmed branch turned out to be.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    Confirmed,
-    Refused,
-    /// Something newer was announced, which decides better.
-    Overtaken,
-}
-
-/// A branch and the place where it leaves the delivered chain.
-enum Walk {
-    /// It does so here; blocks oldest first.
-    Meets(Fork, Vec<Fetched>),
-    /// It comes from below finality; its lowest block that was seen, and who has it.
-    Below(Header, usize),
-    /// A block of it cannot be had.
-    Lost,
-}
-
 /// Delivers the chain.
 pub(super) struct Follower {
     pub(super) fetcher: Fetcher,
@@ -99,6 +77,8 @@ pub(super) struct Follower {
     pub(super) begins: bool,
     /// A height that no endpoint had, and how often in a row.
     pub(super) missing: Option<(u64, u32)>,
+    /// An announced block that no endpoint had.
+    pub(super) lost: Lost,
 }
 
 impl Follower {
@@ -111,11 +91,11 @@ impl Follower {
         Ok(self.outlet.send(Ok(SourceEvent::End)).await?)
     }
 
-    fn pool(&self) -> &Pool {
+    pub(super) fn pool(&self) -> &Pool {
         &self.fetcher.pool
     }
 
-    fn next_number(&self) -> u64 {
+    pub(super) fn next_number(&self) -> u64 {
         self.window.head().map_or(self.start, |(number, _)| number + 1)
     }
 
@@ -125,7 +105,10 @@ impl Follower {
 
     async fn advance(&mut self, hint: Hint) -> Result<(), Ended> {
         let Header { number, hash, .. } = hint.header;
-        if self.window.contains(hash) || self.window.floor().is_some_and(|floor| number <= floor) {
+        if self.is_passed_by(hint.header)
+            || self.window.contains(hash)
+            || self.window.floor().is_some_and(|floor| number <= floor)
+        {
             // Known, or so old that it says nothing: an endpoint that lags behind.
             return Ok(());
         }
@@ -214,138 +197,15 @@ impl Follower {
         Ahead::start(fetcher, Want::Number(number), wish)
     }
 
-    /// Brings the chain to a head that is not far.
-    async fn join(&mut self, hint: Hint) -> Result<(), Ended> {
-        match self.walk(hint).await? {
-            Walk::Lost => {
-                if let Some(endpoint) = hint.endpoint.filter(|_| self.pool().len() > 1) {
-                    self.suspect(hint.header, endpoint, "neither it nor anybody else has the block it announced");
-                }
-                tracing::debug!(block = hint.header.number, hash = %hint.header.hash, "an announced block cannot be had");
-                Ok(())
-            }
-            Walk::Below(lowest, endpoint) => self.refuse_or_fail(lowest, endpoint).await,
-            Walk::Meets(fork, blocks) if fork.depth == 0 => {
-                for block in blocks {
-                    if !self.deliver_next(vec![block]).await? {
-                        break;
-                    }
-                    self.pause().await?;
-                }
-                Ok(())
-            }
-            Walk::Meets(fork, blocks) => self.reorganize(fork, blocks).await,
-        }
-    }
-
-    /// Fetches a head and its ancestors until one links to the delivered chain.
-    async fn walk(&self, hint: Hint) -> Result<Walk, Ended> {
-        let mut blocks = VecDeque::new();
-        let mut hash = hint.header.hash;
-        let mut prefer = hint.endpoint;
-        loop {
-            let wish = prefer.map_or_else(Wish::default, Wish::prefer);
-            let Some(fetched) = self.fetcher.fetch(Want::Hash(hash), wish).await? else { return Ok(Walk::Lost) };
-            let Header { number, parent, .. } = fetched.header;
-            prefer = Some(fetched.endpoint);
-            let endpoint = fetched.endpoint;
-            let header = fetched.header;
-            blocks.push_front(fetched);
-            if let Some(fork) = self.window.fork(number, parent) {
-                return Ok(Walk::Meets(fork, blocks.into()));
-            }
-            if self.window.is_below(number) {
-                return Ok(Walk::Below(header, endpoint));
-            }
-            hash = parent;
-        }
-    }
-
-    /// Follows a branch that takes blocks back, if it is to be believed.
-    async fn reorganize(&mut self, fork: Fork, blocks: Vec<Fetched>) -> Result<(), Ended> {
-        let (Some(tip), Some((head, _))) = (blocks.last(), self.window.head()) else { return Ok(()) };
-        let (tip, endpoint) = (tip.header, tip.endpoint);
-        if tip.number <= head {
-            match self.confirm(tip, endpoint, Some(tip.number)).await? {
-                Verdict::Confirmed => {}
-                Verdict::Overtaken => return Ok(()),
-                Verdict::Refused => {
-                    self.suspect(tip, endpoint, "nobody else has this block, and its branch is not longer");
-                    return Ok(());
-                }
-            }
-        }
-        tracing::info!(
-            endpoint = self.pool().label(endpoint),
-            depth = fork.depth,
-            head = tip.number,
-            hash = %tip.hash,
-            "following a reorg"
-        );
-        self.deliver(fork, blocks).await?;
-        self.pause().await
-    }
-
-    async fn refuse_or_fail(&self, lowest: Header, endpoint: usize) -> Result<(), Ended> {
-        match self.confirm(lowest, endpoint, None).await? {
-            Verdict::Overtaken => Ok(()),
-            Verdict::Refused => {
-                self.suspect(lowest, endpoint, "its branch leaves the delivered chain below finality");
-                Ok(())
-            }
-            Verdict::Confirmed => Err(Ended::Failed(SourceError::ForkBelowFinality {
-                place: self.pool().label(endpoint).to_owned(),
-                number: lowest.number,
-                hash: lowest.hash,
-                finalized: self.window.floor().unwrap_or(self.start),
-            })),
-        }
-    }
-
-    fn suspect(&self, header: Header, endpoint: usize, detail: &str) {
-        self.pool().meters.suspicions.add(1);
-        let detail = format!("block {} ({}): {detail}", header.number, header.hash);
-        self.pool().distrust(endpoint, "eth_getBlockByHash", "unconfirmed-branch", &detail);
-    }
-
-    /// Whether a block is canonical in the eyes of another endpoint, or, if there is no other, again and
-    /// again in the eyes of the one that has it, unless a block above `until` is announced meanwhile.
-    async fn confirm(&self, header: Header, endpoint: usize, until: Option<u64>) -> Result<Verdict, Ended> {
-        let which = format!("\"{:#x}\"", header.number);
-        let mut asked = 0;
-        for other in (0..self.pool().len()).filter(|other| *other != endpoint) {
-            let Ok(found) = self.pool().header_at(other, &which).await else { continue };
-            if found.hash == header.hash {
-                return Ok(Verdict::Confirmed);
-            }
-            asked += 1;
-        }
-        if asked > 0 {
-            return Ok(Verdict::Refused);
-        }
-        for _ in 0..REPEATS {
-            tokio::time::sleep(REPEAT_PAUSE).await;
-            let newer = self.board.look().filter(|newer| until.is_some_and(|until| newer.header.number > until));
-            if newer.is_some_and(|newer| !self.window.contains(newer.header.hash)) {
-                return Ok(Verdict::Overtaken);
-            }
-            match self.pool().header_at(endpoint, &which).await {
-                Ok(found) if found.hash == header.hash => {}
-                _ => return Ok(Verdict::Refused),
-            }
-        }
-        Ok(Verdict::Confirmed)
-    }
-
     /// Delivers blocks on top of the delivered chain. False if one of them could not be used.
-    async fn deliver_next(&mut self, blocks: Vec<Fetched>) -> Result<bool, Ended> {
+    pub(super) async fn deliver_next(&mut self, blocks: Vec<Fetched>) -> Result<bool, Ended> {
         let Some(first) = blocks.first() else { return Ok(true) };
         let link = self.window.fork(first.header.number, first.header.parent);
         let fork = link.expect("the caller has seen that the blocks link");
         self.deliver(fork, blocks).await
     }
 
-    async fn deliver(&mut self, fork: Fork, blocks: Vec<Fetched>) -> Result<bool, Ended> {
+    pub(super) async fn deliver(&mut self, fork: Fork, blocks: Vec<Fetched>) -> Result<bool, Ended> {
         let mut taken = Vec::new();
         for fetched in blocks {
             match self.take_in(fetched).await? {
@@ -382,7 +242,7 @@ impl Follower {
     }
 
     /// Nothing more comes at once: the engine closes a tick that is not full.
-    async fn pause(&self) -> Result<(), Ended> {
+    pub(super) async fn pause(&self) -> Result<(), Ended> {
         Ok(self.outlet.send(Ok(SourceEvent::Idle)).await?)
     }
 
