@@ -7,9 +7,9 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -165,7 +165,9 @@ fn relay(to: String, clock: Arc<Clock>) -> anyhow::Result<String> {
             }
             let clock = clock.clone();
             std::thread::spawn(move || pass_on(client, to_node, || {}));
-            std::thread::spawn(move || pass_on(node, to_client, || clock.last_byte.store(clock.now(), Ordering::Release)));
+            std::thread::spawn(move || {
+                pass_on(node, to_client, || clock.last_byte.store(clock.now(), Ordering::Release))
+            });
         }
     });
     Ok(address)
@@ -200,7 +202,8 @@ fn repeated(data: &Path, count: usize) -> anyhow::Result<(Chain, usize)> {
             text.replace(&format!("\"{:#x}\"", original.number), &format!("\"{number:#x}\""))
         };
         let body: Value = serde_json::from_str(&rename(original.body().to_string()))?;
-        let receipts: Vec<Value> = serde_json::from_str(&rename(Value::from(original.receipts().to_vec()).to_string()))?;
+        let receipts: Vec<Value> =
+            serde_json::from_str(&rename(Value::from(original.receipts().to_vec()).to_string()))?;
         transactions += receipts.len();
         blocks.push(Arc::new(Block::new(&body, &receipts)));
     }

@@ -39,7 +39,9 @@ impl Lines {
             place: path.display().to_string(),
             source: source.into(),
         })?;
-        let reader: Box<dyn Read + Send> = if path.extension().is_some_and(|extension| extension == "gz") {
+        let is_empty = file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0);
+        // A recording that was begun and has no run yet is no broken gzip data.
+        let reader: Box<dyn Read + Send> = if !is_empty && path.extension().is_some_and(|extension| extension == "gz") {
             // Several gzip members in a row are one text: that is what appending to a .gz file makes.
             Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER_BYTES, file)))
         } else {

@@ -298,7 +298,7 @@ fn a_liar_is_named_and_left() {
 }
 
 const SAMPLES: &str = "
-CREATE MATERIALIZED VIEW samples AS
+CREATE MATERIALIZED VIEW samples WITH (unbounded = 'yes') AS
 SELECT endpoint, method, ok, count(*) AS requests, max(latency_ms) >= 0 AS took_time
 FROM eth.rpc_samples GROUP BY endpoint, method, ok;
 ";
