@@ -51,22 +51,6 @@ pub(crate) struct Ran {
 
 /// Runs the job in `text`; relative paths start from `base`.
 pub(crate) fn run_sql(text: &str, base: &Path, knobs: Knobs) -> anyhow::Result<Ran> {
-    let mut ticks = Ticks::default();
-    let summary = drive(text, base, knobs, &mut ticks)?;
-    Ok(Ran { summary, tick_cpu: ticks.cpu })
-}
-
-/// Runs the job in `text` and tells `watch` of every tick once all sinks have it.
-pub(crate) fn run_sql_watched(
-    text: &str,
-    base: &Path,
-    knobs: Knobs,
-    watch: impl FnMut(&TickReport<'_>),
-) -> anyhow::Result<()> {
-    drive(text, base, knobs, &mut Watched(watch)).map(drop)
-}
-
-fn drive(text: &str, base: &Path, knobs: Knobs, observer: &mut dyn Observer) -> anyhow::Result<Summary> {
     let mut opener = Opener { base: base.to_owned(), sources: BTreeMap::new() };
     let mistakes = |diagnostics: Vec<highwater::diagnostic::Diagnostic>| {
         let texts: Vec<_> = diagnostics.iter().map(|diagnostic| diagnostic.render("job", text, false)).collect();
@@ -88,7 +72,9 @@ fn drive(text: &str, base: &Path, knobs: Knobs, observer: &mut dyn Observer) -> 
         stop: Arc::new(AtomicBool::new(false)),
         metrics: Registry::default(),
     };
-    Ok(run(job, observer)?)
+    let mut ticks = Ticks::default();
+    let summary = run(job, &mut ticks)?;
+    Ok(Ran { summary, tick_cpu: ticks.cpu })
 }
 
 /// Adds what a run did and cost to its result. CPU and memory are those of the whole process.
@@ -131,19 +117,6 @@ impl Observer for Ticks {
             self.cpu.push(report.summary.worker_cpu - self.total);
         }
         self.total = report.summary.worker_cpu;
-    }
-
-    fn on_skipped(&mut self, _: u64, _: &str) {}
-
-    fn on_checkpoint(&mut self, _: Tick) {}
-}
-
-/// Tells of every tick.
-struct Watched<F>(F);
-
-impl<F: FnMut(&TickReport<'_>)> Observer for Watched<F> {
-    fn on_tick(&mut self, report: &TickReport<'_>) {
-        (self.0)(report);
     }
 
     fn on_skipped(&mut self, _: u64, _: &str) {}

@@ -12,20 +12,13 @@ const LAW: &[(&str, &[&str])] = &[
     ("highwater-engine", &[]),
     ("highwater-operators", &["highwater-engine"]),
     ("highwater-connectors", &["highwater-engine"]),
-    // A support of tests and benchmarks, and a dependency of those alone.
+    // A support of tests, and a dependency of tests alone.
     ("highwater-testnode", &[]),
     ("highwater-sinks", &["highwater-engine"]),
     ("highwater", &["highwater-engine", "highwater-operators", "highwater-connectors", "highwater-sinks"]),
     (
         "highwater-benches",
-        &[
-            "highwater",
-            "highwater-engine",
-            "highwater-operators",
-            "highwater-connectors",
-            "highwater-sinks",
-            "highwater-testnode",
-        ],
+        &["highwater", "highwater-engine", "highwater-operators", "highwater-connectors", "highwater-sinks"],
     ),
 ];
 

@@ -273,13 +273,15 @@ fn an_empty_table_of_a_recording_is_a_table() {
 
 #[test]
 fn a_liar_is_named_and_left() {
-    for verify in ["bloom", "roots"] {
+    // One log that shares its bits with others is not missed by the bloom filter; the roots miss it.
+    let lies = [("bloom", Effect::alter(alter::drop_all_logs)), ("roots", Effect::alter(alter::drop_log))];
+    for (verify, lie) in lies {
         let (honest, liar) = (Node::start(devnet()), Node::start(devnet()));
-        liar.fault(When::call("eth_getBlockReceipts"), Effect::alter(alter::drop_log));
+        liar.fault(When::call("eth_getBlockReceipts"), lie);
         let url = format!("{}, {}", honest.http_url(), liar.http_url());
         let more = format!("{SAMPLES}CREATE SINK samples_out FROM samples WITH (connector = 'stdout');");
         let desk = Desk::new(&format!("{}{more}", job(&url, &format!(", verify = '{verify}'"))));
-        let expected = expected_without_samples(&desk);
+        let expected = expected_without_samples();
         let running = Running::start(&["run", &desk.job, "--metrics", &desk.at("metrics.txt")]);
         running.wait_for_head_of(&honest);
         while honest.steps_left() > 0 {
@@ -304,9 +306,8 @@ FROM eth.rpc_samples GROUP BY endpoint, method, ok;
 ";
 
 /// The same job over the shipped recording, which has no samples.
-fn expected_without_samples(desk: &Desk) -> BTreeMap<&'static str, BTreeMap<Row, i64>> {
+fn expected_without_samples() -> BTreeMap<&'static str, BTreeMap<Row, i64>> {
     let plain = Desk::new(&job("http://127.0.0.1:1", ""));
-    drop(desk.read("job.sql"));
     expected(&plain)
 }
 
@@ -315,7 +316,8 @@ fn assert_samples(ran: &Ran, nodes: &[&Node]) {
     let rows: Vec<Value> = ran.contents("samples_out").into_keys().map(|row| row.value()).collect();
     assert!(rows.iter().all(|row| row["took_time"] == true));
     for method in ["eth_getBlockByHash", "eth_getBlockByNumber", "eth_getBlockReceipts"] {
-        let of_method = rows.iter().filter(|row| row["method"] == method);
+        // A verdict on an answer is a row of its own, which is not ok and no request.
+        let of_method = rows.iter().filter(|row| row["method"] == method && row["ok"] == true);
         let sampled: u64 = of_method.map(|row| row["requests"].as_u64().unwrap()).sum();
         let asked: u64 = nodes.iter().map(|node| node.calls_of(method)).sum();
         assert!(sampled > 0 && sampled <= asked, "{method}: {sampled} samples of {asked} requests");
