@@ -85,7 +85,9 @@ fn cases() -> Vec<Case> {
     cases.extend(recordings());
     cases.push(parquet_case(1_000));
     cases.push(parquet_case(7));
-    cases.push(node_case());
+    if cfg!(feature = "evm") {
+        cases.push(node_case());
+    }
     cases
 }
 

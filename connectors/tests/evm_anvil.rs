@@ -2,6 +2,7 @@
 //!
 //! Needs anvil, see `tests/anvil/install`.
 
+#![cfg(feature = "evm")]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod anvil;

@@ -1,5 +1,6 @@
 //! The live connector against nodes that break: no gap, no repeat, and the metrics tell what happened.
 
+#![cfg(feature = "evm")]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 #[path = "support/live.rs"]
@@ -316,4 +317,16 @@ fn a_head_that_one_endpoint_invents_is_not_chased() {
         live.wait_for_chain_of(&nodes[1]);
     }
     live.look(|seen| assert!(seen.reorgs.is_empty()));
+}
+
+#[test]
+fn a_block_that_comes_long_after_its_announcement() {
+    let node = node(10, 20);
+    let live = listen(&node, &[("poll_interval", "10 minutes")]);
+    live.wait_for_chain_of(&node);
+    node.wait_for_subscriptions(1);
+    let late = node.fault(When::call("eth_getBlockByHash").first(14), Effect::Null);
+    node.step(1);
+    live.wait_for_chain_of(&node);
+    assert_eq!(node.struck(late), 14);
 }

@@ -1,6 +1,7 @@
 //! The live connector against scripted nodes: the chain that the engine sees ends equal to the node's, through
 //! history, hand-over, reorgs, finality and restarts.
 
+#![cfg(feature = "evm")]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 #[path = "support/live.rs"]

@@ -1,5 +1,6 @@
 //! Keys in URLs are nowhere to be seen: not in errors, logs of any level, metrics or rows, whatever goes wrong.
 
+#![cfg(feature = "evm")]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 #[path = "support/live.rs"]

@@ -12,6 +12,7 @@ use std::time::Duration;
 use highwater_engine::model::{BlockHash, BlockRef};
 use highwater_engine::source::{SourceError, SourceEvent};
 
+use super::branch::Lost;
 use super::fetch::{Ahead, Fetched, Fetcher, Want};
 use super::finality::Finality;
 use super::header::Header;
@@ -29,10 +30,6 @@ const STICKY: u64 = 64;
 const MISSING: u32 = 5;
 /// How often a block may break rules, for each endpoint, before the source gives up.
 const REJECTED: usize = 6;
-/// How often the only endpoint must repeat what nobody else can confirm.
-const REPEATS: u32 = 3;
-/// Longest pause between two such questions.
-const REPEAT_PAUSE: Duration = Duration::from_millis(100);
 /// First pause before a block that broke a rule is asked for again.
 const REJECTED_PAUSE: Duration = Duration::from_millis(50);
 
@@ -57,25 +54,6 @@ impl From<SourceError> for Ended {
     }
 }
 
-/// What an unconfirmed branch turned out to be.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    Confirmed,
-    Refused,
-    /// Something newer was announced, which decides better.
-    Overtaken,
-}
-
-/// A branch and the place where it leaves the delivered chain.
-enum Walk {
-    /// It does so here; blocks oldest first.
-    Meets(Fork, Vec<Fetched>),
-    /// It comes from below finality; its lowest block that was seen, and who has it.
-    Below(Header, usize),
-    /// A block of it cannot be had.
-    Lost,
-}
-
 /// Delivers the chain.
 pub(super) struct Follower {
     pub(super) fetcher: Fetcher,
@@ -96,6 +74,8 @@ pub(super) struct Follower {
     pub(super) begins: bool,
     /// A height that no endpoint had, and how often in a row.
     pub(super) missing: Option<(u64, u32)>,
+    /// An announced block that no endpoint had.
+    pub(super) lost: Lost,
 }
 
 impl Follower {
@@ -108,11 +88,11 @@ impl Follower {
         Ok(self.outlet.send(Ok(SourceEvent::End)).await?)
     }
 
-    fn pool(&self) -> &Pool {
+    pub(super) fn pool(&self) -> &Pool {
         &self.fetcher.pool
     }
 
-    fn next_number(&self) -> u64 {
+    pub(super) fn next_number(&self) -> u64 {
         self.window.head().map_or(self.start, |(number, _)| number + 1)
     }
 
@@ -122,7 +102,7 @@ impl Follower {
 
     async fn advance(&mut self, hint: Hint) -> Result<(), Ended> {
         let Header { number, hash, .. } = hint.header;
-        if self.window.contains(hash) || self.window.floor().is_some_and(|floor| number <= floor) {
+        if self.is_passed_by(hint.header) || self.window.contains(hash) || self.window.is_past(number) {
             // Known, or so old that it says nothing: an endpoint that lags behind.
             return Ok(());
         }
@@ -148,6 +128,7 @@ impl Follower {
     /// Delivers the blocks `from..=to` by height. Ends early with a block that does not link to the one
     /// before it, or when a block cannot be had.
     async fn catch_up(&mut self, from: u64, to: u64, prefer: Option<usize>) -> Result<Option<Hint>, Ended> {
+        let history = self.finality.of_history(to, self.pool().agreed_head());
         let mut pending = VecDeque::new();
         let mut gathered: Vec<Fetched> = Vec::new();
         let mut upcoming = from;
@@ -158,22 +139,22 @@ impl Follower {
             }
             let Some(task) = pending.pop_front() else { break };
             let Some(fetched) = task.finish().await? else {
-                self.deliver_next(gathered).await?;
+                self.deliver_next(gathered, history).await?;
                 self.missed(to, prefer)?;
                 return Ok(None);
             };
             let before = gathered.last().map(|before| before.header.hash).or(self.window.head().map(|(_, hash)| hash));
             if before.is_some_and(|before| before != fetched.header.parent) {
                 drop(pending);
-                self.deliver_next(gathered).await?;
+                self.deliver_next(gathered, history).await?;
                 return Ok(Some(Hint { header: fetched.header, endpoint: Some(fetched.endpoint) }));
             }
             gathered.push(fetched);
-            if gathered.len() >= self.batch && !self.deliver_next(std::mem::take(&mut gathered)).await? {
+            if gathered.len() >= self.batch && !self.deliver_next(std::mem::take(&mut gathered), history).await? {
                 return Ok(None);
             }
         }
-        self.deliver_next(gathered).await?;
+        self.deliver_next(gathered, history).await?;
         self.pause().await?;
         Ok(None)
     }
@@ -211,138 +192,20 @@ impl Follower {
         Ahead::start(fetcher, Want::Number(number), wish)
     }
 
-    /// Brings the chain to a head that is not far.
-    async fn join(&mut self, hint: Hint) -> Result<(), Ended> {
-        match self.walk(hint).await? {
-            Walk::Lost => {
-                if let Some(endpoint) = hint.endpoint.filter(|_| self.pool().len() > 1) {
-                    self.suspect(hint.header, endpoint, "neither it nor anybody else has the block it announced");
-                }
-                tracing::debug!(block = hint.header.number, hash = %hint.header.hash, "an announced block cannot be had");
-                Ok(())
-            }
-            Walk::Below(lowest, endpoint) => self.refuse_or_fail(lowest, endpoint).await,
-            Walk::Meets(fork, blocks) if fork.depth == 0 => {
-                for block in blocks {
-                    if !self.deliver_next(vec![block]).await? {
-                        break;
-                    }
-                    self.pause().await?;
-                }
-                Ok(())
-            }
-            Walk::Meets(fork, blocks) => self.reorganize(fork, blocks).await,
-        }
-    }
-
-    /// Fetches a head and its ancestors until one links to the delivered chain.
-    async fn walk(&self, hint: Hint) -> Result<Walk, Ended> {
-        let mut blocks = VecDeque::new();
-        let mut hash = hint.header.hash;
-        let mut prefer = hint.endpoint;
-        loop {
-            let wish = prefer.map_or_else(Wish::default, Wish::prefer);
-            let Some(fetched) = self.fetcher.fetch(Want::Hash(hash), wish).await? else { return Ok(Walk::Lost) };
-            let Header { number, parent, .. } = fetched.header;
-            prefer = Some(fetched.endpoint);
-            let endpoint = fetched.endpoint;
-            let header = fetched.header;
-            blocks.push_front(fetched);
-            if let Some(fork) = self.window.fork(number, parent) {
-                return Ok(Walk::Meets(fork, blocks.into()));
-            }
-            if self.window.is_below(number) {
-                return Ok(Walk::Below(header, endpoint));
-            }
-            hash = parent;
-        }
-    }
-
-    /// Follows a branch that takes blocks back, if it is to be believed.
-    async fn reorganize(&mut self, fork: Fork, blocks: Vec<Fetched>) -> Result<(), Ended> {
-        let (Some(tip), Some((head, _))) = (blocks.last(), self.window.head()) else { return Ok(()) };
-        let (tip, endpoint) = (tip.header, tip.endpoint);
-        if tip.number <= head {
-            match self.confirm(tip, endpoint, Some(tip.number)).await? {
-                Verdict::Confirmed => {}
-                Verdict::Overtaken => return Ok(()),
-                Verdict::Refused => {
-                    self.suspect(tip, endpoint, "nobody else has this block, and its branch is not longer");
-                    return Ok(());
-                }
-            }
-        }
-        tracing::info!(
-            endpoint = self.pool().label(endpoint),
-            depth = fork.depth,
-            head = tip.number,
-            hash = %tip.hash,
-            "following a reorg"
-        );
-        self.deliver(fork, blocks).await?;
-        self.pause().await
-    }
-
-    async fn refuse_or_fail(&self, lowest: Header, endpoint: usize) -> Result<(), Ended> {
-        match self.confirm(lowest, endpoint, None).await? {
-            Verdict::Overtaken => Ok(()),
-            Verdict::Refused => {
-                self.suspect(lowest, endpoint, "its branch leaves the delivered chain below finality");
-                Ok(())
-            }
-            Verdict::Confirmed => Err(Ended::Failed(SourceError::ForkBelowFinality {
-                place: self.pool().label(endpoint).to_owned(),
-                number: lowest.number,
-                hash: lowest.hash,
-                finalized: self.window.floor().unwrap_or(self.start),
-            })),
-        }
-    }
-
-    fn suspect(&self, header: Header, endpoint: usize, detail: &str) {
-        self.pool().meters.suspicions.add(1);
-        let detail = format!("block {} ({}): {detail}", header.number, header.hash);
-        self.pool().distrust(endpoint, "eth_getBlockByHash", "unconfirmed-branch", &detail);
-    }
-
-    /// Whether a block is canonical in the eyes of another endpoint, or, if there is no other, again and
-    /// again in the eyes of the one that has it, unless a block above `until` is announced meanwhile.
-    async fn confirm(&self, header: Header, endpoint: usize, until: Option<u64>) -> Result<Verdict, Ended> {
-        let which = format!("\"{:#x}\"", header.number);
-        let mut asked = 0;
-        for other in (0..self.pool().len()).filter(|other| *other != endpoint) {
-            let Ok(found) = self.pool().header_at(other, &which).await else { continue };
-            if found.hash == header.hash {
-                return Ok(Verdict::Confirmed);
-            }
-            asked += 1;
-        }
-        if asked > 0 {
-            return Ok(Verdict::Refused);
-        }
-        for _ in 0..REPEATS {
-            tokio::time::sleep(REPEAT_PAUSE).await;
-            let newer = self.board.look().filter(|newer| until.is_some_and(|until| newer.header.number > until));
-            if newer.is_some_and(|newer| !self.window.contains(newer.header.hash)) {
-                return Ok(Verdict::Overtaken);
-            }
-            match self.pool().header_at(endpoint, &which).await {
-                Ok(found) if found.hash == header.hash => {}
-                _ => return Ok(Verdict::Refused),
-            }
-        }
-        Ok(Verdict::Confirmed)
-    }
-
-    /// Delivers blocks on top of the delivered chain. False if one of them could not be used.
-    async fn deliver_next(&mut self, blocks: Vec<Fetched>) -> Result<bool, Ended> {
+    /// Delivers blocks on top of the delivered chain; `history` is how far history is final. False if one of them could not be used.
+    pub(super) async fn deliver_next(&mut self, blocks: Vec<Fetched>, history: Option<u64>) -> Result<bool, Ended> {
         let Some(first) = blocks.first() else { return Ok(true) };
         let link = self.window.fork(first.header.number, first.header.parent);
         let fork = link.expect("the caller has seen that the blocks link");
-        self.deliver(fork, blocks).await
+        self.deliver(fork, blocks, history).await
     }
 
-    async fn deliver(&mut self, fork: Fork, blocks: Vec<Fetched>) -> Result<bool, Ended> {
+    pub(super) async fn deliver(
+        &mut self,
+        fork: Fork,
+        blocks: Vec<Fetched>,
+        history: Option<u64>,
+    ) -> Result<bool, Ended> {
         for fetched in blocks {
             if self.take_in(fetched).await?.is_none() {
                 self.intake.discard()?;
@@ -356,7 +219,7 @@ impl Follower {
         }
         self.window.extend(fork, &run.blocks);
         let (cursor, _) = self.window.head().expect("blocks were just added");
-        let finalized = self.finality.after(&self.window, self.pool().agreed_head(), &self.fetcher.pool);
+        let finalized = self.finality.after(&self.window, history, &self.fetcher.pool);
         if let Some(finalized) = finalized {
             self.window.finalize(finalized);
             self.intake.finalize(finalized);
@@ -371,7 +234,7 @@ impl Follower {
     }
 
     /// Nothing more comes at once: the engine closes a tick that is not full.
-    async fn pause(&self) -> Result<(), Ended> {
+    pub(super) async fn pause(&self) -> Result<(), Ended> {
         Ok(self.outlet.send(Ok(SourceEvent::Idle)).await?)
     }
 

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! heads      somebody has a new block           newHeads, polling: wake-ups, never facts
-//! follow     what is delivered, and when        parent hashes, reorgs, suspicion, finality
+//! follow     what is delivered, and when        history, parent hashes, finality
+//! branch     reorgs                             the block two branches share; suspicion
 //! fetch      one block with receipts, traces    by hash near the head, by height in history
 //! pool       which endpoint is asked            weights, breaker, limiter, samples, metrics
 //! call       one request                        alloy's transports, kinds of failure, no secrets
@@ -14,6 +15,7 @@
 //! ([`ReadRequest::known`]); following begins above them, and when the chain has left them in the meantime
 //! the first block that does not link is walked back by hash to the block they share. Nothing is delivered twice.
 
+mod branch;
 mod breaker;
 mod call;
 mod endpoint;

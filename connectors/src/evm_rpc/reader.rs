@@ -10,6 +10,7 @@ use highwater_engine::source::{ReadRequest, SourceError, SourceEvent, SourceRead
 use tokio::sync::{oneshot, watch};
 use tokio::task::LocalSet;
 
+use super::branch::Lost;
 use super::call::CallError;
 use super::fetch::Fetcher;
 use super::finality::{Finality, ask_for_tag};
@@ -189,6 +190,7 @@ impl Connected {
             batch: settings.batch,
             begins: request.resume.is_none() || !request.known.is_empty(),
             missing: None,
+            lost: Lost::default(),
         }
     }
 }
