@@ -15,6 +15,7 @@ use flate2::read::MultiGzDecoder;
 use highwater_connectors::SOURCES;
 use highwater_engine::error::{Class, Classified};
 use highwater_engine::source::{ReadRequest, TableRequest};
+use highwater_testnode::{Builder, Node};
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 
@@ -26,6 +27,7 @@ struct Case {
     options: Vec<(String, String)>,
     tables: &'static [&'static str],
     _folder: Option<tempfile::TempDir>,
+    _node: Option<Node>,
 }
 
 impl Case {
@@ -63,8 +65,13 @@ fn options(given: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 fn cases() -> Vec<Case> {
-    let simulator =
-        |given: &[(&str, &str)]| Case { connector: "simulator", options: options(given), tables: &[], _folder: None };
+    let simulator = |given: &[(&str, &str)]| Case {
+        connector: "simulator",
+        options: options(given),
+        tables: &[],
+        _folder: None,
+        _node: None,
+    };
     let mut cases = vec![
         simulator(&[("blocks", "16"), ("transactions_per_block", "10"), ("reorg_rate", "0.4"), ("reorg_depth", "4")]),
         simulator(&[
@@ -78,6 +85,7 @@ fn cases() -> Vec<Case> {
     cases.extend(recordings());
     cases.push(parquet_case(1_000));
     cases.push(parquet_case(7));
+    cases.push(node_case());
     cases
 }
 
@@ -112,7 +120,7 @@ fn recordings() -> Vec<Case> {
     }
     if let Some(path) = shared("e2e/recorded/txtypes.ndjson.gz") {
         let options = options(&[("path", path.to_str().unwrap())]);
-        cases.push(Case { connector: "recording", options, tables: CHAIN_TABLES, _folder: None });
+        cases.push(Case { connector: "recording", options, tables: CHAIN_TABLES, _folder: None, _node: None });
     }
     cases
 }
@@ -130,7 +138,7 @@ fn recording(files: &[(&str, &String)], tables: &'static [&'static str], more: &
     }
     let mut options = options(more);
     options.push(("path".to_owned(), folder.path().display().to_string()));
-    Case { connector: "recording", options, tables, _folder: Some(folder) }
+    Case { connector: "recording", options, tables, _folder: Some(folder), _node: None }
 }
 
 /// A simulated chain without reorgs, written to files with groups of `group_rows` rows and read back.
@@ -144,7 +152,18 @@ fn parquet_case(group_rows: usize) -> Case {
         write(&folder.path().join(format!("{name}.parquet")), &batches, group_rows);
     }
     let options = options(&[("path", folder.path().to_str().unwrap())]);
-    Case { connector: "parquet", options, tables: CHAIN_TABLES, _folder: Some(folder) }
+    Case { connector: "parquet", options, tables: CHAIN_TABLES, _folder: Some(folder), _node: None }
+}
+
+/// A node that stands still, read up to its head.
+fn node_case() -> Case {
+    let mut builder = Builder::new(31_337);
+    let blocks = builder.extend(builder.genesis(), 40);
+    let node = Node::start(builder.into_chain(blocks[39], &[]));
+    let url = node.http_url();
+    let given =
+        [("url", url.as_str()), ("from_block", "3"), ("end_block", "40"), ("confirmations", "9"), ("batch", "4")];
+    Case { connector: "evm", options: options(&given), tables: CHAIN_TABLES, _folder: None, _node: Some(node) }
 }
 
 fn write(path: &Path, batches: &[arrow::record_batch::RecordBatch], group_rows: usize) {

@@ -18,16 +18,16 @@ use support::{all_columns, open, read, rows_by_block};
 const TABLES: &[&str] = &["blocks", "transactions", "logs", "token_transfers"];
 
 /// How the connector is told to follow a node: by asking it, or by listening to it, believing it or not.
-fn transports(anvil: &Anvil) -> [Vec<(&'static str, String)>; 2] {
-    let asking = vec![("url", anvil.http_url()), ("poll_interval", "50 ms".to_owned())];
+fn transports(anvil: &Anvil, poll_interval: &str) -> [Vec<(&'static str, String)>; 2] {
+    let asking = vec![("url", anvil.http_url()), ("poll_interval", poll_interval.to_owned())];
     let mut listening = asking.clone();
     listening.extend([("ws_url", anvil.ws_url()), ("verify", "roots".to_owned())]);
     [asking, listening]
 }
 
-fn follow(options: &[(&'static str, String)]) -> Follower {
+fn follow(options: &[(&'static str, String)], confirmations: &str) -> Follower {
     let mut given: Vec<(&str, &str)> = options.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    given.extend([("from_block", "earliest"), ("request_timeout", "500 ms"), ("confirmations", "64")]);
+    given.extend([("from_block", "earliest"), ("request_timeout", "500 ms"), ("confirmations", confirmations)]);
     let source = open("evm", &given).unwrap();
     let request = all_columns(source.as_ref(), TABLES);
     Follower::start(source, request)
@@ -39,7 +39,7 @@ fn check(script: impl Fn(&mut Anvil, &Follower)) {
     for transport in [0, 1] {
         let mut anvil = Anvil::start(&program);
         anvil.mine(3);
-        let follower = follow(&transports(&anvil)[transport]);
+        let follower = follow(&transports(&anvil, "50 ms")[transport], "64");
         follower.wait_for_head(anvil.head());
         script(&mut anvil, &follower);
         follower.wait_for_head(anvil.head());
@@ -183,7 +183,45 @@ fn survives_a_node_that_is_killed_and_has_forgotten_blocks() {
 /// Kills the node, lets the follower notice, and starts the node with what it knew before.
 fn lose(anvil: &mut Anvil, follower: &Follower, state: &Path) {
     anvil.kill();
+    notice(follower);
+    anvil.restart(state);
+}
+
+/// Waits until the follower has had nothing for a second.
+fn notice(follower: &Follower) {
     let idles = follower.look(|followed| followed.idles);
     follower.wait("a while", |followed| followed.idles >= idles + 10);
-    anvil.restart(state);
+}
+
+#[test]
+fn takes_another_chain_for_a_reorg_while_nothing_is_final() {
+    check(|anvil, follower| {
+        let delivered = follower.look(|followed| followed.chain.len());
+        anvil.kill();
+        notice(follower);
+        anvil.restart_afresh();
+        anvil.mine(6);
+        follower.wait_for_head(anvil.head());
+        assert_eq!(follower.look(|followed| followed.reorgs.clone()), [delivered]);
+    });
+}
+
+#[test]
+fn refuses_another_chain_below_finality() {
+    let Some(program) = anvil::program() else { return };
+    let mut anvil = Anvil::start(&program);
+    anvil.mine(6);
+    // Slower than the source repeats its question, every 100 ms. Asked every 50 ms, each wake-up by the same head
+    // overtakes the question about the fork below it, and the fork is never reported.
+    for transport in transports(&anvil, "1 second") {
+        let follower = follow(&transport, "2");
+        follower.wait_for_head(anvil.head());
+        let delivered = follower.look(|followed| followed.chain.len());
+        anvil.kill();
+        anvil.restart_afresh();
+        anvil.mine(9);
+        let error = follower.wait_for_error();
+        assert!(error.starts_with("ForkBelowFinality"), "{error}");
+        assert_eq!(follower.look(|followed| (followed.chain.len(), followed.reorgs.len())), (delivered, 0));
+    }
 }

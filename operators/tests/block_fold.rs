@@ -1,6 +1,8 @@
 //! Kernels over random histories: at every tick what was emitted is the kernel's answer over the
 //! canonical blocks, for kernels that remember and for those that do not.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 #[path = "harness/mod.rs"]
 mod harness;
 

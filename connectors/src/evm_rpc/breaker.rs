@@ -8,6 +8,10 @@ const FAILURES: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// Longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Pause of an endpoint that cannot be left for another.
+const ALONE_PAUSE: Duration = Duration::from_millis(50);
+/// After this long without one, an answer that could not be true is forgiven.
+const FORGIVEN: Duration = Duration::from_secs(60);
 
 /// Whether an endpoint is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +52,9 @@ pub(super) struct Breaker {
     opened: u32,
     open_until: Option<Duration>,
     trying: bool,
+    /// Answers that could not be true and are not forgiven yet, and when the last one came.
+    offences: u32,
+    offended_at: Duration,
 }
 
 impl Breaker {
@@ -74,9 +81,13 @@ impl Breaker {
         self.trying = self.open_until.is_some();
     }
 
-    /// It was answered.
+    /// It was answered. Answers of requests from before the endpoint was left change nothing.
     pub(super) fn succeed(&mut self) {
-        *self = Breaker::default();
+        self.failures = 0;
+        if std::mem::take(&mut self.trying) {
+            self.opened = 0;
+            self.open_until = None;
+        }
     }
 
     /// It was given up without an outcome.
@@ -89,19 +100,35 @@ impl Breaker {
         self.failures += 1;
         let trying = std::mem::take(&mut self.trying);
         if trying || (self.open_until.is_none() && self.failures >= FAILURES) {
-            return self.open(now);
+            self.opened += 1;
+            return self.open(now, self.opened - 1);
         }
         false
     }
 
-    /// It gave an answer that cannot be true: no second chance before a pause. True if it was not left before.
-    pub(super) fn open(&mut self, now: Duration) -> bool {
-        let was_closed = self.open_until.is_none_or(|until| until <= now);
-        let doubled = FIRST_PAUSE.saturating_mul(1 << self.opened.min(10));
-        self.opened += 1;
+    /// It gave an answer that cannot be true: no second chance before a pause, however well it answers
+    /// otherwise; a short one if there is nobody else to ask. True if it was not left before.
+    pub(super) fn offend(&mut self, now: Duration, is_alone: bool) -> bool {
+        let calm = now.saturating_sub(self.offended_at).as_secs() / FORGIVEN.as_secs();
+        self.offences = self.offences.saturating_sub(u32::try_from(calm).unwrap_or(u32::MAX));
+        self.offended_at = now;
+        self.offences += 1;
+        if is_alone {
+            return self.open_for(now, ALONE_PAUSE);
+        }
+        self.open(now, self.offences - 1)
+    }
+
+    /// Leaves the endpoint alone for a pause that was doubled so many times.
+    fn open(&mut self, now: Duration, doubled: u32) -> bool {
+        self.open_for(now, FIRST_PAUSE.saturating_mul(1 << doubled.min(10)).min(LONGEST_PAUSE))
+    }
+
+    fn open_for(&mut self, now: Duration, pause: Duration) -> bool {
+        let was_asked = self.open_until.is_none_or(|until| until <= now);
         self.trying = false;
-        self.open_until = Some(now + doubled.min(LONGEST_PAUSE));
-        was_closed
+        self.open_until = self.open_until.max(Some(now + pause));
+        was_asked
     }
 }
 
@@ -139,8 +166,25 @@ mod tests {
     fn pauses_grow_to_a_limit() {
         let mut breaker = Breaker::default();
         for _ in 0..40 {
-            breaker.open(ms(0));
+            breaker.offend(ms(0), false);
         }
         assert_eq!(breaker.ready_in(ms(0)), Some(LONGEST_PAUSE));
+    }
+
+    #[test]
+    fn good_answers_in_between_do_not_shorten_the_pause_of_an_offender() {
+        let mut breaker = Breaker::default();
+        assert!(breaker.offend(ms(0), false));
+        breaker.succeed();
+        assert_eq!(breaker.ready_in(ms(0)), Some(ms(500)));
+        breaker.start();
+        breaker.succeed();
+        assert_eq!(breaker.state(ms(500)), BreakerState::Closed);
+        breaker.offend(ms(1_000), false);
+        assert_eq!(breaker.ready_in(ms(1_000)), Some(ms(1_000)));
+        breaker.offend(ms(200_000), false);
+        assert_eq!(breaker.ready_in(ms(200_000)), Some(ms(500)));
+        breaker.offend(ms(300_000), true);
+        assert_eq!(breaker.ready_in(ms(300_000)), Some(ALONE_PAUSE));
     }
 }

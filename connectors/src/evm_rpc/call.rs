@@ -149,7 +149,7 @@ impl Caller {
     pub(super) async fn call(&self, method: &'static str, params: &RawValue) -> Result<Box<RawValue>, CallError> {
         let answer = self.client.request::<_, Box<RawValue>>(method, params.to_owned());
         // The transport writes the URL to its spans; nothing of them may reach a log.
-        let answer = async move { answer.await }.with_subscriber(NoSubscriber::default());
+        let answer = answer.with_subscriber(NoSubscriber::default());
         match tokio::time::timeout(self.timeout, answer).await {
             Err(_) => Err(CallError::new(
                 ErrorKind::Timeout,
@@ -180,7 +180,13 @@ pub(super) fn classify(error: TransportError, place: &str, method: &'static str,
 }
 
 fn of_payload(payload: &ErrorPayload, place: &str, method: &'static str, secrets: &Secrets) -> CallError {
-    let kind = if is_too_much(payload.code, &payload.message) { ErrorKind::RateLimited } else { ErrorKind::JsonRpc };
+    let kind = if is_too_much(payload.code, &payload.message) {
+        ErrorKind::RateLimited
+    } else if is_not_there(&payload.message) {
+        ErrorKind::NullResult
+    } else {
+        ErrorKind::JsonRpc
+    };
     let mut error = CallError::new(kind, place, method, secrets.hide(&payload.message));
     error.jsonrpc_code = Some(payload.code);
     error
@@ -200,6 +206,13 @@ fn is_too_much(code: i64, message: &str) -> bool {
     code == -32005 || code == 429 || WORDS.iter().any(|words| message.contains(words))
 }
 
+/// Some nodes say with an error what others say with `null`.
+fn is_not_there(message: &str) -> bool {
+    const WORDS: [&str; 4] = ["header not found", "block not found", "unknown block", "could not find block"];
+    let message = message.to_ascii_lowercase();
+    WORDS.iter().any(|words| message.contains(words))
+}
+
 fn of_transport(kind: &TransportErrorKind, place: &str, method: &'static str, secrets: &Secrets) -> CallError {
     if let Some(http) = kind.as_http_error() {
         let kind_of_status = if http.status == 429 { ErrorKind::RateLimited } else { ErrorKind::Http };
@@ -213,7 +226,6 @@ fn of_transport(kind: &TransportErrorKind, place: &str, method: &'static str, se
     let sort = match found {
         Some(error) if error.is_timeout() => ErrorKind::Timeout,
         _ if kind.as_custom().is_some_and(is_tls) => ErrorKind::Tls,
-        Some(error) if error.is_decode() => ErrorKind::Malformed,
         _ => ErrorKind::Connect,
     };
     CallError::new(sort, place, method, secrets.hide(&detail))

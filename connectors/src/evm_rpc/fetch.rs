@@ -9,6 +9,7 @@ use futures_util::future::{join, try_join_all};
 use highwater_engine::model::BlockHash;
 use highwater_engine::source::SourceError;
 use serde_json::value::RawValue;
+use tokio::task::JoinHandle;
 
 use super::call::{CallError, ErrorKind};
 use super::header::{Header, transaction_hashes};
@@ -22,9 +23,11 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// Longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How often a block that an endpoint announced may be answered with nothing, for each endpoint.
-const NOTHING: usize = 8;
+const NOTHING: usize = 6;
 /// How often an answer may contradict its question, for each endpoint.
 const WRONG: usize = 4;
+/// How often a node that works may answer with an error, for each endpoint.
+const REFUSED: usize = 12;
 /// How often the first request of all may fail, for each endpoint.
 const UNREACHABLE: usize = 8;
 
@@ -69,6 +72,7 @@ pub(super) struct Fetcher {
 struct Trouble {
     nothing: usize,
     wrong: usize,
+    refused: usize,
     pause: Duration,
 }
 
@@ -78,7 +82,7 @@ impl Fetcher {
     /// Endpoints that fail are asked again for as long as it takes.
     ///
     /// # Errors
-    /// Every endpoint keeps contradicting the question, or serves another chain.
+    /// Every endpoint keeps contradicting the question or refusing it, or serves another chain.
     pub(super) async fn fetch(&self, want: Want, mut wish: Wish) -> Result<Option<Fetched>, SourceError> {
         let mut trouble = Trouble::default();
         let mut before = None;
@@ -98,12 +102,13 @@ impl Fetcher {
                     trouble.wrong += 1;
                     self.pool.distrust(at, error.method, "wrong-answer", &error.detail);
                 }
+                ErrorKind::JsonRpc => trouble.refused += 1,
                 _ => {}
             }
             if trouble.nothing >= NOTHING * self.pool.len() {
                 return Ok(None);
             }
-            if trouble.wrong >= WRONG * self.pool.len() {
+            if trouble.wrong >= WRONG * self.pool.len() || trouble.refused >= REFUSED * self.pool.len() {
                 return Err(SourceError::Read {
                     action: "reading",
                     place: format!("{want} from {}", error.place),
@@ -245,5 +250,31 @@ impl std::fmt::Display for Want {
             Want::Hash(hash) => write!(f, "block {hash}"),
             Want::Number(number) => write!(f, "block {number}"),
         }
+    }
+}
+
+/// A fetch that goes on by itself, and ends when nobody wants it any more.
+pub(super) struct Ahead(JoinHandle<Result<Option<Fetched>, SourceError>>);
+
+impl Ahead {
+    /// Starts a fetch.
+    pub(super) fn start(fetcher: Fetcher, want: Want, wish: Wish) -> Ahead {
+        Ahead(tokio::task::spawn_local(async move { fetcher.fetch(want, wish).await }))
+    }
+
+    /// Waits for its outcome.
+    pub(super) async fn finish(mut self) -> Result<Option<Fetched>, SourceError> {
+        match (&mut self.0).await {
+            Ok(result) => result,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // Only this file ends tasks, and then nobody waits for them.
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }

@@ -6,17 +6,16 @@
 //! below finality, is a suspicion until another endpoint says the same, or the only endpoint repeats it.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::time::Duration;
 
 use highwater_engine::model::{BlockHash, BlockRef};
 use highwater_engine::source::{SourceError, SourceEvent};
-use tokio::sync::mpsc::Receiver;
-use tokio::task::JoinHandle;
 
-use super::fetch::{Fetched, Fetcher, Want};
+use super::fetch::{Ahead, Fetched, Fetcher, Want};
 use super::finality::Finality;
 use super::header::Header;
-use super::heads::Hint;
+use super::heads::{Board, Hint};
 use super::intake::Intake;
 use super::outlet::{Closed, Outlet};
 use super::pool::{Pool, Wish};
@@ -24,8 +23,12 @@ use super::window::{Fork, Window};
 
 /// Gaps up to this many blocks are closed by hash, longer ones by height and many at a time.
 const NEAR: u64 = 4;
+/// This far below the head blocks are asked of the endpoint that announced it.
+const STICKY: u64 = 64;
+/// How often in a row a block may be missing before the source gives up.
+const MISSING: u32 = 5;
 /// How often a block may break rules, for each endpoint, before the source gives up.
-const REJECTED: usize = 4;
+const REJECTED: usize = 6;
 /// How often the only endpoint must repeat what nobody else can confirm.
 const REPEATS: u32 = 3;
 /// Longest pause between two such questions.
@@ -79,7 +82,7 @@ pub(super) struct Follower {
     pub(super) intake: Intake,
     pub(super) window: Window,
     pub(super) finality: Finality,
-    pub(super) hints: Receiver<Hint>,
+    pub(super) board: Rc<Board>,
     pub(super) outlet: Outlet,
     /// First height to deliver while the window is empty.
     pub(super) start: u64,
@@ -89,15 +92,17 @@ pub(super) struct Follower {
     pub(super) batch: usize,
     /// Blocks of history that are fetched ahead.
     pub(super) ahead: usize,
-    /// Hints that were taken from the queue and not looked at.
-    pub(super) waiting: VecDeque<Hint>,
+    /// Whether the chain that is delivered begins here, and does not go on one that is not known.
+    pub(super) begins: bool,
+    /// A height that no endpoint had, and how often in a row.
+    pub(super) missing: Option<(u64, u32)>,
 }
 
 impl Follower {
     /// Follows until the last wanted block, or for ever.
     pub(super) async fn run(&mut self) -> Result<(), Ended> {
         while !self.is_done() {
-            let hint = self.next_hint().await?;
+            let hint = self.board.take().await;
             self.advance(hint).await?;
         }
         Ok(self.outlet.send(Ok(SourceEvent::End)).await?)
@@ -115,17 +120,6 @@ impl Follower {
         self.end.is_some_and(|end| self.next_number() > end)
     }
 
-    /// The highest of the heads that wait; of equals the latest.
-    async fn next_hint(&mut self) -> Result<Hint, Ended> {
-        if self.waiting.is_empty() {
-            self.waiting.push_back(self.hints.recv().await.ok_or(Ended::Closed)?);
-        }
-        while let Ok(hint) = self.hints.try_recv() {
-            self.waiting.push_back(hint);
-        }
-        Ok(self.waiting.drain(..).max_by_key(|hint| hint.header.number).expect("one was put in"))
-    }
-
     async fn advance(&mut self, hint: Hint) -> Result<(), Ended> {
         let Header { number, hash, .. } = hint.header;
         if self.window.contains(hash) || self.window.floor().is_some_and(|floor| number <= floor) {
@@ -137,7 +131,12 @@ impl Follower {
         let is_far = self.window.head().is_none() || limit < number || number >= next + NEAR;
         if is_far {
             if let Some(other) = self.catch_up(next, limit, hint.endpoint).await? {
-                return self.join(other).await;
+                let head = self.window.head();
+                self.join(other).await?;
+                if self.window.head() != head {
+                    self.board.put(hint);
+                }
+                return Ok(());
             }
             if limit < number || self.next_number() <= limit || self.window.contains(hash) {
                 return Ok(());
@@ -154,11 +153,15 @@ impl Follower {
         let mut upcoming = from;
         loop {
             while pending.len() < self.ahead && upcoming <= to {
-                pending.push_back(self.fetch_ahead(upcoming, prefer));
+                pending.push_back(self.fetch_ahead(upcoming, to, prefer));
                 upcoming += 1;
             }
             let Some(task) = pending.pop_front() else { break };
-            let Some(fetched) = task.finish().await? else { break };
+            let Some(fetched) = task.finish().await? else {
+                self.deliver_next(gathered).await?;
+                self.missed(to, prefer)?;
+                return Ok(None);
+            };
             let before = gathered.last().map(|before| before.header.hash).or(self.window.head().map(|(_, hash)| hash));
             if before.is_some_and(|before| before != fetched.header.parent) {
                 drop(pending);
@@ -175,19 +178,46 @@ impl Follower {
         Ok(None)
     }
 
-    fn fetch_ahead(&self, number: u64, prefer: Option<usize>) -> Task {
+    /// Nobody has the next block, though the chain is said to go on to `to`.
+    fn missed(&mut self, to: u64, said_by: Option<usize>) -> Result<(), Ended> {
+        let number = self.next_number();
+        if let Some(endpoint) = said_by.filter(|_| self.pool().agreed_head().is_none_or(|agreed| agreed < number)) {
+            self.pool().distrust(
+                endpoint,
+                "eth_getBlockByNumber",
+                "invented-head",
+                "nobody has the blocks below its head",
+            );
+            return Ok(());
+        }
+        let before = self.missing.filter(|(missing, _)| *missing == number).map_or(0, |(_, times)| times);
+        self.missing = Some((number, before + 1));
+        // Near the head a block may be on its way; deep below it is gone.
+        if before + 1 < MISSING || to - number < STICKY {
+            return Ok(());
+        }
+        let detail = format!(
+            "no endpoint has this block with all that is wanted of it, though the chain goes on to block {to}; \
+             nodes that have dropped their history cannot serve it"
+        );
+        Err(SourceError::Malformed { place: format!("block {number}"), detail }.into())
+    }
+
+    fn fetch_ahead(&self, number: u64, to: u64, prefer: Option<usize>) -> Ahead {
         let fetcher = self.fetcher.clone();
-        let wish = Wish {
-            prefer: prefer.filter(|_| self.window.floor().is_none_or(|floor| number > floor)),
-            ..Wish::default()
-        };
-        Task(tokio::task::spawn_local(async move { fetcher.fetch(Want::Number(number), wish).await }))
+        // Near the head endpoints may be on different branches; history is shared out by weight.
+        let prefer = prefer.filter(|_| to - number < STICKY);
+        let wish = Wish { prefer, ..Wish::default() };
+        Ahead::start(fetcher, Want::Number(number), wish)
     }
 
     /// Brings the chain to a head that is not far.
     async fn join(&mut self, hint: Hint) -> Result<(), Ended> {
         match self.walk(hint).await? {
             Walk::Lost => {
+                if let Some(endpoint) = hint.endpoint.filter(|_| self.pool().len() > 1) {
+                    self.suspect(hint.header, endpoint, "neither it nor anybody else has the block it announced");
+                }
                 tracing::debug!(block = hint.header.number, hash = %hint.header.hash, "an announced block cannot be had");
                 Ok(())
             }
@@ -233,7 +263,7 @@ impl Follower {
         let (Some(tip), Some((head, _))) = (blocks.last(), self.window.head()) else { return Ok(()) };
         let (tip, endpoint) = (tip.header, tip.endpoint);
         if tip.number <= head {
-            match self.confirm(tip, endpoint).await? {
+            match self.confirm(tip, endpoint, Some(tip.number)).await? {
                 Verdict::Confirmed => {}
                 Verdict::Overtaken => return Ok(()),
                 Verdict::Refused => {
@@ -249,14 +279,12 @@ impl Follower {
             hash = %tip.hash,
             "following a reorg"
         );
-        if self.deliver(fork, blocks).await? {
-            self.pool().meters.reorgs.add(1);
-        }
+        self.deliver(fork, blocks).await?;
         self.pause().await
     }
 
-    async fn refuse_or_fail(&mut self, lowest: Header, endpoint: usize) -> Result<(), Ended> {
-        match self.confirm(lowest, endpoint).await? {
+    async fn refuse_or_fail(&self, lowest: Header, endpoint: usize) -> Result<(), Ended> {
+        match self.confirm(lowest, endpoint, None).await? {
             Verdict::Overtaken => Ok(()),
             Verdict::Refused => {
                 self.suspect(lowest, endpoint, "its branch leaves the delivered chain below finality");
@@ -278,8 +306,8 @@ impl Follower {
     }
 
     /// Whether a block is canonical in the eyes of another endpoint, or, if there is no other, again and
-    /// again in the eyes of the one that has it.
-    async fn confirm(&mut self, header: Header, endpoint: usize) -> Result<Verdict, Ended> {
+    /// again in the eyes of the one that has it, unless a block above `until` is announced meanwhile.
+    async fn confirm(&self, header: Header, endpoint: usize, until: Option<u64>) -> Result<Verdict, Ended> {
         let which = format!("\"{:#x}\"", header.number);
         let mut asked = 0;
         for other in (0..self.pool().len()).filter(|other| *other != endpoint) {
@@ -293,12 +321,10 @@ impl Follower {
             return Ok(Verdict::Refused);
         }
         for _ in 0..REPEATS {
-            if let Ok(hint) = tokio::time::timeout(REPEAT_PAUSE, self.hints.recv()).await {
-                let hint = hint.ok_or(Ended::Closed)?;
-                self.waiting.push_back(hint);
-                if hint.header.number > header.number && !self.window.contains(hint.header.hash) {
-                    return Ok(Verdict::Overtaken);
-                }
+            tokio::time::sleep(REPEAT_PAUSE).await;
+            let newer = self.board.look().filter(|newer| until.is_some_and(|until| newer.header.number > until));
+            if newer.is_some_and(|newer| !self.window.contains(newer.header.hash)) {
+                return Ok(Verdict::Overtaken);
             }
             match self.pool().header_at(endpoint, &which).await {
                 Ok(found) if found.hash == header.hash => {}
@@ -324,11 +350,9 @@ impl Follower {
             }
         }
         let mut run = self.intake.finish(&self.fetcher.pool.samples)?;
-        for block in &mut run.blocks {
-            if block.number == self.start && self.window.floor().is_none() {
-                // Whatever replaces the first block has the same parent, so that it can.
-                block.parent = BlockHash::default();
-            }
+        if self.begins && self.window.is_root(fork) {
+            // Whatever replaces the first block has the same parent, so that it can.
+            run.blocks.iter_mut().take(1).for_each(|block| block.parent = BlockHash::default());
         }
         self.window.extend(fork, &run.blocks);
         let (cursor, _) = self.window.head().expect("blocks were just added");
@@ -337,6 +361,7 @@ impl Follower {
             self.window.finalize(finalized);
             self.intake.finalize(finalized);
         }
+        self.pool().meters.reorgs.add(u64::from(fork.depth > 0));
         self.outlet.send(Ok(SourceEvent::Blocks { run, cursor, finalized })).await?;
         if let Some(skipped) = self.intake.take_skipped() {
             let event = SourceEvent::Skipped { count: skipped.count, reason: skipped.reason };
@@ -371,7 +396,8 @@ impl Follower {
             }
             avoid.push(fetched.endpoint);
             if avoid.len() >= self.pool().len() {
-                tokio::time::sleep(REJECTED_PAUSE).await;
+                let rounds = u32::try_from(avoid.len() / self.pool().len()).unwrap_or(u32::MAX);
+                tokio::time::sleep(REJECTED_PAUSE * 2u32.saturating_pow(rounds.min(6))).await;
             }
             let wish = Wish { prefer: None, avoid: avoid.clone() };
             match self.fetcher.fetch(Want::Hash(wanted.hash), wish).await? {
@@ -380,25 +406,5 @@ impl Follower {
             }
         }
         unreachable!("the loop ends by returning")
-    }
-}
-
-/// A fetch that goes on by itself, and ends when nobody wants it any more.
-struct Task(JoinHandle<Result<Option<Fetched>, SourceError>>);
-
-impl Task {
-    async fn finish(mut self) -> Result<Option<Fetched>, SourceError> {
-        match (&mut self.0).await {
-            Ok(result) => result,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            // Only this file ends tasks, and then nobody waits for them.
-            Err(_) => Ok(None),
-        }
-    }
-}
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }

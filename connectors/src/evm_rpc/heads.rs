@@ -10,16 +10,14 @@ use alloy_rpc_client::RpcClient;
 use alloy_transport::{TransportErrorKind, TransportResult};
 use alloy_transport_ws::WsConnect;
 use highwater_engine::clock::Stopwatch;
+use tokio::sync::Notify;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::mpsc::Sender;
 
 use super::call::{CallError, ErrorKind, classify};
 use super::endpoint::EndpointUrl;
 use super::header::Header;
 use super::pool::{Pool, Wish};
 
-/// Wake-ups that may wait; more say nothing new.
-pub(super) const QUEUE: usize = 64;
 /// First pause before a lost connection is made again.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Longest pause.
@@ -32,6 +30,38 @@ pub(super) struct Hint {
     pub(super) header: Header,
     /// The endpoint that has it, if it is one that answers requests.
     pub(super) endpoint: Option<usize>,
+}
+
+/// Where the highest head hangs that nobody has looked at yet; of equals the latest.
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    highest: Cell<Option<Hint>>,
+    changed: Notify,
+}
+
+impl Board {
+    /// Hangs up a head, unless a higher one waits already.
+    pub(super) fn put(&self, hint: Hint) {
+        if self.highest.get().is_none_or(|waiting| waiting.header.number <= hint.header.number) {
+            self.highest.set(Some(hint));
+            self.changed.notify_one();
+        }
+    }
+
+    /// The head that hangs there.
+    pub(super) fn look(&self) -> Option<Hint> {
+        self.highest.get()
+    }
+
+    /// Waits for a head and takes it down.
+    pub(super) async fn take(&self) -> Hint {
+        loop {
+            if let Some(hint) = self.highest.take() {
+                return hint;
+            }
+            self.changed.notified().await;
+        }
+    }
 }
 
 /// How often is asked.
@@ -49,18 +79,13 @@ pub(super) struct Pace {
 #[derive(Clone)]
 pub(super) struct Waker {
     pub(super) pool: Rc<Pool>,
-    pub(super) hints: Sender<Hint>,
+    pub(super) board: Rc<Board>,
     /// Since the last announcement.
     pub(super) announced: Rc<Cell<Option<Stopwatch>>>,
     pub(super) timeout: Duration,
 }
 
 impl Waker {
-    /// A full queue holds enough wake-ups already.
-    fn wake(&self, header: Header, endpoint: Option<usize>) {
-        let _ = self.hints.try_send(Hint { header, endpoint });
-    }
-
     /// Asks for the newest block again and again, each endpoint by its weight.
     pub(super) async fn poll(self, pace: Pace) {
         loop {
@@ -75,7 +100,7 @@ impl Waker {
         if let Ok(at) = self.pool.choose(&Wish::default()).await
             && let Ok(header) = self.pool.latest(at).await
         {
-            self.wake(header, Some(at));
+            self.board.put(Hint { header, endpoint: Some(at) });
         }
     }
 
@@ -114,7 +139,7 @@ impl Waker {
                 Ok(text) => match Header::read(text.get()) {
                     Ok(header) => {
                         self.announced.set(Some(Stopwatch::start()));
-                        self.wake(header, answers);
+                        self.board.put(Hint { header, endpoint: answers });
                     }
                     Err(detail) => return lost(ErrorKind::Malformed, &detail),
                 },
@@ -122,8 +147,9 @@ impl Waker {
                 Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => {
                     self.announced.set(None);
-                    // What the socket would have said in the meantime.
-                    self.ask().await;
+                    // What the socket would have said until it is back.
+                    let waker = self.clone();
+                    tokio::task::spawn_local(async move { waker.ask().await });
                     return lost(ErrorKind::Connect, "the connection was lost");
                 }
             }

@@ -23,7 +23,12 @@ impl Intake {
     ///
     /// # Errors
     /// A table or column that the source does not have.
-    pub(super) fn new(request: &ReadRequest, settings: &Settings, chain_id: u64) -> Result<Intake, SourceError> {
+    pub(super) fn new(
+        request: &ReadRequest,
+        settings: &Settings,
+        profile: &ChainProfile,
+    ) -> Result<Intake, SourceError> {
+        let chain_id = profile.chain_id;
         let chain = match settings.chain.as_deref() {
             Some(name) => ChainProfile::named(name).map_or_else(|| name.to_owned(), |profile| profile.name.to_owned()),
             None => ChainProfile::name_of(chain_id),
@@ -34,7 +39,8 @@ impl Intake {
         });
         let mut chain_tables = ReadRequest { tables: request.tables.clone(), ..ReadRequest::default() };
         chain_tables.tables.retain(|table| table.name != samples::TABLE);
-        let ingest = EvmIngest::new(&chain_tables, ingest_settings(settings, chain, chain_id))?;
+        let ingest =
+            EvmIngest::new(&chain_tables, ingest_settings(settings, settings.verify(profile), chain, chain_id))?;
         Ok(Intake { ingest, samples })
     }
 
@@ -56,7 +62,7 @@ impl Intake {
             names.any(|field| RECEIPT_COLUMNS.contains(&field.name().as_str()))
         });
         // Against the receipts root only whole receipts can be checked.
-        let whole_receipts = whole_receipts || settings.verify == Verify::Roots;
+        let whole_receipts = whole_receipts || settings.verify == Some(Verify::Roots);
         let traces = if needs.traces { settings.traces } else { TraceApi::Off };
         Ok(Parts { receipts: needs.receipts, whole_receipts, traces })
     }
@@ -104,12 +110,12 @@ impl Intake {
 }
 
 /// How far the ingest checks what it takes in.
-fn ingest_settings(settings: &Settings, chain: String, chain_id: u64) -> IngestSettings {
+fn ingest_settings(settings: &Settings, verify: Verify, chain: String, chain_id: u64) -> IngestSettings {
     let factories = settings.factories.clone();
-    let verify = match settings.verify {
+    let level = match verify {
         Verify::Off => Level::Off,
         Verify::Bloom => Level::Bloom,
         Verify::Roots => Level::Roots,
     };
-    IngestSettings { chain, chain_id, validate: settings.verify != Verify::Off, verify, factories }
+    IngestSettings { chain, chain_id, validate: verify != Verify::Off, verify: level, factories }
 }

@@ -3,14 +3,14 @@
 //! The number of requests in flight doubles with every full round of answers until the endpoint says
 //! that it is too much, then it is halved and grows by one a round (additive increase, multiplicative
 //! decrease, as TCP does). The same refusal sets a rate a little below what was sent in the last second,
-//! which grows back by a twentieth a second.
+//! which grows back by a fifth a second.
 
 use std::time::Duration;
 
 /// What is kept of the rate after a refusal.
 const RATE_KEPT: f64 = 0.7;
 /// Growth of the rate a second.
-const RATE_GROWTH: f64 = 0.05;
+const RATE_GROWTH: f64 = 0.2;
 /// First pause after a refusal that names none.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Longest such pause.
@@ -118,13 +118,19 @@ impl Limiter {
             self.pause = self.pause.mul_f64(1.5).min(LONGEST_PAUSE);
             self.allowed = (self.allowed / 2.0).max(1.0);
             self.threshold = self.allowed;
-            let (_, running, before) = self.second;
-            let sent = f64::from(running.max(before)).max(1.0);
-            self.rate = Some((sent.min(self.rate.unwrap_or(f64::MAX)) * RATE_KEPT).max(1.0));
-            self.rate = self.rate.map(|rate| rate.min(self.highest_rate.unwrap_or(f64::MAX)));
+            let rate = self.sent_rate(now).min(self.rate.unwrap_or(f64::MAX)) * RATE_KEPT;
+            self.rate = Some(rate.max(1.0).min(self.highest_rate.unwrap_or(f64::MAX)));
         }
         self.paused_until = self.paused_until.max(now + pause);
         pause
+    }
+
+    /// Requests a second lately: of the last second, or of the running one if that was busier.
+    fn sent_rate(&self, now: Duration) -> f64 {
+        let (start, running, before) = self.second;
+        // Of less than that no rate can be told.
+        let passed = now.saturating_sub(start).max(FIRST_PAUSE).as_secs_f64();
+        f64::from(before).max(f64::from(running) / passed).max(1.0)
     }
 
     /// Requests that may be in flight.
@@ -191,12 +197,12 @@ mod tests {
     #[test]
     fn a_refusal_sets_a_rate_below_what_was_sent() {
         let mut limiter = Limiter::new(100, None);
-        answered(&mut limiter, 100, ms(10));
+        answered(&mut limiter, 100, ms(0));
         limiter.refuse(ms(500), None);
-        assert!((limiter.rate.unwrap() - 70.0).abs() < 0.01, "{limiter:?}");
-        for second in 1..=20 {
+        assert!((limiter.rate.unwrap() - 140.0).abs() < 0.01, "{limiter:?}");
+        for second in 1..=10 {
             answered(&mut limiter, 1, ms(1_000 * second));
         }
-        assert!(limiter.rate.unwrap() > 150.0, "{limiter:?}");
+        assert!(limiter.rate.unwrap() > 700.0, "{limiter:?}");
     }
 }

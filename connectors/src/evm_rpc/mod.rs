@@ -25,6 +25,7 @@ mod heads;
 mod intake;
 mod limiter;
 mod meters;
+mod notes;
 mod options;
 mod outlet;
 mod pool;

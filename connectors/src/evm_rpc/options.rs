@@ -83,7 +83,7 @@ pub(super) const DOCS: &[OptionDoc] = &[
     doc(
         "verify",
         "'off', 'bloom' or 'roots'",
-        "bloom",
+        "bloom, or off on chains whose blooms leave logs out",
         "How far answers are checked: not at all, against each other and the bloom filter, or up to the roots in the header and its hash.",
         "roots",
     ),
@@ -148,7 +148,7 @@ pub(super) struct Settings {
     pub(super) max_requests_per_second: Option<f64>,
     pub(super) request_timeout: Duration,
     pub(super) traces: TraceApi,
-    pub(super) verify: Verify,
+    pub(super) verify: Option<Verify>,
     pub(super) factories: Vec<[u8; 20]>,
 }
 
@@ -190,8 +190,7 @@ impl Settings {
                 )?
                 .unwrap_or(TraceApi::Off),
             verify: options
-                .take_choice("verify", &[("off", Verify::Off), ("bloom", Verify::Bloom), ("roots", Verify::Roots)])?
-                .unwrap_or(Verify::Bloom),
+                .take_choice("verify", &[("off", Verify::Off), ("bloom", Verify::Bloom), ("roots", Verify::Roots)])?,
             factories: take_factories(&mut options)?,
         };
         options.finish()?;
@@ -212,6 +211,12 @@ impl Settings {
             None if self.confirmations.is_some() || !profile.finalized_tag => FinalityRule::Confirmations,
             None => FinalityRule::Tag,
         }
+    }
+
+    /// How far answers are checked on this chain.
+    pub(super) fn verify(&self, profile: &ChainProfile) -> Verify {
+        let usual = if profile.quirks.logs_outside_bloom { Verify::Off } else { Verify::Bloom };
+        self.verify.unwrap_or(usual)
     }
 
     /// How many blocks must follow a final one on this chain.

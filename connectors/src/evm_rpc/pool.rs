@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
-use highwater_engine::clock::{Stopwatch, unix_time_ms};
+use highwater_engine::clock::Stopwatch;
 use highwater_engine::metrics::Registry;
 use highwater_engine::model::chain_profile::ChainProfile;
 use highwater_engine::source::SourceError;
@@ -17,7 +17,7 @@ use super::header::{self, Header};
 use super::limiter::Limiter;
 use super::meters::{EndpointMeters, Meters};
 use super::options::Settings;
-use super::samples::{Sample, SampleLog};
+use super::samples::SampleLog;
 
 /// Which endpoint a request would like.
 #[derive(Clone, Debug, Default)]
@@ -36,28 +36,30 @@ impl Wish {
 
 /// All endpoints that answer requests.
 pub(super) struct Pool {
-    endpoints: Vec<Endpoint>,
+    pub(super) endpoints: Vec<Endpoint>,
     /// The chain that every endpoint must serve, once it is known.
     chain_id: Cell<Option<u64>>,
-    clock: Stopwatch,
+    pub(super) clock: Stopwatch,
     /// Something that somebody may wait for has changed: a request came back.
-    changed: Notify,
+    pub(super) changed: Notify,
     pub(super) samples: SampleLog,
     pub(super) meters: Meters,
 }
 
-struct Endpoint {
+/// One endpoint and what is known of it.
+pub(super) struct Endpoint {
     caller: Caller,
-    label: Arc<str>,
+    pub(super) label: Arc<str>,
     weight: i64,
-    meters: EndpointMeters,
-    state: RefCell<State>,
+    pub(super) meters: EndpointMeters,
+    pub(super) state: RefCell<State>,
 }
 
-struct State {
-    breaker: Breaker,
-    limiter: Limiter,
-    head: Option<u64>,
+/// What changes with every request.
+pub(super) struct State {
+    pub(super) breaker: Breaker,
+    pub(super) limiter: Limiter,
+    pub(super) head: Option<u64>,
     /// Smooth weighted round robin: the endpoint with the highest balance is next.
     balance: i64,
     serves: Serves,
@@ -276,72 +278,6 @@ impl Pool {
         }
     }
 
-    fn settle(&self, at: usize, method: &'static str, took: Duration, answer: &Result<Box<RawValue>, CallError>) {
-        let endpoint = &self.endpoints[at];
-        let now = self.clock.elapsed();
-        endpoint.meters.seconds.record(took);
-        let error = answer.as_ref().err();
-        let mut state = endpoint.state.borrow_mut();
-        state.limiter.end();
-        let mut retry_after = error.and_then(|error| error.retry_after);
-        let opened = match error {
-            None => state.succeed(now),
-            Some(error) if error.kind == ErrorKind::NullResult || error.is_unknown_method() => state.succeed(now),
-            Some(error) if error.kind == ErrorKind::RateLimited => {
-                state.breaker.abandon();
-                retry_after = Some(state.limiter.refuse(now, retry_after));
-                false
-            }
-            Some(_) => state.breaker.fail(now),
-        };
-        endpoint.meters.breaker.set(state.breaker.state(now).level());
-        let breaker = state.breaker.state(now);
-        drop(state);
-        if let Some(error) = error {
-            self.meters.error(error.kind);
-            tracing::debug!(endpoint = %error.place, method, kind = error.kind.name(), detail = error.detail, "a request failed");
-        }
-        if opened && let Some(error) = error {
-            tracing::warn!(endpoint = %error.place, kind = error.kind.name(), detail = error.detail, "an endpoint fails and is left for a while");
-        }
-        self.samples.note(|| {
-            let bytes = answer.as_ref().ok().map(|text| text.get().len() as u64);
-            Sample { bytes, ..self.sample(at, method, took, error, retry_after, breaker) }
-        });
-        self.changed.notify_waiters();
-    }
-
-    fn sample(
-        &self,
-        at: usize,
-        method: &'static str,
-        took: Duration,
-        error: Option<&CallError>,
-        retry_after: Option<Duration>,
-        breaker: BreakerState,
-    ) -> Sample {
-        let endpoint = &self.endpoints[at];
-        let head = endpoint.state.borrow().head;
-        Sample {
-            sampled_at_ms: unix_time_ms(),
-            endpoint: endpoint.label.clone(),
-            method,
-            http_status: error.and_then(|error| error.http_status),
-            jsonrpc_code: error.and_then(|error| error.jsonrpc_code),
-            error: error.map(|error| error.kind),
-            latency_ms: took.as_secs_f64() * 1e3,
-            head_block: head,
-            head_lag_blocks: head.and_then(|head| Some(self.best_head()?.saturating_sub(head))),
-            bytes: None,
-            retry_after_ms: retry_after.map(|pause| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX)),
-            breaker,
-        }
-    }
-
-    fn best_head(&self) -> Option<u64> {
-        self.endpoints.iter().filter_map(|endpoint| endpoint.state.borrow().head).max()
-    }
-
     /// The newest block of an endpoint.
     pub(super) async fn latest(&self, at: usize) -> Result<Header, CallError> {
         let header = self.header_at(at, "\"latest\"").await?;
@@ -362,50 +298,6 @@ impl Pool {
         let answer = self.ask(at, METHOD, &super::params(&format!("[{which},false]"))).await?;
         Header::read(answer.get())
             .map_err(|detail| CallError::new(ErrorKind::Malformed, self.label(at), METHOD, detail))
-    }
-
-    /// An answer of the endpoint cannot be true: it is left for a while.
-    pub(super) fn distrust(&self, at: usize, method: &'static str, rule: &'static str, detail: &str) {
-        let endpoint = &self.endpoints[at];
-        let now = self.clock.elapsed();
-        endpoint.state.borrow_mut().breaker.open(now);
-        endpoint.meters.breaker.set(BreakerState::Open.level());
-        self.meters.error(ErrorKind::Inconsistent);
-        tracing::warn!(
-            endpoint = self.label(at),
-            rule,
-            detail,
-            "an endpoint gave an answer that cannot be used and is left for a while"
-        );
-        let error = CallError::new(ErrorKind::Inconsistent, self.label(at), method, detail);
-        self.samples.note(|| self.sample(at, method, Duration::ZERO, Some(&error), None, BreakerState::Open));
-    }
-
-    /// An endpoint was left for another.
-    pub(super) fn rotated(&self, from: usize) {
-        self.endpoints[from].meters.rotations.add(1);
-    }
-
-    /// An endpoint that announces blocks was connected, or was lost.
-    pub(super) fn announcer(&self, label: &str, error: Option<&CallError>) {
-        if let Some(error) = error {
-            self.meters.error(error.kind);
-            tracing::debug!(endpoint = label, kind = error.kind.name(), detail = error.detail, "announcements ended");
-        }
-        self.samples.note(|| Sample {
-            sampled_at_ms: unix_time_ms(),
-            endpoint: Arc::from(label),
-            method: "eth_subscribe",
-            http_status: error.and_then(|error| error.http_status),
-            jsonrpc_code: error.and_then(|error| error.jsonrpc_code),
-            error: error.map(|error| error.kind),
-            latency_ms: 0.0,
-            head_block: None,
-            head_lag_blocks: None,
-            bytes: None,
-            retry_after_ms: None,
-            breaker: BreakerState::Closed,
-        });
     }
 
     /// Height that a majority of one cannot make up: of several known heads the second highest.
@@ -442,10 +334,10 @@ impl State {
         self.breaker.state(now) == BreakerState::Open || self.limiter.is_paused(now)
     }
 
-    fn succeed(&mut self, now: Duration) -> bool {
+    /// An answer that can be used.
+    pub(super) fn succeed(&mut self, now: Duration) {
         self.breaker.succeed();
         self.limiter.succeed(now);
-        false
     }
 }
 

@@ -1,21 +1,20 @@
 //! The thread of the network, and the reader that takes from it.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use highwater_engine::model::chain_profile::ChainProfile;
 use highwater_engine::source::{ReadRequest, SourceError, SourceEvent, SourceReader};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::task::LocalSet;
 
 use super::call::CallError;
 use super::fetch::Fetcher;
 use super::finality::{Finality, ask_for_tag};
 use super::follow::{Ended, Follower};
-use super::heads::{self, Hint, Pace, Waker};
+use super::heads::{Board, Hint, Pace, Waker};
 use super::intake::Intake;
 use super::options::{FinalityRule, Settings, Start};
 use super::outlet::{Closed, Inlet, Outlet, queue};
@@ -38,7 +37,7 @@ pub(super) struct LiveReader {
 impl LiveReader {
     pub(super) fn start(settings: Settings, request: ReadRequest) -> Result<LiveReader, SourceError> {
         // Tables and columns that are not there are found out before anything is asked.
-        Intake::new(&request, &settings, 1)?.parts(&request, &settings)?;
+        Intake::new(&request, &settings, &ChainProfile::unknown(1))?.parts(&request, &settings)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|source| SourceError::Read {
             action: "starting",
@@ -124,7 +123,7 @@ struct Connected {
     intake: Intake,
     profile: ChainProfile,
     head: Hint,
-    hints: mpsc::Receiver<Hint>,
+    board: Rc<Board>,
     finality: Finality,
 }
 
@@ -132,10 +131,10 @@ async fn connect(settings: &Settings, request: &ReadRequest) -> Result<Connected
     let wants_samples = request.tables.iter().any(|table| table.name == samples::TABLE);
     let pool = Pool::new(settings, &request.metrics, SampleLog::new(wants_samples)).map_err(unreachable)?;
     let pool = Rc::new(pool);
-    let (sender, hints) = mpsc::channel(heads::QUEUE);
+    let board = Rc::new(Board::default());
     let waker = Waker {
         pool: pool.clone(),
-        hints: sender,
+        board: board.clone(),
         announced: Rc::new(Cell::new(None)),
         timeout: settings.request_timeout,
     };
@@ -144,12 +143,12 @@ async fn connect(settings: &Settings, request: &ReadRequest) -> Result<Connected
         let answers = announcer.url.host_str().and_then(|host| pool.on_host(host));
         tokio::task::spawn_local(waker.clone().listen(announcer.clone(), answers));
     }
-    let probe = Intake::new(request, settings, 1)?;
+    let probe = Intake::new(request, settings, &ChainProfile::unknown(1))?;
     let fetcher = Fetcher { pool: pool.clone(), parts: probe.parts(request, settings)? };
     let (endpoint, header) = fetcher.first_head().await?;
     let chain_id = pool.chain_id().expect("an endpoint answered, and its chain was asked first");
     let profile = ChainProfile::of(chain_id).copied().unwrap_or_else(|| ChainProfile::unknown(chain_id));
-    let intake = Intake::new(request, settings, chain_id)?;
+    let intake = Intake::new(request, settings, &profile)?;
     let poll = settings.poll_interval(&profile);
     let block_time = Duration::from_millis(profile.block_time_ms);
     let pace = Pace { poll, check: (poll * 4).max(block_time), silence: (block_time * 4).max(Duration::from_secs(2)) };
@@ -163,7 +162,7 @@ async fn connect(settings: &Settings, request: &ReadRequest) -> Result<Connected
     let floor = Window::resume(&request.known).floor();
     let mut finality = Finality::new(rule, settings.confirmations(&profile), known, floor);
     finality.first_news(settings.request_timeout).await;
-    Ok(Connected { fetcher, intake, profile, head: Hint { header, endpoint: Some(endpoint) }, hints, finality })
+    Ok(Connected { fetcher, intake, profile, head: Hint { header, endpoint: Some(endpoint) }, board, finality })
 }
 
 impl Connected {
@@ -175,6 +174,7 @@ impl Connected {
         });
         let start = request.resume.map_or(from, |cursor| cursor.saturating_add(1));
         tracing::info!(chain = self.profile.name, chain_id = self.profile.chain_id, head, start, "following a chain");
+        self.board.put(self.head);
         let end = [request.to_block, settings.end_block].into_iter().flatten().min();
         Follower {
             ahead: settings.concurrency * self.fetcher.pool.len() * 2,
@@ -182,12 +182,13 @@ impl Connected {
             intake: self.intake,
             window: Window::resume(&request.known),
             finality: self.finality,
-            hints: self.hints,
+            board: self.board,
             outlet,
             start,
             end,
             batch: settings.batch,
-            waiting: VecDeque::from([self.head]),
+            begins: request.resume.is_none() || !request.known.is_empty(),
+            missing: None,
         }
     }
 }

@@ -184,3 +184,76 @@ fn ints(values: impl Iterator<Item = Option<u64>>) -> ArrayRef {
 fn texts<'a>(values: impl Iterator<Item = Option<&'a str>>) -> ArrayRef {
     Arc::new(StringArray::from_iter(values))
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::AsArray;
+    use arrow::datatypes::Int64Type;
+    use highwater_engine::model::BlockHash;
+
+    use super::*;
+
+    fn block(number: u64, branch: u8) -> BlockRef {
+        BlockRef { number, hash: BlockHash([branch; 32]), parent: BlockHash::default(), timestamp_ms: 1_000 }
+    }
+
+    fn note(log: &SampleLog, bytes: u64) {
+        log.note(|| Sample {
+            sampled_at_ms: 5,
+            endpoint: Arc::from("node#1"),
+            method: "eth_chainId",
+            http_status: None,
+            jsonrpc_code: None,
+            error: Some(ErrorKind::Timeout).filter(|_| bytes == 0),
+            latency_ms: 1.5,
+            head_block: None,
+            head_lag_blocks: None,
+            bytes: Some(bytes),
+            retry_after_ms: None,
+            breaker: BreakerState::Closed,
+        });
+    }
+
+    fn attach(table: &mut SampleTable, log: &SampleLog, blocks: &[BlockRef]) -> Vec<i64> {
+        let rows = table.attach(blocks, log).unwrap();
+        assert_eq!(rows.ends, vec![rows.batch.num_rows(); blocks.len()]);
+        let bytes = rows.batch.column_by_name("bytes").unwrap().as_primitive::<Int64Type>();
+        bytes.values().to_vec()
+    }
+
+    #[test]
+    fn a_reorg_takes_samples_along() {
+        let log = SampleLog::new(true);
+        let mut table = SampleTable::new((0..schema().fields().len()).collect(), "devnet".to_owned(), 31_337);
+        note(&log, 1);
+        assert_eq!(attach(&mut table, &log, &[block(1, 1), block(2, 1)]), [1]);
+        note(&log, 2);
+        assert_eq!(attach(&mut table, &log, &[block(3, 1)]), [2]);
+        note(&log, 3);
+        assert_eq!(attach(&mut table, &log, &[block(4, 1)]), [3]);
+        note(&log, 4);
+        // Blocks 3 and 4 go, and what they carried comes again, once, in the order it came.
+        assert_eq!(attach(&mut table, &log, &[block(3, 2), block(4, 2)]), [2, 3, 4]);
+        assert_eq!(attach(&mut table, &log, &[block(4, 3)]), Vec::<i64>::new());
+        table.finalize(3);
+        assert_eq!(attach(&mut table, &log, &[block(3, 4)]), Vec::<i64>::new());
+    }
+
+    #[test]
+    fn nothing_is_kept_for_a_job_that_does_not_read_them() {
+        let log = SampleLog::default();
+        log.note(|| unreachable!("not even made"));
+        assert!(log.take().is_empty());
+    }
+
+    #[test]
+    fn wanted_columns_only() {
+        let log = SampleLog::new(true);
+        note(&log, 0);
+        let ok = schema().index_of("ok").unwrap();
+        let mut table = SampleTable::new(vec![1, ok], "devnet".to_owned(), 31_337);
+        let rows = table.attach(&[block(1, 1)], &log).unwrap();
+        assert_eq!(rows.batch.schema().fields().len(), 2);
+        assert!(!rows.batch.column(1).as_boolean().value(0));
+    }
+}

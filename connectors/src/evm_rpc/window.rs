@@ -78,6 +78,11 @@ impl Window {
         lowest.or_else(|| self.open.front().map(|first| first.number)).is_some_and(|lowest| number <= lowest)
     }
 
+    /// Whether a branch from here replaces or begins the whole delivered chain.
+    pub(super) fn is_root(&self, fork: Fork) -> bool {
+        self.anchor.is_none() && fork.keep == 0
+    }
+
     /// Takes back what is above the fork and adds a branch.
     pub(super) fn extend(&mut self, fork: Fork, blocks: &[BlockRef]) {
         self.open.truncate(fork.keep);

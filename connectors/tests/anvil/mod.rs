@@ -40,21 +40,28 @@ pub(crate) struct Anvil {
     port: u16,
     account: Value,
     contract: Value,
+    /// Time of block 0. A restart needs it, for what it loads does not hold that block.
+    start_time: u64,
     /// Makes every transaction, and with it every block, another one.
     amount: u64,
 }
 
 impl Anvil {
     pub(crate) fn start(program: &Path) -> Anvil {
-        let (process, port) = spawn(program, 0, None);
-        let account = Value::Null;
-        let mut anvil = Anvil { program: program.to_owned(), process, port, account, contract: Value::Null, amount: 0 };
-        anvil.account = anvil.call("eth_accounts", &json!([]))[0].take();
-        anvil.send(json!({"data": INIT_CODE}));
-        anvil.call("evm_mine", &json!([]));
-        anvil.contract = anvil.call("eth_getBlockReceipts", &json!(["0x1"]))[0]["contractAddress"].take();
-        assert!(anvil.contract.is_string());
+        let start_time = 1_700_000_000;
+        let (process, port) = spawn(program, 0, start_time, None);
+        let (program, account, contract) = (program.to_owned(), Value::Null, Value::Null);
+        let mut anvil = Anvil { program, process, port, account, contract, start_time, amount: 0 };
+        anvil.deploy();
         anvil
+    }
+
+    fn deploy(&mut self) {
+        self.account = self.call("eth_accounts", &json!([]))[0].take();
+        self.send(json!({"data": INIT_CODE}));
+        self.call("evm_mine", &json!([]));
+        self.contract = self.call("eth_getBlockReceipts", &json!(["0x1"]))[0]["contractAddress"].take();
+        assert!(self.contract.is_string());
     }
 
     pub(crate) fn http_url(&self) -> String {
@@ -132,7 +139,14 @@ impl Anvil {
 
     /// Starts again on the same port with what was dumped.
     pub(crate) fn restart(&mut self, state: &Path) {
-        self.process = spawn(&self.program, self.port, Some(state)).0;
+        self.process = spawn(&self.program, self.port, self.start_time, Some(state)).0;
+    }
+
+    /// Starts again on the same port with another chain from block 0 on.
+    pub(crate) fn restart_afresh(&mut self) {
+        self.start_time += 1;
+        self.process = spawn(&self.program, self.port, self.start_time, None).0;
+        self.deploy();
     }
 
     /// Lets the process stand still: connections are accepted by the system and nobody answers.
@@ -176,10 +190,10 @@ impl Drop for Anvil {
 }
 
 /// Starts the program and waits until it listens. With port 0 the system chooses.
-fn spawn(program: &Path, port: u16, state: Option<&Path>) -> (Child, u16) {
+fn spawn(program: &Path, port: u16, start_time: u64, state: Option<&Path>) -> (Child, u16) {
     let mut command = Command::new(program);
     command.args(["--port", &port.to_string(), "--no-mining", "--order", "fifo", "--chain-id", "31337"]);
-    command.args(["--timestamp", "1700000000", "--hardfork", "prague"]);
+    command.args(["--timestamp", &start_time.to_string(), "--hardfork", "prague"]);
     if let Some(state) = state {
         command.arg("--load-state").arg(state);
     }

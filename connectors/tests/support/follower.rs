@@ -54,6 +54,14 @@ impl Follower {
         assert!(condition(&followed), "waited in vain for {what}; the head is {head:?}");
     }
 
+    /// Waits until the source fails, and says how.
+    pub(crate) fn wait_for_error(&self) -> String {
+        let (lock, changed) = &*self.shared;
+        let waits = |followed: &mut Followed| followed.error.is_none();
+        let (followed, _) = changed.wait_timeout_while(lock.lock().unwrap(), PATIENCE, waits).unwrap();
+        followed.error.clone().expect("the source had to fail and did not")
+    }
+
     /// Reads what came so far.
     pub(crate) fn look<T>(&self, read: impl FnOnce(&Followed) -> T) -> T {
         read(&self.shared.0.lock().unwrap())
@@ -89,12 +97,14 @@ impl Followed {
     fn apply(&mut self, run: &BlockRun) {
         let first = run.blocks[0];
         if self.chain.last().is_some_and(|(head, _)| head.hash != first.parent) {
-            let Some(fork) = self.chain.iter().rposition(|(block, _)| block.hash == first.parent) else {
+            let fork = self.chain.iter().rposition(|(block, _)| block.hash == first.parent);
+            let whole = self.chain[0].0.parent == first.parent;
+            let Some(keep) = fork.map(|fork| fork + 1).or(whole.then_some(0)) else {
                 self.error = Some(format!("block {} has an unknown parent", first.number));
                 return;
             };
-            self.reorgs.push(self.chain.len() - fork - 1);
-            self.chain.truncate(fork + 1);
+            self.reorgs.push(self.chain.len() - keep);
+            self.chain.truncate(keep);
         }
         for (index, block) in run.blocks.iter().enumerate() {
             let rows = run.tables.iter().map(|table| table.slice(index, index + 1)).collect();

@@ -80,7 +80,7 @@ pub(crate) fn read(source: Box<dyn Source>, request: ReadRequest) -> Outcome {
 }
 
 /// What every run must be: ends that fit, blocks that link.
-fn check_run(run: &BlockRun) {
+pub(crate) fn check_run(run: &BlockRun) {
     assert!(!run.blocks.is_empty());
     for pair in run.blocks.windows(2) {
         assert_eq!(pair[0].hash, pair[1].parent);

@@ -7,18 +7,20 @@
 //!    come back to where they started.
 //! 3. What the actor is left with, by the transfers of the transaction, is short of nothing and more of
 //!    something: kind `atomic`. The actor is the sender, the contract it called unless public, and whoever
-//!    both pays pools and is paid by them without being a pool, a lender or public. Wrapping and unwrapping
-//!    the native coin changes nothing; native payments count where traces tell them. If the transfers leave the
-//!    actor with nothing at all, all of it went to somebody else, and the trades themselves tell the profit.
-//! 4. Short of one stablecoin and as much richer in others, or the same among wrapped natives: kind `stable`, not
-//!    through a public contract. Anything else that passed 2 is `long_tail`, asked for by
-//!    [`MevSettings::loose_matches`].
+//!    both pays pools and is paid by them without being a pool, a lender or public. What goes to the miner, or to
+//!    somebody who pays nobody in the transaction, is a share of the profit and not taken from it. The native
+//!    coin counts as its wrapped form; where traces are missing, trades of it are told by the trades alone. If
+//!    the transfers leave the actor with nothing at all, the trades themselves tell the profit.
+//! 4. Where trades come back only if all dollars count as one token, that is enough, but not through a public
+//!    contract. Then, short of one stablecoin and richer in others by as much and more, it is of kind `stable`,
+//!    unless coins of the sender itself are among it, who may just have swapped dollars.
+//! 5. Anything else that passed 2 or 4 is `long_tail`, asked for by [`MevSettings::loose_matches`].
 //!
 //! Sources: mev-inspect-py (closed routes over at least two pools), Dune's `dex.atomic_arbitrages` (no token
 //! short), brontes (kinds; balances instead of trades for the profit). Unlike the first two, transfers decide.
 
 use alloy_primitives::{I256, U256};
-use arrow::array::{AsArray, FixedSizeBinaryArray, Int64Array, StringArray};
+use arrow::array::{AsArray, FixedSizeBinaryArray, StringArray};
 use arrow::datatypes::Int64Type;
 use arrow::record_batch::RecordBatch;
 use highwater_engine::model::wide::uint256_from_bytes;
@@ -26,7 +28,7 @@ use highwater_engine::model::wide::uint256_from_bytes;
 use super::columns::{Trades, bytes_at};
 use super::costs::Costs;
 use super::sandwich_rule::difference;
-use super::{Address, Confidence, InputTable, MevSettings};
+use super::{Address, Confidence, InputTable, MevSettings, is_native_coin};
 
 /// Of what was sold of a token, so small a part may be missing: one in …
 const DUST: u64 = 1000;
@@ -41,7 +43,7 @@ pub(crate) const TOKEN_TRANSFERS: InputTable = InputTable {
 /// Token transfers of a block.
 #[derive(Clone, Copy)]
 pub(crate) struct Transfers<'a> {
-    transaction_index: &'a Int64Array,
+    transaction_index: &'a [i64],
     standard: &'a StringArray,
     token: &'a FixedSizeBinaryArray,
     from: &'a FixedSizeBinaryArray,
@@ -63,7 +65,7 @@ impl<'a> Transfers<'a> {
     pub(crate) fn of(batch: &'a RecordBatch) -> Self {
         let fixed = |index: usize| batch.column(index).as_fixed_size_binary();
         Transfers {
-            transaction_index: batch.column(0).as_primitive::<Int64Type>(),
+            transaction_index: batch.column(0).as_primitive::<Int64Type>().values(),
             standard: batch.column(1).as_string(),
             token: fixed(2),
             from: fixed(3),
@@ -74,8 +76,11 @@ impl<'a> Transfers<'a> {
 
     /// Fungible tokens that a transaction moved. Wrapping is not among them.
     fn of_transaction(&self, transaction: i64) -> Vec<Transfer<'a>> {
-        (0..self.transaction_index.len())
-            .filter(|row| self.transaction_index.value(*row) == transaction && self.standard.value(*row) == "erc20")
+        // Rows come in the order of the block.
+        let start = self.transaction_index.partition_point(|index| *index < transaction);
+        let count = self.transaction_index[start..].partition_point(|index| *index == transaction);
+        (start..start + count)
+            .filter(|row| self.standard.value(*row) == "erc20")
             .map(|row| Transfer {
                 token: self.token.value(row),
                 from: self.from.value(row),
@@ -116,6 +121,8 @@ pub(crate) struct Hop<'a> {
     pub(crate) bought: &'a [u8],
     pub(crate) amount_in: U256,
     pub(crate) amount_out: U256,
+    /// Whether one of the tokens is the native coin itself, which the tokens name as its wrapped form.
+    pub(crate) native: bool,
 }
 
 /// One arbitrage.
@@ -139,7 +146,7 @@ pub(crate) struct Evidence<'e, 'a> {
     pub(crate) lenders: Vec<(i64, &'a [u8])>,
     /// Transactions that are part of a sandwich as its front or back, sorted.
     pub(crate) attacks: Vec<i64>,
-    pub(crate) settings: &'e MevSettings,
+    pub(crate) settings: &'a MevSettings,
 }
 
 /// Finds the arbitrages of a block, in its order.
@@ -158,24 +165,30 @@ impl<'a> Evidence<'_, 'a> {
             return None;
         }
         let transfers = self.transfers.of_transaction(transaction);
-        let hops: Vec<Hop<'a>> = rows.iter().filter_map(|row| hop(self.trades, &transfers, *row)).collect();
+        let hops: Vec<Hop<'a>> =
+            rows.iter().filter_map(|row| hop(self.trades, &transfers, *row, self.settings)).collect();
         let public = bytes_at(self.trades.tx_to, rows[0]).is_none_or(|to| is_public(self.settings, to));
-        let (kind, balance) = if is_round(self.trades, &hops) {
-            self.by_transfers(transaction, &hops, &transfers)
+        let closed = is_round(self.trades, &hops);
+        let kin: Vec<Hop<'a>> = hops.iter().map(|hop| in_families(self.settings, hop)).collect();
+        if !closed && (public || !is_round(self.trades, &kin)) {
+            return None;
+        }
+        let held = self.balance(transaction, &hops, &transfers);
+        let balance = if closed && held.is_empty() { traded(&hops) } else { held };
+        let sender = self.trades.tx_from.value(rows[0]);
+        let own_coins = transfers.iter().any(|transfer| transfer.from == sender || transfer.to == sender);
+        let kind = if is_gain(&hops, &balance) {
+            Kind::Atomic
+        } else if !public && !own_coins && is_gain(&kin, &merged(self.settings, &balance)) {
+            Kind::Stable
         } else {
-            let kin: Vec<Hop<'a>> = hops.iter().map(|hop| in_families(self.settings, hop)).collect();
-            let mixed = !public && is_round(self.trades, &kin);
-            (mixed.then_some(Kind::Stable)?, self.balance(transaction, &hops, &transfers))
-        };
-        let kind = match kind {
-            Kind::Stable if public || !gains_in_families(self.settings, &hops, &balance) => Kind::LongTail,
-            kind => kind,
+            Kind::LongTail
         };
         if kind == Kind::LongTail && !self.settings.loose_matches {
             return None;
         }
         let confidence = match kind {
-            Kind::Atomic if !public => Confidence::High,
+            Kind::Atomic if closed && !public => Confidence::High,
             Kind::Atomic | Kind::Stable => Confidence::Medium,
             Kind::LongTail => Confidence::Low,
         };
@@ -192,50 +205,45 @@ impl<'a> Evidence<'_, 'a> {
             || self.attacks.binary_search(&transaction).is_ok()
     }
 
-    /// The kind that the balances of the actor tell, and the balances.
-    fn by_transfers(&self, transaction: i64, hops: &[Hop<'a>], transfers: &[Transfer<'a>]) -> (Kind, Balance<'a>) {
-        let balance = self.balance(transaction, hops, transfers);
-        if balance.is_empty() {
-            let traded = traded(hops);
-            let kind = if is_gain(hops, &traded) { Kind::Atomic } else { Kind::LongTail };
-            return (kind, traded);
-        }
-        // Short of something: still an arbitrage if its kin make up for it.
-        (if is_gain(hops, &balance) { Kind::Atomic } else { Kind::Stable }, balance)
-    }
-
+    /// What the actor holds more and less of, by the transfers.
     fn balance(&self, transaction: i64, hops: &[Hop<'a>], transfers: &[Transfer<'a>]) -> Balance<'a> {
         let actors = self.actors(transaction, hops, transfers);
-        let miner = self.costs.miner();
+        // The native coin counts as its wrapped form, under the name that the trades use.
+        let is_native = |token: &[u8]| self.settings.wrapped_native.iter().any(|wrapped| wrapped == token);
+        let native = hops.iter().flat_map(|hop| [hop.sold, hop.bought]).find(|token| is_native(token));
+        // Payments to and from the wrapping contract are wrapping.
+        let payments = self.costs.payments(transaction).filter(|(from, to, _)| !is_native(from) && !is_native(to));
+        let payments = payments.filter_map(|(from, to, amount)| Some(Transfer { token: native?, from, to, amount }));
+        let moved: Vec<Transfer<'a>> = transfers.iter().copied().chain(payments).collect();
+        let unseen = if hops.iter().any(|hop| hop.native) && !self.costs.has_traces() { native } else { None };
+        let keeps = |to: &[u8]| {
+            let pays = moved.iter().any(|transfer| transfer.from == to);
+            let is_token = moved.iter().any(|transfer| transfer.token == to);
+            Some(to) == self.costs.miner() || !pays && !is_token && to != [0; 20] && !self.is_pool(hops, to)
+        };
         let mut balance = Balance::new();
-        let mut pay = |token: &'a [u8], from: &[u8], to: &[u8], amount: U256| {
-            match (actors.contains(&from), actors.contains(&to)) {
-                (false, true) => add(&mut balance, token, difference(amount, U256::ZERO)),
-                // What goes to the miner is a tip, not a loss.
-                (true, false) if Some(to) != miner => add(&mut balance, token, difference(U256::ZERO, amount)),
+        for Transfer { token, from, to, amount } in moved.iter().filter(|transfer| Some(transfer.token) != unseen) {
+            match (actors.contains(from), actors.contains(to)) {
+                (false, true) => add(&mut balance, token, difference(*amount, U256::ZERO)),
+                (true, false) if !keeps(to) => add(&mut balance, token, difference(U256::ZERO, *amount)),
                 _ => {}
             }
-        };
-        for transfer in transfers {
-            pay(transfer.token, transfer.from, transfer.to, transfer.amount);
         }
-        // The native coin counts as its wrapped form, under the name that the trades use.
-        let native = |token: &[u8]| self.settings.wrapped_native.iter().any(|wrapped| wrapped == token);
-        if let Some(token) = hops.iter().flat_map(|hop| [hop.sold, hop.bought]).find(|token| native(token)) {
-            // Payments to and from the wrapping contract are wrapping.
-            let payments = self.costs.payments(transaction).filter(|(from, to, _)| !native(from) && !native(to));
-            payments.for_each(|(from, to, amount)| pay(token, from, to, amount));
-        }
+        balance.extend(traded(hops).into_iter().filter(|(token, _)| Some(*token) == unseen));
         balance.retain(|(_, net)| !net.is_zero());
         balance.sort_unstable();
         balance
     }
 
+    fn is_pool(&self, hops: &[Hop<'_>], address: &[u8]) -> bool {
+        let holds =
+            |hop: &Hop<'_>| [self.trades.pool.value(hop.row), self.trades.venue.value(hop.row)].contains(&address);
+        hops.iter().any(holds)
+    }
+
     fn actors(&self, transaction: i64, hops: &[Hop<'a>], transfers: &[Transfer<'a>]) -> Vec<&'a [u8]> {
         let trades = self.trades;
-        let is_pool = |address: &[u8]| {
-            hops.iter().any(|hop| trades.pool.value(hop.row) == address || trades.venue.value(hop.row) == address)
-        };
+        let is_pool = |address: &[u8]| self.is_pool(hops, address);
         let is_lender = |address: &'a [u8]| self.lenders.binary_search(&(transaction, address)).is_ok();
         let mut actors = vec![trades.tx_from.value(hops[0].row)];
         actors.extend(bytes_at(trades.tx_to, hops[0].row).filter(|to| !is_public(self.settings, to) && !is_pool(to)));
@@ -290,7 +298,7 @@ fn is_gain(hops: &[Hop<'_>], balance: &Balance<'_>) -> bool {
 
 /// A trade with both tokens. Where the event did not tell one, it is the token that reached or left the pool
 /// in the amount nearest to the trade's.
-fn hop<'a>(trades: &Trades<'a>, transfers: &[Transfer<'a>], row: usize) -> Option<Hop<'a>> {
+fn hop<'a>(trades: &Trades<'a>, transfers: &[Transfer<'a>], row: usize, settings: &'a MevSettings) -> Option<Hop<'a>> {
     let (amount_in, amount_out) = (trades.sold(row), trades.bought(row));
     let (sold, bought) = (bytes_at(trades.token_sold, row), bytes_at(trades.token_bought, row));
     let holder = [trades.pool.value(row), trades.venue.value(row)];
@@ -303,7 +311,9 @@ fn hop<'a>(trades: &Trades<'a>, transfers: &[Transfer<'a>], row: usize) -> Optio
     };
     let sold = sold.or_else(|| nearest(bought, amount_in, |transfer| transfer.to))?;
     let bought = bought.or_else(|| nearest(Some(sold), amount_out, |transfer| transfer.from))?;
-    (sold != bought).then_some(Hop { row, sold, bought, amount_in, amount_out })
+    let native = is_native_coin(sold) || is_native_coin(bought);
+    let (sold, bought) = (settings.wrapped(sold), settings.wrapped(bought));
+    (sold != bought).then_some(Hop { row, sold, bought, amount_in, amount_out, native })
 }
 
 /// A token under the name of its family, and by how many powers of ten its unit is larger than the family's.
@@ -323,16 +333,15 @@ fn in_family_unit(amount: U256, powers: u32) -> U256 {
     amount.saturating_mul(U256::from(10).saturating_pow(U256::from(powers)))
 }
 
-/// Whether the balance, token kin taken together, gains something and loses nothing.
-fn gains_in_families<'a>(settings: &MevSettings, hops: &[Hop<'a>], balance: &Balance<'a>) -> bool {
-    let renamed: Vec<Hop<'_>> = hops.iter().map(|hop| in_families(settings, hop)).collect();
+/// The balance with token kin taken together.
+fn merged<'a>(settings: &MevSettings, balance: &Balance<'a>) -> Balance<'a> {
     let mut merged = Balance::new();
     for (token, net) in balance {
         let (name, powers) = family(settings, token);
         let amount = difference(in_family_unit(net.unsigned_abs(), powers), U256::ZERO);
         add(&mut merged, name, if net.is_negative() { -amount } else { amount });
     }
-    is_gain(&renamed, &merged)
+    merged
 }
 
 fn in_families<'a>(settings: &MevSettings, hop: &Hop<'a>) -> Hop<'a> {

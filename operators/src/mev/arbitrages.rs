@@ -189,8 +189,8 @@ impl ArbitrageKernel {
         let contract = bytes_at(trades.tx_to, own).filter(|to| self.own_contract(to));
         let answers = |row: &usize, hop: &Hop<'_>| {
             trades.pool.value(*row) == trades.pool.value(hop.row)
-                && bytes_at(trades.token_sold, *row) == Some(hop.bought)
-                && bytes_at(trades.token_bought, *row) == Some(hop.sold)
+                && bytes_at(trades.token_sold, *row).map(|token| self.settings.wrapped(token)) == Some(hop.bought)
+                && bytes_at(trades.token_bought, *row).map(|token| self.settings.wrapped(token)) == Some(hop.sold)
         };
         (0..trades.len())
             .filter(|row| trades.transaction_index[*row] < trades.transaction_index[own])

@@ -20,13 +20,15 @@ use std::sync::{Arc, LazyLock};
 
 use alloy_primitives::U256;
 use arrow::array::cast::AsArray;
-use arrow::array::types::{Decimal128Type, Int64Type};
-use arrow::array::{Array, BooleanArray, Decimal128Array, FixedSizeBinaryArray, Int64Array, StringArray};
+use arrow::array::types::Int64Type;
+use arrow::array::{Array, BooleanArray, FixedSizeBinaryArray, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use highwater_engine::model::wide::uint256_field;
 
-use super::columns::{self, address_at, bytes_at, common_columns, fixed, int_at, ints, texts_opt, unsigned, wide_at};
+use super::columns::{
+    self, GasPrices, address_at, bytes_at, common_columns, fixed, int_at, ints, texts_opt, unsigned, wide_at,
+};
 use super::{Address, BlockRelation, InputTable, MevSettings};
 use crate::block_kernel::{BlockKernel, BlockRows};
 
@@ -50,6 +52,7 @@ pub(super) const RELATION: BlockRelation = BlockRelation {
                 "value",
                 "gas_used",
                 "effective_gas_price",
+                "gas_price",
                 "success",
             ],
             optional: false,
@@ -95,7 +98,7 @@ struct Transactions<'a> {
     to: &'a FixedSizeBinaryArray,
     value: &'a FixedSizeBinaryArray,
     gas_used: &'a Int64Array,
-    gas_price: &'a Decimal128Array,
+    gas_price: GasPrices<'a>,
     success: &'a BooleanArray,
 }
 
@@ -109,8 +112,8 @@ impl<'a> Transactions<'a> {
             to: fixed(2),
             value: fixed(3),
             gas_used: int(4),
-            gas_price: batch.column(5).as_primitive::<Decimal128Type>(),
-            success: batch.column(6).as_boolean(),
+            gas_price: GasPrices::of(batch, [5, 6]),
+            success: batch.column(7).as_boolean(),
         }
     }
 
@@ -127,9 +130,8 @@ impl<'a> Transactions<'a> {
     fn priority_fees(&self, base_fee: U256) -> Option<U256> {
         (0..self.index.len()).try_fold(U256::ZERO, |sum, row| {
             let used = U256::try_from(int_at(self.gas_used, row)?).ok()?;
-            let price = self.gas_price.is_valid(row).then(|| self.gas_price.value(row))?;
             // Transactions of a rollup's own may pay less than the base fee.
-            let above = U256::try_from(price).ok()?.saturating_sub(base_fee);
+            let above = self.gas_price.at(row)?.saturating_sub(base_fee);
             Some(sum.saturating_add(used.saturating_mul(above)))
         })
     }

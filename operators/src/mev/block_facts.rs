@@ -27,7 +27,7 @@ pub(crate) struct BlockFacts<'a> {
 
 impl<'a> BlockFacts<'a> {
     /// Facts of the trades; `order` holds their rows in the order of the block.
-    pub(crate) fn of(trades: &Trades<'a>, order: &[usize]) -> Self {
+    pub(crate) fn of(trades: &Trades<'a>, order: &[usize], settings: &MevSettings) -> Self {
         let mut facts = BlockFacts { shared: busy_contracts(trades), ..BlockFacts::default() };
         for row in 0..trades.len() {
             facts.shared.push(trades.venue.value(row));
@@ -40,7 +40,7 @@ impl<'a> BlockFacts<'a> {
             if transaction.iter().any(|row| bytes_at(trades.recipient, *row) == Some(trades.tx_from.value(*row))) {
                 facts.paying_sender.push(index);
             }
-            if is_closed(trades, transaction) {
+            if is_closed(trades, transaction, settings) {
                 facts.closed.push(index);
             }
         }
@@ -96,7 +96,7 @@ fn busy_contracts<'a>(trades: &Trades<'a>) -> Vec<&'a [u8]> {
 }
 
 /// Whether the trades of one transaction, over at least two pools, leave no token short.
-fn is_closed(trades: &Trades<'_>, rows: &[usize]) -> bool {
+fn is_closed(trades: &Trades<'_>, rows: &[usize], settings: &MevSettings) -> bool {
     if !rows.iter().any(|row| trades.pool.value(*row) != trades.pool.value(rows[0])) {
         return false;
     }
@@ -114,8 +114,8 @@ fn is_closed(trades: &Trades<'_>, rows: &[usize]) -> bool {
         else {
             return false;
         };
-        add(sold, trades.sold(*row), U256::ZERO);
-        add(bought, U256::ZERO, trades.bought(*row));
+        add(settings.wrapped(sold), trades.sold(*row), U256::ZERO);
+        add(settings.wrapped(bought), U256::ZERO, trades.bought(*row));
     }
     tokens.iter().all(|(_, sold, bought)| sold.saturating_sub(*bought) <= *sold / U256::from(CLOSED_TOLERANCE))
 }

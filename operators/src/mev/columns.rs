@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use alloy_primitives::{I256, U256};
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, FixedSizeBinaryArray, FixedSizeBinaryBuilder, Float64Array,
-    Int64Array, Int64Builder, ListBuilder, StringArray, StringBuilder, TimestampMillisecondArray,
+    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, Decimal128Array, FixedSizeBinaryArray,
+    FixedSizeBinaryBuilder, Float64Array, Int64Array, Int64Builder, ListBuilder, StringArray, StringBuilder,
+    TimestampMillisecondArray,
 };
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Decimal128Type, Field, Int64Type, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use highwater_engine::model::wide::{
     ADDRESS_TYPE, HASH_TYPE, int256_to_bytes, timestamp_type, uint256_from_bytes, uint256_to_bytes,
@@ -163,6 +164,23 @@ pub(crate) fn wide_at(column: &FixedSizeBinaryArray, row: usize) -> Option<U256>
 /// The number of a nullable column.
 pub(crate) fn int_at(column: &Int64Array, row: usize) -> Option<i64> {
     column.is_valid(row).then(|| column.value(row))
+}
+
+/// What transactions paid for a unit of gas, wei.
+#[derive(Clone, Copy)]
+pub(crate) struct GasPrices<'a>([&'a Decimal128Array; 2]);
+
+impl<'a> GasPrices<'a> {
+    /// Reads `effective_gas_price` and `gas_price`, which stand in these columns.
+    pub(crate) fn of(batch: &'a RecordBatch, columns: [usize; 2]) -> GasPrices<'a> {
+        GasPrices(columns.map(|column| batch.column(column).as_primitive::<Decimal128Type>()))
+    }
+
+    /// The effective price; where receipts are older than EIP-1559 and do not tell it, the offered one.
+    pub(crate) fn at(self, row: usize) -> Option<U256> {
+        let price = self.0.into_iter().find(|prices| prices.is_valid(row))?;
+        U256::try_from(price.value(row)).ok()
+    }
 }
 
 /// A schema that starts with the five columns of every chain table.

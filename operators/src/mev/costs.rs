@@ -2,17 +2,17 @@
 
 use alloy_primitives::{I256, U256};
 use arrow::array::{Array, AsArray, BooleanArray, FixedSizeBinaryArray, Float64Array, Int64Array, StringArray};
-use arrow::datatypes::{Decimal128Type, Float64Type, Int64Type};
+use arrow::datatypes::{Float64Type, Int64Type};
 use arrow::record_batch::RecordBatch;
 use highwater_engine::model::wide::uint256_from_bytes;
 
-use super::columns::{bytes_at, int_at};
+use super::columns::{GasPrices, bytes_at, int_at};
 use super::{InputTable, MevSettings};
 
 /// `transactions`, as [`Costs`] reads it.
 pub(crate) const TRANSACTIONS: InputTable = InputTable {
     name: "transactions",
-    columns: &["transaction_index", "effective_gas_price", "gas_used"],
+    columns: &["transaction_index", "effective_gas_price", "gas_price", "gas_used"],
     optional: true,
 };
 
@@ -33,7 +33,7 @@ pub(crate) const TOKEN_PRICES: InputTable =
 /// Gas, tips and prices of one block.
 pub(crate) struct Costs<'a> {
     transaction_index: &'a Int64Array,
-    gas_price: &'a arrow::array::Decimal128Array,
+    gas_price: GasPrices<'a>,
     gas_used: &'a Int64Array,
     traces: Traces<'a>,
     miner: Option<&'a [u8]>,
@@ -75,8 +75,8 @@ impl<'a> Costs<'a> {
         let fixed = |batch: &'a RecordBatch, index: usize| batch.column(index).as_fixed_size_binary();
         let mut costs = Costs {
             transaction_index: int(transactions, 0),
-            gas_price: transactions.column(1).as_primitive::<Decimal128Type>(),
-            gas_used: int(transactions, 2),
+            gas_price: GasPrices::of(transactions, [1, 2]),
+            gas_used: int(transactions, 3),
             traces: Traces {
                 transaction_index: int(traces, 0),
                 call_type: traces.column(1).as_string(),
@@ -108,8 +108,7 @@ impl<'a> Costs<'a> {
     pub(crate) fn gas(&self, transaction: i64) -> Option<U256> {
         let row = self.row(transaction)?;
         let used = U256::try_from(int_at(self.gas_used, row)?).ok()?;
-        let price = self.gas_price.is_valid(row).then(|| self.gas_price.value(row))?;
-        Some(used.saturating_mul(U256::try_from(price).ok()?))
+        Some(used.saturating_mul(self.gas_price.at(row)?))
     }
 
     /// What the transaction sent to the block's miner besides gas, wei; `None` if the block has no traces.

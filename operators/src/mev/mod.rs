@@ -10,6 +10,8 @@ pub(crate) mod block_facts;
 pub mod columns;
 pub(crate) mod costs;
 pub mod dex_trades;
+pub mod jit_liquidity;
+mod jit_rule;
 pub mod labels;
 pub mod liquidations;
 pub mod sandwich_rule;
@@ -63,6 +65,7 @@ pub const RELATIONS: &[BlockRelation] = &[
     sandwiches::SANDWICHES,
     sandwiches::SANDWICH_LEGS,
     arbitrages::ARBITRAGES,
+    jit_liquidity::JIT_LIQUIDITY,
 ];
 
 /// An address.
@@ -131,10 +134,23 @@ impl Confidence {
     }
 }
 
+/// Whether pools name the native coin so: the zero address, or `0xEeee…`.
+pub(crate) fn is_native_coin(token: &[u8]) -> bool {
+    token.iter().all(|byte| *byte == 0) || token.iter().all(|byte| *byte == 0xee)
+}
+
 impl MevSettings {
     /// What is known of a chain.
     pub fn of_chain(chain_id: u64) -> MevSettings {
         labels::settings(chain_id)
+    }
+
+    /// The token, or the wrapped native coin for the native coin itself.
+    pub(crate) fn wrapped<'a>(&'a self, token: &'a [u8]) -> &'a [u8] {
+        match self.wrapped_native.first() {
+            Some(wrapped) if is_native_coin(token) => wrapped,
+            _ => token,
+        }
     }
 
     /// Whether the address serves everybody, so that sharing it makes nobody an accomplice.

@@ -228,7 +228,7 @@ impl<'a> Search<'_, 'a> {
         if !any_two_sided(&sides) {
             return;
         }
-        let facts = self.facts.get_or_insert_with(|| BlockFacts::of(trades, self.order));
+        let facts = self.facts.get_or_insert_with(|| BlockFacts::of(trades, self.order, self.settings));
         name_actors(&mut sides, |side, ids| {
             for trade in &pair[side.start..side.end] {
                 ids.extend(facts.identities(trades, trade.row, self.settings));

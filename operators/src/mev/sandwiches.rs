@@ -147,7 +147,7 @@ impl SandwichKernel {
         transactions.sort_unstable();
         let paid = costs.of_all(&transactions);
         let gross = sandwich.gross_profit();
-        let token = bytes_at(trades.token_sold, first);
+        let token = bytes_at(trades.token_sold, first).map(|token| self.settings.wrapped(token));
         let native = token.is_some_and(|token| self.settings.wrapped_native.iter().any(|native| native == token));
         // The contract both sides go through, if it is the attacker's own.
         let own = |leg: &Leg| facts.own_contract(trades, leg.rows[0], &self.settings);
@@ -176,7 +176,7 @@ impl BlockKernel for SandwichKernel {
         if sandwiches.is_empty() {
             return RecordBatch::new_empty(self.schema.clone());
         }
-        let facts = BlockFacts::of(&trades, &trades.in_order());
+        let facts = BlockFacts::of(&trades, &trades.in_order(), &self.settings);
         let costs = Costs::of(&rows.tables[1..], &self.settings);
         let findings: Vec<Finding<'_>> =
             sandwiches.iter().map(|sandwich| self.finding(&trades, &facts, &costs, sandwich)).collect();

@@ -133,7 +133,9 @@ fn agreeing(words: impl IntoIterator<Item = [(i64, Cell); 2]>) -> BTreeMap<i64, 
 }
 
 /// Trades that tell the price of the native coin: block, time, pool, dollars for a unit, verified.
-type Samples = Vec<(u64, i64, (Vec<u8>, Vec<u8>), f64, bool)>;
+type Samples = Vec<Sample>;
+/// One of them.
+type Sample = (u64, i64, (Vec<u8>, Vec<u8>), f64, bool);
 
 fn native_price(samples: &Samples, now_ms: i64) -> Option<f64> {
     let median = |only_verified: bool| {
@@ -235,7 +237,7 @@ fn worth(
     priced.next().map(|usd| (usd, "table"))
 }
 
-fn sample(event: &Event, trade: &Said, settings: &MevSettings) -> Option<(u64, i64, (Vec<u8>, Vec<u8>), f64, bool)> {
+fn sample(event: &Event, trade: &Said, settings: &MevSettings) -> Option<Sample> {
     let Cell::Float(usd) = trade.usd else { return None };
     let verified = trade.trust == "verified";
     let believed = verified || trust(&event.row) > 0;

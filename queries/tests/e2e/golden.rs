@@ -13,13 +13,29 @@ use crate::rows::{Row, Table};
 /// Rows a golden file shows at the head and at the tail of a long list.
 const SHOWN: usize = 12;
 
+const SHIPPED: [&str; 13] = [
+    "arbitrage_watch",
+    "contract_activity",
+    "dex_ohlc",
+    "failed_transactions",
+    "failure_rate",
+    "gas_spike",
+    "liquidations_watch",
+    "metrics_minute",
+    "quickstart",
+    "sandwich_watch",
+    "searcher_leaderboard",
+    "token_volume",
+    "whale_transfers",
+];
+
 #[test]
 fn shipped_jobs_do_what_their_golden_files_say() {
     let mut jobs: Vec<_> = fs::read_dir(here("jobs")).unwrap().map(|entry| entry.unwrap().path()).collect();
     jobs.retain(|path| path.extension().is_some_and(|extension| extension == "sql"));
     jobs.sort();
     let names: Vec<_> = jobs.iter().map(|job| job.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
-    for name in ["contract_activity", "failure_rate", "gas_spike", "metrics_minute", "quickstart", "whale_transfers"] {
+    for name in SHIPPED {
         assert!(names.iter().any(|known| known == name), "the job {name} is shipped");
     }
     let update = std::env::var_os("UPDATE").is_some();
@@ -57,7 +73,8 @@ fn golden(job: &Path) -> String {
     });
     let _ = writeln!(out, "{facts}");
     let lines: Vec<String> = ran.stdout.lines().map(str::to_owned).collect();
-    assert!(!lines.is_empty(), "{} prints something", job.display());
+    // Nobody is liquidated on this chain.
+    assert!(!lines.is_empty() || job.ends_with("liquidations_watch.sql"), "{} prints something", job.display());
     section(&mut out, "stdout", &lines);
     for sink in summary["sinks"].as_object().unwrap().keys() {
         let contents = ran.contents(sink);

@@ -18,6 +18,9 @@ use super::word::{Address, NATIVE, Word, ZERO};
 /// hostile transaction can cause.
 const REACH: usize = 64;
 
+/// How many payments may add up to one.
+const PARTS: usize = 16;
+
 /// How many different coins of one pool are tried in pairs.
 const COINS: usize = 6;
 
@@ -75,10 +78,13 @@ impl<'a> Sought<'a> {
 
 impl Sought<'_> {
     fn is(&self, side: &Side) -> bool {
+        side.amount == *self.amount && self.may_be_part(side)
+    }
+
+    fn may_be_part(&self, side: &Side) -> bool {
         side.way == self.way
             && !side.used
             && (side.wraps || !self.wraps)
-            && side.amount == *self.amount
             && self.token.is_none_or(|token| side.token == *token)
             && self.not.is_none_or(|token| side.token != *token)
     }
@@ -139,12 +145,12 @@ impl Identities {
     fn find_sum(&self, sought: Sought<'_>, span: Span) -> Option<Address> {
         let (range, middle) = self.of_party(sought.party, span.at);
         let sides = &self.sides[range.start..middle];
-        let near = || sides.iter().rev().take(REACH).take_while(|side| side.log >= span.since);
-        let paid = |side: &&Side| side.way == sought.way && !side.used;
+        let near = || sides.iter().rev().take(PARTS).take_while(|side| side.log >= span.since);
+        let paid = |side: &&Side| sought.may_be_part(side);
         let wanted = U256::from_be_bytes(*sought.amount);
         let mut last = None;
         for side in near().filter(paid) {
-            if last == Some(side.token) || sought.not == Some(&side.token) {
+            if last == Some(side.token) {
                 continue;
             }
             last = Some(side.token);

@@ -23,16 +23,16 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use alloy_primitives::U256;
+use arrow::array::FixedSizeBinaryArray;
 use arrow::array::cast::AsArray;
-use arrow::array::types::{Decimal128Type, Float64Type, Int64Type};
-use arrow::array::{Array, FixedSizeBinaryArray};
+use arrow::array::types::{Float64Type, Int64Type};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use highwater_engine::model::evm;
 use highwater_engine::model::wide::uint256_field;
 
 use self::receipts::Transfers;
-use super::columns::{self, address_at, bytes_at, fixed, floats, int_at, unsigned, wide_at};
+use super::columns::{self, GasPrices, address_at, bytes_at, fixed, floats, int_at, unsigned, wide_at};
 use super::worth::Coins;
 use super::{Address, BlockRelation, InputTable, MevSettings};
 use crate::block_kernel::{BlockKernel, BlockRows};
@@ -79,7 +79,7 @@ pub(super) const RELATION: BlockRelation = BlockRelation {
         },
         InputTable {
             name: "transactions",
-            columns: &["transaction_index", "gas_used", "effective_gas_price", "l1_fee"],
+            columns: &["transaction_index", "gas_used", "effective_gas_price", "gas_price", "l1_fee"],
             optional: false,
         },
         InputTable { name: "token_prices", columns: &["token_address", "usd_per_raw_unit"], optional: true },
@@ -172,13 +172,12 @@ impl Prices<'_> {
 fn gas_costs(transactions: &RecordBatch) -> BTreeMap<i64, U256> {
     let index = transactions.column(0).as_primitive::<Int64Type>();
     let used = transactions.column(1).as_primitive::<Int64Type>();
-    let price = transactions.column(2).as_primitive::<Decimal128Type>();
-    let l1_fee = transactions.column(3).as_fixed_size_binary();
+    let price = GasPrices::of(transactions, [2, 3]);
+    let l1_fee = transactions.column(4).as_fixed_size_binary();
     let cost = |row: usize| {
         let used = U256::try_from(int_at(used, row)?).ok()?;
-        let price = U256::try_from(price.is_valid(row).then(|| price.value(row))?).ok()?;
         let fee = wide_at(l1_fee, row).unwrap_or_default();
-        Some((index.value(row), used.saturating_mul(price).saturating_add(fee)))
+        Some((index.value(row), used.saturating_mul(price.at(row)?).saturating_add(fee)))
     };
     (0..transactions.num_rows()).filter_map(cost).collect()
 }

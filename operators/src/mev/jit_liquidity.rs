@@ -1,0 +1,232 @@
+//! `jit_liquidity`: what [`super::jit_rule`] finds, with its amounts, fees and cost.
+//!
+//! A function of one block, so a reorg takes its rows back with the block.
+
+use std::sync::Arc;
+
+use alloy_primitives::{U256, keccak256};
+use arrow::array::Int64Array;
+use arrow::datatypes::{DataType, Field, SchemaRef};
+use arrow::record_batch::RecordBatch;
+use highwater_engine::model::wide::{HASH_TYPE, uint256_field};
+
+use super::columns::{
+    TRADE_COLUMNS, Trades, address, address_opt, binaries, bytes_at, common_columns, evidence, fixed, fixed_lists,
+    float_opt, floats, hash, int, int_at, int_lists, ints, list, table, text, text_lists, texts, unsigned, wide_at,
+};
+use super::costs::{BLOCKS, Costs, Paid, TOKEN_PRICES, TRACES, TRANSACTIONS};
+use super::jit_rule::{Changes, Finding, LIQUIDITY_EVENTS, find};
+use super::sandwich_rule::{RULE_VERSION, difference};
+use super::{BlockRelation, InputTable, MevSettings};
+use crate::block_kernel::{BlockKernel, BlockRows};
+
+/// The relation `jit_liquidity`.
+pub const JIT_LIQUIDITY: BlockRelation = BlockRelation {
+    name: "jit_liquidity",
+    about: "One row for each position that grew and shrank in one block around the trades of others.",
+    inputs: &[
+        InputTable { name: "dex_trades", columns: TRADE_COLUMNS, optional: false },
+        TRANSACTIONS,
+        TRACES,
+        BLOCKS,
+        TOKEN_PRICES,
+        LIQUIDITY_EVENTS,
+    ],
+    schema,
+    state: None,
+    kernel: |settings| Box::new(JitKernel { settings: settings.clone(), schema: schema() }),
+};
+
+fn schema() -> SchemaRef {
+    table(vec![
+        hash("jit_id"),
+        Field::new("pool", DataType::Binary, false),
+        text("protocol"),
+        address("attacker_eoa"),
+        address_opt("attacker_contract"),
+        address_opt("owner"),
+        Field::new("position_key", DataType::Binary, false),
+        hash("mint_tx"),
+        hash("burn_tx"),
+        list("victim_txs", HASH_TYPE),
+        list("victim_transaction_indexes", DataType::Int64),
+        int("tick_lower"),
+        int("tick_upper"),
+        uint256_field("liquidity", false),
+        uint256_field("mint_amount0", true),
+        uint256_field("mint_amount1", true),
+        uint256_field("burn_amount0", true),
+        uint256_field("burn_amount1", true),
+        uint256_field("fees0", true),
+        uint256_field("fees1", true),
+        float_opt("fee_share"),
+        uint256_field("gas_cost_wei", true),
+        uint256_field("tip_wei", true),
+        float_opt("profit_usd"),
+        text("confidence"),
+        int("rule_version"),
+        list("evidence", DataType::Utf8),
+    ])
+}
+
+struct JitKernel {
+    settings: Arc<MevSettings>,
+    schema: SchemaRef,
+}
+
+impl BlockKernel for JitKernel {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn block(&mut self, rows: BlockRows<'_>) -> RecordBatch {
+        let (trades, changes) = (Trades::of(&rows.tables[0]), Changes::of(&rows.tables[5]));
+        let findings = find(&self.settings, &trades, &changes);
+        if findings.is_empty() {
+            return RecordBatch::new_empty(self.schema.clone());
+        }
+        let costs = Costs::of(&rows.tables[1..5], &self.settings);
+        // A finding has victims, so there are trades to name the chain.
+        let (chain, chain_id) = (trades.chain.value(0), trades.chain_id.value(0));
+        let mut columns = common_columns(chain, chain_id, &rows, findings.len());
+        columns.extend(self.who(&trades, &changes, &rows.hash, &findings));
+        columns.extend(worth(&trades, &changes, &costs, &findings));
+        RecordBatch::try_new(self.schema.clone(), columns).expect("columns are those of the schema")
+    }
+}
+
+impl JitKernel {
+    fn who(
+        &self,
+        trades: &Trades<'_>,
+        changes: &Changes<'_>,
+        block_hash: &[u8; 32],
+        findings: &[Finding],
+    ) -> Vec<arrow::array::ArrayRef> {
+        let all = || findings.iter();
+        let victims = |finding: &Finding| {
+            // A transaction may trade more than once.
+            let mut rows = finding.victims.clone();
+            rows.dedup_by_key(|row| trades.transaction_index[*row]);
+            rows
+        };
+        let ticks =
+            |column: &Int64Array| ints(all().map(|finding| column.value(finding.mint)).collect::<Vec<_>>().into_iter());
+        let keys: Vec<Vec<u8>> = all().map(|finding| position_key(changes, finding.mint)).collect();
+        let id = |finding: &Finding| {
+            let mut bytes = trades.chain_id.value(0).to_be_bytes().to_vec();
+            bytes.extend(block_hash);
+            for row in [finding.mint, finding.burn] {
+                bytes.extend(changes.log_index[row].to_be_bytes());
+            }
+            keccak256(bytes).0
+        };
+        vec![
+            fixed(32, all().map(|finding| Some(id(finding)))),
+            binaries(all().map(|finding| changes.pool.value(finding.mint))),
+            texts(all().map(|finding| changes.protocol.value(finding.mint))),
+            fixed(20, all().map(|finding| Some(changes.tx_from.value(finding.mint)))),
+            fixed(20, all().map(|finding| changes.contract(finding.mint, &self.settings))),
+            fixed(20, all().map(|finding| bytes_at(changes.owner, finding.mint))),
+            binaries(keys.iter().map(Vec::as_slice)),
+            fixed(32, all().map(|finding| Some(changes.transaction_hash.value(finding.mint)))),
+            fixed(32, all().map(|finding| Some(changes.transaction_hash.value(finding.burn)))),
+            fixed_lists(
+                32,
+                all().map(|finding| {
+                    victims(finding).into_iter().map(|row| trades.transaction_hash.value(row)).collect()
+                }),
+            ),
+            int_lists(
+                all().map(|finding| victims(finding).into_iter().map(|row| trades.transaction_index[row]).collect()),
+            ),
+            ticks(changes.tick_lower),
+            ticks(changes.tick_upper),
+        ]
+    }
+}
+
+/// Owner, ticks, and what else tells positions of one owner apart, one after the other.
+fn position_key(changes: &Changes<'_>, row: usize) -> Vec<u8> {
+    let mut key = bytes_at(changes.owner, row).unwrap_or_default().to_vec();
+    key.extend(changes.tick_lower.value(row).to_be_bytes());
+    key.extend(changes.tick_upper.value(row).to_be_bytes());
+    key.extend(bytes_at(changes.salt, row).unwrap_or_default());
+    key.extend(bytes_at(changes.token_id, row).unwrap_or_default());
+    key
+}
+
+fn worth(
+    trades: &Trades<'_>,
+    changes: &Changes<'_>,
+    costs: &Costs<'_>,
+    findings: &[Finding],
+) -> Vec<arrow::array::ArrayRef> {
+    let all = || findings.iter();
+    let amounts = [changes.amount0, changes.amount1];
+    let minted = |place: usize| unsigned(all().map(move |finding| wide_at(amounts[place], finding.mint)));
+    let burned = |place: usize| unsigned(all().map(move |finding| wide_at(amounts[place], finding.burn)));
+    let fees = |place: usize| unsigned(all().map(move |finding| fees(changes, finding, place)));
+    let paid: Vec<Paid> = all().map(|finding| paid(changes, costs, finding)).collect();
+    let usd = |(finding, paid): (&Finding, &Paid)| costs.after_costs(gained_usd(trades, changes, costs, finding), paid);
+    let evidence_of = |finding: &Finding| {
+        let change = |row: usize| evidence(changes.transaction_hash.value(row), changes.log_index[row]);
+        let trade = |row: &usize| evidence(trades.transaction_hash.value(*row), trades.log_index[*row]);
+        let last = [Some(finding.burn), finding.collect].into_iter().flatten();
+        std::iter::once(change(finding.mint)).chain(finding.victims.iter().map(trade)).chain(last.map(change)).collect()
+    };
+    vec![
+        unsigned(all().map(|finding| wide_at(changes.liquidity, finding.mint))),
+        minted(0),
+        minted(1),
+        burned(0),
+        burned(1),
+        fees(0),
+        fees(1),
+        floats(all().map(|finding| fee_share(trades, changes, finding))),
+        unsigned(paid.iter().map(|paid| paid.gas)),
+        unsigned(paid.iter().map(|paid| paid.tip)),
+        floats(all().zip(&paid).map(usd)),
+        texts(all().map(|_| super::Confidence::High.name())),
+        ints(all().map(|_| RULE_VERSION)),
+        text_lists(all().map(evidence_of)),
+    ]
+}
+
+fn paid(changes: &Changes<'_>, costs: &Costs<'_>, finding: &Finding) -> Paid {
+    costs.of_all(&[changes.transaction_index[finding.mint], changes.transaction_index[finding.burn]])
+}
+
+/// What was collected beyond what the burn released; `None` if nothing was collected with it.
+fn fees(changes: &Changes<'_>, finding: &Finding, place: usize) -> Option<U256> {
+    let column = [changes.amount0, changes.amount1][place];
+    wide_at(column, finding.collect?)?.checked_sub(wide_at(column, finding.burn)?)
+}
+
+/// The part of the liquidity that trades met which was the position's, averaged over the victims that ended
+/// in its range.
+fn fee_share(trades: &Trades<'_>, changes: &Changes<'_>, finding: &Finding) -> Option<f64> {
+    let range = changes.tick_lower.value(finding.mint)..changes.tick_upper.value(finding.mint);
+    let own = f64::from(wide_at(changes.liquidity, finding.mint)?);
+    let shares = finding.victims.iter().filter_map(|row| {
+        let inside = int_at(trades.tick, *row).is_some_and(|tick| range.contains(&tick));
+        let all = inside.then(|| wide_at(trades.liquidity, *row)).flatten()?;
+        (!all.is_zero()).then(|| (own / f64::from(all)).min(1.0))
+    });
+    let (sum, count) = shares.fold((0.0, 0.0), |(sum, count), share| (sum + share, count + 1.0));
+    (count > 0.0).then(|| sum / count)
+}
+
+/// What came back, fees included, over what went in, in dollars.
+fn gained_usd(trades: &Trades<'_>, changes: &Changes<'_>, costs: &Costs<'_>, finding: &Finding) -> Option<f64> {
+    let mut gained = 0.0;
+    for (place, column) in (0_i64..).zip([changes.amount0, changes.amount1]) {
+        let back = wide_at(column, finding.collect.unwrap_or(finding.burn))?;
+        let token = finding.victims.iter().find_map(|row| {
+            let of = |index, token| if int_at(index, *row) == Some(place) { bytes_at(token, *row) } else { None };
+            of(trades.sold_index, trades.token_sold).or_else(|| of(trades.bought_index, trades.token_bought))
+        });
+        gained += costs.value(token?, difference(back, wide_at(column, finding.mint)?))?;
+    }
+    Some(gained)
+}
