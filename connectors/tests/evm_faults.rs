@@ -330,3 +330,15 @@ fn a_block_that_comes_long_after_its_announcement() {
     live.wait_for_chain_of(&node);
     assert_eq!(node.struck(late), 14);
 }
+
+#[test]
+fn an_altered_amount_is_noticed_by_the_roots() {
+    let nodes = twins(10, 30);
+    nodes[0].fault(When::call("eth_getBlockReceipts"), Effect::alter(alter::change_amount));
+    let live = follow_both(&nodes, &[("verify", "roots")]);
+    for _ in 0..15 {
+        nodes.iter().for_each(|node| assert_eq!(node.step(1), 1));
+        live.wait_for_chain_of(&nodes[1]);
+    }
+    assert!(live.metric("highwater_rpc_blocks_rejected_total", "receipts-root") > 0, "{}", live.metrics());
+}

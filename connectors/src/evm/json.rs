@@ -9,6 +9,7 @@ mod reference;
 pub(crate) mod shape;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::borrow::Cow;
 

@@ -290,6 +290,7 @@ impl std::fmt::Debug for BloomBits {
 }
 
 impl BloomBits {
+    #[inline]
     fn contains<const N: usize>(&mut self, filter: &[u8; 256], value: &[u8; N]) -> bool {
         self.bits(value).iter().all(|bit| {
             let byte = 255 - usize::from(*bit / 8);
@@ -304,6 +305,7 @@ impl BloomBits {
         }
     }
 
+    #[inline]
     fn bits<const N: usize>(&mut self, value: &[u8; N]) -> [u16; 3] {
         let mut key = [0; 32];
         key[..N].copy_from_slice(value);

@@ -59,7 +59,7 @@ impl Follower {
             Walk::Below(lowest, endpoint) => self.refuse_or_fail(lowest, endpoint).await,
             Walk::Meets(fork, blocks) if fork.depth == 0 => {
                 for block in blocks {
-                    if !self.deliver_next(vec![block]).await? {
+                    if !self.deliver_next(vec![block], None).await? {
                         break;
                     }
                     self.pause().await?;
@@ -143,7 +143,7 @@ impl Follower {
         );
         // The engine closes the tick before, so that what is final after the reorg is not taken for final in it.
         self.pause().await?;
-        self.deliver(fork, blocks).await?;
+        self.deliver(fork, blocks, None).await?;
         self.pause().await
     }
 

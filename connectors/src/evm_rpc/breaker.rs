@@ -8,6 +8,8 @@ const FAILURES: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// Longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Longest pause while every endpoint is left.
+const LAST_RESORT: Duration = Duration::from_secs(2);
 /// Pause of an endpoint that cannot be left for another.
 const ALONE_PAUSE: Duration = Duration::from_millis(50);
 /// After this long without one, an answer that could not be true is forgiven.
@@ -95,13 +97,19 @@ impl Breaker {
         self.trying = false;
     }
 
-    /// It failed. True if the endpoint is left from now on and was not before.
+    /// Nobody else can be asked: it is tried before its pause is over.
+    pub(super) fn hurry(&mut self, now: Duration) {
+        self.open_until = self.open_until.map(|until| until.min(now + LAST_RESORT));
+    }
+
+    /// It failed. True if the endpoint is left from now on, for the first time since it last answered.
     pub(super) fn fail(&mut self, now: Duration) -> bool {
         self.failures += 1;
         let trying = std::mem::take(&mut self.trying);
         if trying || (self.open_until.is_none() && self.failures >= FAILURES) {
             self.opened += 1;
-            return self.open(now, self.opened - 1);
+            self.open(now, self.opened - 1);
+            return self.opened == 1;
         }
         false
     }
@@ -152,7 +160,7 @@ mod tests {
         assert_eq!(breaker.state(ms(500)), BreakerState::HalfOpen);
         breaker.start();
         assert_eq!(breaker.ready_in(ms(500)), None);
-        assert!(breaker.fail(ms(600)));
+        assert!(!breaker.fail(ms(600)));
         assert_eq!(breaker.ready_in(ms(600)), Some(ms(1_000)));
         breaker.start();
         breaker.abandon();
@@ -169,6 +177,8 @@ mod tests {
             breaker.offend(ms(0), false);
         }
         assert_eq!(breaker.ready_in(ms(0)), Some(LONGEST_PAUSE));
+        breaker.hurry(ms(10));
+        assert_eq!(breaker.ready_in(ms(10)), Some(LAST_RESORT));
     }
 
     #[test]

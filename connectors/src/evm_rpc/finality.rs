@@ -76,27 +76,38 @@ impl Finality {
         }
     }
 
-    /// The newest final height after the newest block of the window was delivered.
+    /// How much of the history up to `to` is final already, by what is known before it is read.
     ///
-    /// `best` is the newest height of the chain as far as it is agreed on: in history, what is deep below
-    /// it is final at once.
-    pub(super) fn after(&mut self, window: &Window, best: Option<u64>, pool: &Pool) -> Option<u64> {
+    /// Only what is known before tells: a block that is read first and found deep below a head later may have
+    /// been replaced in between.
+    pub(super) fn of_history(&self, to: u64, agreed: Option<u64>) -> Option<u64> {
+        match (self.rule, *self.news.borrow()) {
+            (FinalityRule::Tag, Tag::At(header, _)) => Some(header.number.min(to)),
+            (FinalityRule::Tag, Tag::Unknown) => None,
+            (FinalityRule::Tag, Tag::None) | (FinalityRule::Confirmations, _) => {
+                agreed?.min(to).checked_sub(self.confirmations)
+            }
+        }
+    }
+
+    /// The newest final height after the newest block of the window was delivered. `history` is what
+    /// [`Finality::of_history`] said, if the block was read as history.
+    pub(super) fn after(&mut self, window: &Window, history: Option<u64>, pool: &Pool) -> Option<u64> {
         let (head, _) = window.head()?;
         let news = *self.news.borrow();
         let found = match (self.rule, news) {
             (FinalityRule::Tag, Tag::At(header, at)) => self.of_tag(header, at, window, pool),
             (FinalityRule::Tag, Tag::Unknown) => None,
-            (FinalityRule::Tag, Tag::None) | (FinalityRule::Confirmations, _) => {
-                best.max(Some(head)).and_then(|best| best.checked_sub(self.confirmations))
-            }
+            (FinalityRule::Tag, Tag::None) | (FinalityRule::Confirmations, _) => head.checked_sub(self.confirmations),
         };
-        self.highest = self.highest.max(found.map(|found| found.min(head)));
+        self.highest = self.highest.max(found).max(history.map(|history| history.min(head)));
         self.highest
     }
 
     fn of_tag(&mut self, header: Header, at: usize, window: &Window, pool: &Pool) -> Option<u64> {
-        let delivered = window.hash_at(header.number);
-        if delivered.is_some_and(|hash| hash != header.hash) {
+        // Above the delivered head it says nothing of the branch that was delivered.
+        let delivered = window.hash_at(header.number)?;
+        if delivered != header.hash {
             // A reorg that is still to come or a wrong endpoint: either way our block is not final.
             if self.refused.replace(header.hash) != Some(header.hash) {
                 let detail = "its final block is not the one delivered";

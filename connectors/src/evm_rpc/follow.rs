@@ -105,10 +105,7 @@ impl Follower {
 
     async fn advance(&mut self, hint: Hint) -> Result<(), Ended> {
         let Header { number, hash, .. } = hint.header;
-        if self.is_passed_by(hint.header)
-            || self.window.contains(hash)
-            || self.window.floor().is_some_and(|floor| number <= floor)
-        {
+        if self.is_passed_by(hint.header) || self.window.contains(hash) || self.window.is_past(number) {
             // Known, or so old that it says nothing: an endpoint that lags behind.
             return Ok(());
         }
@@ -134,6 +131,7 @@ impl Follower {
     /// Delivers the blocks `from..=to` by height. Ends early with a block that does not link to the one
     /// before it, or when a block cannot be had.
     async fn catch_up(&mut self, from: u64, to: u64, prefer: Option<usize>) -> Result<Option<Hint>, Ended> {
+        let history = self.finality.of_history(to, self.pool().agreed_head());
         let mut pending = VecDeque::new();
         let mut gathered: Vec<Fetched> = Vec::new();
         let mut upcoming = from;
@@ -144,22 +142,22 @@ impl Follower {
             }
             let Some(task) = pending.pop_front() else { break };
             let Some(fetched) = task.finish().await? else {
-                self.deliver_next(gathered).await?;
+                self.deliver_next(gathered, history).await?;
                 self.missed(to, prefer)?;
                 return Ok(None);
             };
             let before = gathered.last().map(|before| before.header.hash).or(self.window.head().map(|(_, hash)| hash));
             if before.is_some_and(|before| before != fetched.header.parent) {
                 drop(pending);
-                self.deliver_next(gathered).await?;
+                self.deliver_next(gathered, history).await?;
                 return Ok(Some(Hint { header: fetched.header, endpoint: Some(fetched.endpoint) }));
             }
             gathered.push(fetched);
-            if gathered.len() >= self.batch && !self.deliver_next(std::mem::take(&mut gathered)).await? {
+            if gathered.len() >= self.batch && !self.deliver_next(std::mem::take(&mut gathered), history).await? {
                 return Ok(None);
             }
         }
-        self.deliver_next(gathered).await?;
+        self.deliver_next(gathered, history).await?;
         self.pause().await?;
         Ok(None)
     }
@@ -197,15 +195,20 @@ impl Follower {
         Ahead::start(fetcher, Want::Number(number), wish)
     }
 
-    /// Delivers blocks on top of the delivered chain. False if one of them could not be used.
-    pub(super) async fn deliver_next(&mut self, blocks: Vec<Fetched>) -> Result<bool, Ended> {
+    /// Delivers blocks on top of the delivered chain; `history` is how far history is final. False if one of them could not be used.
+    pub(super) async fn deliver_next(&mut self, blocks: Vec<Fetched>, history: Option<u64>) -> Result<bool, Ended> {
         let Some(first) = blocks.first() else { return Ok(true) };
         let link = self.window.fork(first.header.number, first.header.parent);
         let fork = link.expect("the caller has seen that the blocks link");
-        self.deliver(fork, blocks).await
+        self.deliver(fork, blocks, history).await
     }
 
-    pub(super) async fn deliver(&mut self, fork: Fork, blocks: Vec<Fetched>) -> Result<bool, Ended> {
+    pub(super) async fn deliver(
+        &mut self,
+        fork: Fork,
+        blocks: Vec<Fetched>,
+        history: Option<u64>,
+    ) -> Result<bool, Ended> {
         let mut taken = Vec::new();
         for fetched in blocks {
             match self.take_in(fetched).await? {
@@ -224,7 +227,7 @@ impl Follower {
         }
         self.window.extend(fork, &run.blocks);
         let (cursor, _) = self.window.head().expect("blocks were just added");
-        let finalized = self.finality.after(&self.window, self.pool().agreed_head(), &self.fetcher.pool);
+        let finalized = self.finality.after(&self.window, history, &self.fetcher.pool);
         if let Some(finalized) = finalized {
             self.window.finalize(finalized);
             self.intake.finalize(finalized);

@@ -39,8 +39,7 @@ impl Intake {
         });
         let mut chain_tables = ReadRequest { tables: request.tables.clone(), ..ReadRequest::default() };
         chain_tables.tables.retain(|table| table.name != samples::TABLE);
-        let ingest =
-            EvmIngest::new(&chain_tables, ingest_settings(settings, settings.verify(profile), chain, chain_id))?;
+        let ingest = EvmIngest::new(&chain_tables, ingest_settings(settings, profile, chain))?;
         Ok(Intake { ingest, samples })
     }
 
@@ -111,12 +110,14 @@ impl Intake {
 }
 
 /// How far the ingest checks what it takes in.
-fn ingest_settings(settings: &Settings, verify: Verify, chain: String, chain_id: u64) -> IngestSettings {
-    let factories = settings.factories.clone();
-    let level = match verify {
-        Verify::Off => Level::Off,
-        Verify::Bloom => Level::Bloom,
-        Verify::Roots => Level::Roots,
+fn ingest_settings(settings: &Settings, profile: &ChainProfile, chain: String) -> IngestSettings {
+    let (validate, verify) = match settings.verify {
+        // A bloom filter that leaves logs out on purpose proves nothing; the other rules hold.
+        None if profile.quirks.logs_outside_bloom => (true, Level::Off),
+        None | Some(Verify::Bloom) => (true, Level::Bloom),
+        Some(Verify::Off) => (false, Level::Off),
+        Some(Verify::Roots) => (true, Level::Roots),
     };
-    IngestSettings { chain, chain_id, validate: verify != Verify::Off, verify: level, factories }
+    let factories = settings.factories.clone();
+    IngestSettings { chain, chain_id: profile.chain_id, validate, verify, factories }
 }

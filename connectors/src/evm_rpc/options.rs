@@ -84,7 +84,7 @@ pub(super) const DOCS: &[OptionDoc] = &[
     doc(
         "verify",
         "'off', 'bloom' or 'roots'",
-        "bloom, or off on chains whose blooms leave logs out",
+        "bloom; without the filter on chains that leave logs out of it",
         "How far answers are checked: not at all, against each other and the bloom filter, or up to the roots in the header and its hash.",
         "roots",
     ),
@@ -222,12 +222,6 @@ impl Settings {
             None if self.confirmations.is_some() || !profile.finalized_tag => FinalityRule::Confirmations,
             None => FinalityRule::Tag,
         }
-    }
-
-    /// How far answers are checked on this chain.
-    pub(super) fn verify(&self, profile: &ChainProfile) -> Verify {
-        let usual = if profile.quirks.logs_outside_bloom { Verify::Off } else { Verify::Bloom };
-        self.verify.unwrap_or(usual)
     }
 
     /// How many blocks must follow a final one on this chain.

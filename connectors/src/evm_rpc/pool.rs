@@ -168,6 +168,9 @@ impl Pool {
         if !any {
             return Pick::Never;
         }
+        if ready.is_empty() && soonest.is_some() {
+            soonest = self.hurry(now).or(soonest);
+        }
         if ready.iter().any(|at| !wish.avoid.contains(at)) {
             ready.retain(|at| !wish.avoid.contains(at));
         }
@@ -175,6 +178,27 @@ impl Pool {
             Some(at) => Pick::Now(at),
             None => self.by_weight(&ready).map_or(Pick::Later(soonest), Pick::Now),
         }
+    }
+
+    /// If every endpoint is left, the first that would be asked again is tried soon. Gives when.
+    fn hurry(&self, now: Duration) -> Option<Duration> {
+        let usable =
+            self.endpoints.iter().filter(|endpoint| !matches!(endpoint.state.borrow().serves, Serves::Other(_)));
+        let mut first: Option<(Duration, &Endpoint)> = None;
+        for endpoint in usable {
+            let state = endpoint.state.borrow();
+            if state.breaker.state(now) != BreakerState::Open {
+                return None;
+            }
+            let wait = state.ready_in(now)?;
+            if first.is_none_or(|(soonest, _)| wait < soonest) {
+                first = Some((wait, endpoint));
+            }
+        }
+        let (_, endpoint) = first?;
+        let mut state = endpoint.state.borrow_mut();
+        state.breaker.hurry(now);
+        state.ready_in(now)
     }
 
     fn by_weight(&self, ready: &[usize]) -> Option<usize> {

@@ -72,6 +72,12 @@ impl Window {
         Some(Fork { keep, depth: self.open.len() - keep })
     }
 
+    /// Whether a head of this height is from before everything that may still change.
+    pub(super) fn is_past(&self, number: u64) -> bool {
+        let lowest = self.anchor.map(|(number, _)| number + 1);
+        lowest.or_else(|| self.open.front().map(|first| first.number)).is_some_and(|lowest| number < lowest)
+    }
+
     /// Whether a branch that comes down to this height cannot meet the window any more.
     pub(super) fn is_below(&self, number: u64) -> bool {
         let lowest = self.anchor.map(|(number, _)| number + 1);
@@ -131,6 +137,7 @@ mod tests {
         assert_eq!(window.fork(8, hash(1, 7)).unwrap().depth, 3);
         assert_eq!(window.fork(7, hash(1, 6)), None);
         assert!(window.is_below(8) && !window.is_below(9));
+        assert!(window.is_past(7) && !window.is_past(8));
         assert!(window.contains(hash(1, 7)) && !window.contains(hash(1, 6)));
         assert_eq!(window.hash_at(9), Some(hash(1, 9)));
     }
