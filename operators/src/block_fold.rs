@@ -36,6 +36,8 @@ pub struct BlockFold {
     empty: Vec<RecordBatch>,
     /// Which input each stream is.
     present: Vec<usize>,
+    /// The columns of the kernel that go on.
+    shown: Vec<usize>,
     finalized: Option<u64>,
 }
 
@@ -48,18 +50,24 @@ struct Gathered {
 
 impl BlockFold {
     /// An operator over inputs with these columns, each beginning with [`PLACE_COLUMNS`]. Of all inputs
-    /// only those of the indices `present` are given, in this order; the others are always empty.
+    /// only those of the indices `present` are given, in this order; the others are always empty. Its rows
+    /// have the columns `shown` of the kernel.
     ///
     /// # Panics
     /// If an input does not begin with them; the planner puts them there.
-    pub fn new(kernel: Box<dyn BlockKernel>, inputs: &[SchemaRef], present: Vec<usize>) -> BlockFold {
+    pub fn new(
+        kernel: Box<dyn BlockKernel>,
+        inputs: &[SchemaRef],
+        present: Vec<usize>,
+        shown: Vec<usize>,
+    ) -> BlockFold {
         let empty = inputs.iter().map(|schema| {
             let names: Vec<&str> = schema.fields().iter().take(3).map(|field| field.name().as_str()).collect();
             assert_eq!(names, PLACE_COLUMNS, "the first columns say which block a row is of");
             let fields: Vec<_> = schema.fields().iter().skip(PLACE_COLUMNS.len()).cloned().collect();
             RecordBatch::new_empty(Arc::new(Schema::new(fields)))
         });
-        BlockFold { empty: empty.collect(), kernel, present, finalized: None }
+        BlockFold { empty: empty.collect(), kernel, present, shown, finalized: None }
     }
 
     /// How rows of each input reach it.
@@ -105,7 +113,8 @@ impl BlockFold {
             })
             .collect();
         let rows = BlockRows { number, hash: gathered.hash, timestamp_ms: gathered.timestamp_ms, tables: &tables };
-        self.kernel.block(rows)
+        let rows = self.kernel.block(rows);
+        rows.project(&self.shown).expect("the columns that go on are columns of the kernel")
     }
 
     fn revert(&mut self, reverted: BTreeMap<u64, Gathered>, output: &mut Output) {

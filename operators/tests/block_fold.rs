@@ -104,7 +104,7 @@ impl BlockKernel for Sums {
 
 fn fold(memory: Memory) -> BlockFold {
     let kernel = Sums { memory, total: 0, open: Vec::new() };
-    BlockFold::new(Box::new(kernel), &[input_schema(), input_schema()], vec![0, 1])
+    BlockFold::new(Box::new(kernel), &[input_schema(), input_schema()], vec![0, 1], vec![0, 1, 2, 3])
 }
 
 fn block_rows(random: &mut Random, number: u64, time_ms: i64) -> RecordBatch {

@@ -38,7 +38,9 @@ pub const ARBITRAGES: BlockRelation = BlockRelation {
     ],
     schema,
     state: None,
-    kernel: |settings| Box::new(ArbitrageKernel { settings: settings.clone(), schema: schema() }),
+    kernel: |settings| {
+        Box::new(ArbitrageKernel { settings: settings.clone(), empty: RecordBatch::new_empty(schema()) })
+    },
 };
 
 fn schema() -> SchemaRef {
@@ -72,7 +74,8 @@ fn schema() -> SchemaRef {
 
 struct ArbitrageKernel {
     settings: Arc<MevSettings>,
-    schema: SchemaRef,
+    /// The answer for a block without any: made once, since most blocks have none.
+    empty: RecordBatch,
 }
 
 /// An arbitrage with what is computed from more than its own trades.
@@ -94,13 +97,13 @@ struct Finding<'a> {
 
 impl BlockKernel for ArbitrageKernel {
     fn schema(&self) -> SchemaRef {
-        self.schema.clone()
+        self.empty.schema()
     }
 
     fn block(&mut self, rows: BlockRows<'_>) -> RecordBatch {
         let trades = Trades::of(&rows.tables[0]);
         if trades.len() < 2 {
-            return RecordBatch::new_empty(self.schema.clone());
+            return self.empty.clone();
         }
         let costs = Costs::of(&rows.tables[1..5], &self.settings);
         let evidence = Evidence {
@@ -117,7 +120,7 @@ impl BlockKernel for ArbitrageKernel {
         let mut columns = common(&trades, &rows, findings.len());
         columns.extend(self.who(&trades, &rows.hash, &findings));
         columns.extend(worth(&trades, &findings));
-        RecordBatch::try_new(self.schema.clone(), columns).expect("columns are those of the schema")
+        RecordBatch::try_new(self.empty.schema(), columns).expect("columns are those of the schema")
     }
 }
 

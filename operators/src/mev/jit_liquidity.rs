@@ -34,7 +34,7 @@ pub const JIT_LIQUIDITY: BlockRelation = BlockRelation {
     ],
     schema,
     state: None,
-    kernel: |settings| Box::new(JitKernel { settings: settings.clone(), schema: schema() }),
+    kernel: |settings| Box::new(JitKernel { settings: settings.clone(), empty: RecordBatch::new_empty(schema()) }),
 };
 
 fn schema() -> SchemaRef {
@@ -71,19 +71,20 @@ fn schema() -> SchemaRef {
 
 struct JitKernel {
     settings: Arc<MevSettings>,
-    schema: SchemaRef,
+    /// The answer for a block without any: made once, since most blocks have none.
+    empty: RecordBatch,
 }
 
 impl BlockKernel for JitKernel {
     fn schema(&self) -> SchemaRef {
-        self.schema.clone()
+        self.empty.schema()
     }
 
     fn block(&mut self, rows: BlockRows<'_>) -> RecordBatch {
         let (trades, changes) = (Trades::of(&rows.tables[0]), Changes::of(&rows.tables[5]));
         let findings = find(&self.settings, &trades, &changes);
         if findings.is_empty() {
-            return RecordBatch::new_empty(self.schema.clone());
+            return self.empty.clone();
         }
         let costs = Costs::of(&rows.tables[1..5], &self.settings);
         // A finding has victims, so there are trades to name the chain.
@@ -91,7 +92,7 @@ impl BlockKernel for JitKernel {
         let mut columns = common_columns(chain, chain_id, &rows, findings.len());
         columns.extend(self.who(&trades, &changes, &rows.hash, &findings));
         columns.extend(worth(&trades, &changes, &costs, &findings));
-        RecordBatch::try_new(self.schema.clone(), columns).expect("columns are those of the schema")
+        RecordBatch::try_new(self.empty.schema(), columns).expect("columns are those of the schema")
     }
 }
 

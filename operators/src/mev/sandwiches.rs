@@ -31,7 +31,9 @@ pub const SANDWICHES: BlockRelation = BlockRelation {
     inputs: &[TRADES, TRANSACTIONS, TRACES, BLOCKS, TOKEN_PRICES],
     schema: sandwich_schema,
     state: None,
-    kernel: |settings| Box::new(SandwichKernel { settings: settings.clone(), schema: sandwich_schema() }),
+    kernel: |settings| {
+        Box::new(SandwichKernel { settings: settings.clone(), empty: RecordBatch::new_empty(sandwich_schema()) })
+    },
 };
 
 /// The relation `sandwich_legs`.
@@ -41,7 +43,7 @@ pub const SANDWICH_LEGS: BlockRelation = BlockRelation {
     inputs: &[TRADES],
     schema: leg_schema,
     state: None,
-    kernel: |settings| Box::new(LegKernel { settings: settings.clone(), schema: leg_schema() }),
+    kernel: |settings| Box::new(LegKernel { settings: settings.clone(), empty: RecordBatch::new_empty(leg_schema()) }),
 };
 
 fn sandwich_schema() -> SchemaRef {
@@ -118,7 +120,8 @@ fn id(trades: &Trades<'_>, block_hash: &[u8; 32], sandwich: &Sandwich) -> [u8; 3
 
 struct SandwichKernel {
     settings: Arc<MevSettings>,
-    schema: SchemaRef,
+    /// The answer for a block without any: made once, since most blocks have none.
+    empty: RecordBatch,
 }
 
 /// A sandwich with what is computed from more than its own trades.
@@ -167,14 +170,14 @@ impl SandwichKernel {
 
 impl BlockKernel for SandwichKernel {
     fn schema(&self) -> SchemaRef {
-        self.schema.clone()
+        self.empty.schema()
     }
 
     fn block(&mut self, rows: BlockRows<'_>) -> RecordBatch {
         let trades = Trades::of(&rows.tables[0]);
         let sandwiches = detect(&trades, &self.settings);
         if sandwiches.is_empty() {
-            return RecordBatch::new_empty(self.schema.clone());
+            return self.empty.clone();
         }
         let facts = BlockFacts::of(&trades, &trades.in_order(), &self.settings);
         let costs = Costs::of(&rows.tables[1..], &self.settings);
@@ -185,7 +188,7 @@ impl BlockKernel for SandwichKernel {
         columns.extend(places(&trades, &findings));
         columns.extend(amounts(&findings));
         columns.extend(worth(&trades, &findings));
-        RecordBatch::try_new(self.schema.clone(), columns).expect("columns are those of the schema")
+        RecordBatch::try_new(self.empty.schema(), columns).expect("columns are those of the schema")
     }
 }
 
@@ -274,17 +277,21 @@ fn worth(trades: &Trades<'_>, findings: &[Finding<'_>]) -> Vec<ArrayRef> {
 
 struct LegKernel {
     settings: Arc<MevSettings>,
-    schema: SchemaRef,
+    /// The answer for a block without any: made once, since most blocks have none.
+    empty: RecordBatch,
 }
 
 impl BlockKernel for LegKernel {
     fn schema(&self) -> SchemaRef {
-        self.schema.clone()
+        self.empty.schema()
     }
 
     fn block(&mut self, rows: BlockRows<'_>) -> RecordBatch {
         let trades = Trades::of(&rows.tables[0]);
         let sandwiches = detect(&trades, &self.settings);
+        if sandwiches.is_empty() {
+            return self.empty.clone();
+        }
         let mut legs: Vec<([u8; 32], &str, usize)> = Vec::new();
         for sandwich in &sandwiches {
             let id = id(&trades, &rows.hash, sandwich);
@@ -308,6 +315,6 @@ impl BlockKernel for LegKernel {
             unsigned(each().map(|row| Some(trades.sold(row)))),
             unsigned(each().map(|row| Some(trades.bought(row)))),
         ]);
-        RecordBatch::try_new(self.schema.clone(), columns).expect("columns are those of the schema")
+        RecordBatch::try_new(self.empty.schema(), columns).expect("columns are those of the schema")
     }
 }

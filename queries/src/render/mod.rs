@@ -49,6 +49,7 @@ pub fn render(plan: Arc<JobPlan>, outputs: Vec<OutputPlan>) -> Result<Rendered, 
     for output in &outputs {
         gate(&plan, output, 0)?;
     }
+    let shown = shown_columns(&plan, &reachable);
     let build = move |graph: &mut Graph<'_>| {
         let mut renderer = Renderer {
             plan: &plan,
@@ -56,6 +57,7 @@ pub fn render(plan: Arc<JobPlan>, outputs: Vec<OutputPlan>) -> Result<Rendered, 
             next_constant: source_tables,
             views: Vec::new(),
             block_relations: BTreeMap::new(),
+            shown: shown.clone(),
         };
         for (index, view) in plan.views.iter().enumerate() {
             let rendered = reachable.contains(&index).then(|| renderer.view(view));
@@ -88,6 +90,19 @@ fn reachable_views(plan: &JobPlan, outputs: &[OutputPlan]) -> BTreeSet<usize> {
         }
     }
     reachable
+}
+
+/// The columns that anybody reads of each relation of a source.
+fn shown_columns(plan: &JobPlan, reachable: &BTreeSet<usize>) -> BTreeMap<String, BTreeSet<usize>> {
+    let mut shown: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
+    for index in reachable {
+        walk(&plan.views[*index].root, &mut |node| {
+            if let NodeKind::BlockRelation { id, columns, .. } = &node.kind {
+                shown.entry(id.clone()).or_default().extend(columns);
+            }
+        });
+    }
+    shown
 }
 
 /// Visits a node after its inputs.
@@ -129,6 +144,8 @@ struct Renderer<'p, 'g, 's> {
     views: Vec<Option<(Handle, Handle)>>,
     /// Rows of the relations of sources, by name.
     block_relations: BTreeMap<String, Handle>,
+    /// The columns that anybody reads of each of them.
+    shown: BTreeMap<String, BTreeSet<usize>>,
 }
 
 impl Renderer<'_, '_, '_> {
@@ -192,13 +209,14 @@ impl Renderer<'_, '_, '_> {
 
     /// A relation of a source, made at its first reader.
     fn block_relation(&mut self, node: &Node, errors: &mut Vec<Handle>) -> Handle {
-        let NodeKind::BlockRelation { id, relation, columns, .. } = &node.kind else {
+        let NodeKind::BlockRelation { id, columns, .. } = &node.kind else {
             unreachable!("called for a relation of a source alone")
         };
         let rows = match self.block_relations.get(id) {
             Some(rows) => *rows,
             None => {
-                let (fold, inputs) = operators::block_fold(node).expect("a block relation has an operator");
+                let shown = self.shown[id].iter().copied().collect();
+                let (fold, inputs) = operators::block_fold(node, shown).expect("a block relation has an operator");
                 let route = fold.route();
                 let inputs: Vec<_> =
                     inputs.into_iter().map(|input| (self.node(input, errors), route.clone())).collect();
@@ -208,7 +226,10 @@ impl Renderer<'_, '_, '_> {
                 rows
             }
         };
-        self.columns(rows, columns, (relation.schema)().fields().len(), errors)
+        let shown = &self.shown[id];
+        let place = |column: &usize| shown.range(..column).count();
+        let (columns, width) = (columns.iter().map(place).collect::<Vec<_>>(), shown.len());
+        self.columns(rows, &columns, width, errors)
     }
 
     fn operator(&mut self, node: &Node, errors: &mut Vec<Handle>) -> Handle {

@@ -108,12 +108,12 @@ pub(super) fn make(node: &Node) -> Result<Made, RenderError> {
 }
 
 /// The operator of a relation of a source, and which of its inputs there are.
-pub(super) fn block_fold(node: &Node) -> Option<(BlockFold, Vec<&Node>)> {
+pub(super) fn block_fold(node: &Node, shown: Vec<usize>) -> Option<(BlockFold, Vec<&Node>)> {
     let NodeKind::BlockRelation { relation, settings, inputs, .. } = &node.kind else { return None };
     let schemas: Option<Vec<SchemaRef>> = relation.inputs.iter().map(input_schema).collect();
     let schemas = schemas.expect("the planner has offered the relation because its inputs are known");
     let present = inputs.iter().enumerate().filter(|(_, input)| input.is_some()).map(|(index, _)| index).collect();
-    Some((BlockFold::new((relation.kernel)(settings), &schemas, present), inputs.iter().flatten().collect()))
+    Some((BlockFold::new((relation.kernel)(settings), &schemas, present, shown), inputs.iter().flatten().collect()))
 }
 
 fn top_k(node: &Node) -> Result<Stateful, RenderError> {
