@@ -1,4 +1,4 @@
-//! `arbitrages`: what [`super::arbitrage_rule`] finds, with its route, profit, cost and trigger.
+//! `arbitrages`: what `arbitrage_rule` finds, with its route, profit, cost and trigger.
 //!
 //! A function of one block, so a reorg takes its rows back with the block. The front and back transactions of
 //! a sandwich are not arbitrages, whatever else they trade: the sandwich comes first.

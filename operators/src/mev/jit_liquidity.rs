@@ -1,4 +1,4 @@
-//! `jit_liquidity`: what [`super::jit_rule`] finds, with its amounts, fees and cost.
+//! `jit_liquidity`: what `jit_rule` finds, with its amounts, fees and cost.
 //!
 //! A function of one block, so a reorg takes its rows back with the block.
 

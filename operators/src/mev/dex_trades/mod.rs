@@ -3,13 +3,13 @@
 //! Definition: the rows of `dex_swaps` in their order, with
 //!
 //! * `token_sold`, `token_bought`, `trust` completed by what earlier positions of the chain told of the
-//!   pool ([`registry`]);
+//!   pool (`registry.rs`);
 //! * `price`: smallest units of one coin for a smallest unit of the other. Which is priced in which does
 //!   not depend on the direction of the trade: the coin with the lower index in the pool is priced, where
 //!   the event counts no coins the one with the lower address;
 //! * `amount_usd` and `usd_basis`: the value of a trade that is at least `balanced`. A side worth one
 //!   dollar is it exactly (`stable`); else a side in the native coin at its price just before the trade
-//!   ([`native_price`], `native`); else a side in the user's price table (`table`); in each case the sold
+//!   (`native_price.rs`, `native`); else a side in the user's price table (`table`); in each case the sold
 //!   side first. NULL where nothing is known: a value is never guessed, and never 0.
 //!
 //! State: pools, a few samples of the native price; for each open block what it changed, so that it can

@@ -5,7 +5,7 @@
 //! * `received_token`, `received_amount`: what came to the liquidator. That is the transfer of the seized
 //!   collateral to it, of the exact amount rather than of a smaller one (protocols keep a part), the
 //!   nearest to the event; if it was a deposit that the liquidator redeemed in the same transaction, what
-//!   the deposit paid out ([`receipts`]). NULL where no transfer shows it.
+//!   the deposit paid out (`receipts.rs`). NULL where no transfer shows it.
 //! * `bonus_bps`: `10,000 · (value(collateral) / value(debt) - 1)`.
 //! * `profit_usd`: `value(received) - value(debt) - gas`; the gas of a transaction is shared equally by its
 //!   rows. Both only with all prices, never with a 0 in the place of one.
