@@ -51,6 +51,22 @@ pub(crate) struct Ran {
 
 /// Runs the job in `text`; relative paths start from `base`.
 pub(crate) fn run_sql(text: &str, base: &Path, knobs: Knobs) -> anyhow::Result<Ran> {
+    let mut ticks = Ticks::default();
+    let summary = drive(text, base, knobs, &mut ticks)?;
+    Ok(Ran { summary, tick_cpu: ticks.cpu })
+}
+
+/// Runs the job in `text` and tells `watch` of every tick once all sinks have it.
+pub(crate) fn run_sql_watched(
+    text: &str,
+    base: &Path,
+    knobs: Knobs,
+    watch: impl FnMut(&TickReport<'_>),
+) -> anyhow::Result<()> {
+    drive(text, base, knobs, &mut Watched(watch)).map(drop)
+}
+
+fn drive(text: &str, base: &Path, knobs: Knobs, observer: &mut dyn Observer) -> anyhow::Result<Summary> {
     let mut opener = Opener { base: base.to_owned(), sources: BTreeMap::new() };
     let mistakes = |diagnostics: Vec<highwater::diagnostic::Diagnostic>| {
         let texts: Vec<_> = diagnostics.iter().map(|diagnostic| diagnostic.render("job", text, false)).collect();
@@ -72,9 +88,7 @@ pub(crate) fn run_sql(text: &str, base: &Path, knobs: Knobs) -> anyhow::Result<R
         stop: Arc::new(AtomicBool::new(false)),
         metrics: Registry::default(),
     };
-    let mut ticks = Ticks::default();
-    let summary = run(job, &mut ticks)?;
-    Ok(Ran { summary, tick_cpu: ticks.cpu })
+    Ok(run(job, observer)?)
 }
 
 /// Adds what a run did and cost to its result. CPU and memory are those of the whole process.
@@ -117,6 +131,19 @@ impl Observer for Ticks {
             self.cpu.push(report.summary.worker_cpu - self.total);
         }
         self.total = report.summary.worker_cpu;
+    }
+
+    fn on_skipped(&mut self, _: u64, _: &str) {}
+
+    fn on_checkpoint(&mut self, _: Tick) {}
+}
+
+/// Tells of every tick.
+struct Watched<F>(F);
+
+impl<F: FnMut(&TickReport<'_>)> Observer for Watched<F> {
+    fn on_tick(&mut self, report: &TickReport<'_>) {
+        (self.0)(report);
     }
 
     fn on_skipped(&mut self, _: u64, _: &str) {}

@@ -1,4 +1,4 @@
-//! Measures Highwater: CPU a row of a replay, CPU of a live block, memory, start-up, decoding.
+//! Measures Highwater: CPU a row of a replay, CPU and latency of a live block, memory, start-up, decoding.
 //!
 //! Every command prints one JSON object a line to standard output. Numbers of two programs are
 //! comparable only if they were measured in turn on one machine; `README.md` says how.
@@ -6,6 +6,7 @@
 mod harness;
 mod ingest;
 mod latency;
+mod live;
 mod memory;
 mod meter;
 mod q1;
@@ -32,6 +33,8 @@ enum Command {
     Q2(q2::Q2Arguments),
     /// Thread CPU of the dataflow for one live block
     Latency(latency::LatencyArguments),
+    /// From the last byte of a block on the socket to its row at the sink
+    Live(live::LiveArguments),
     /// JSON-RPC text to Arrow tables, beside the same text into alloy's types
     Ingest(ingest::IngestArguments),
     /// Time of `check`, and from process start to the first row
@@ -45,6 +48,7 @@ fn main() -> anyhow::Result<()> {
         Command::Q1(arguments) => q1::run(&arguments),
         Command::Q2(arguments) => q2::run(&arguments),
         Command::Latency(arguments) => latency::run(&arguments),
+        Command::Live(arguments) => live::run(&arguments),
         Command::Ingest(arguments) => ingest::run(&arguments),
         Command::Startup(arguments) => startup::run(&arguments),
         Command::Memory(arguments) => memory::run(&arguments),

@@ -18,7 +18,14 @@ const LAW: &[(&str, &[&str])] = &[
     ("highwater", &["highwater-engine", "highwater-operators", "highwater-connectors", "highwater-sinks"]),
     (
         "highwater-benches",
-        &["highwater", "highwater-engine", "highwater-operators", "highwater-connectors", "highwater-sinks"],
+        &[
+            "highwater",
+            "highwater-engine",
+            "highwater-operators",
+            "highwater-connectors",
+            "highwater-sinks",
+            "highwater-testnode",
+        ],
     ),
 ];
 
