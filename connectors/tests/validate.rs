@@ -120,6 +120,14 @@ fn empty_logs_nonzero_bloom() {
 }
 
 #[test]
+fn missing_log() {
+    breaks("missing-log", |sample| {
+        let index = with_logs(sample);
+        sample.receipts[index]["logs"] = json!([]);
+    });
+}
+
+#[test]
 fn log_not_in_bloom() {
     breaks("log-not-in-bloom", |sample| {
         let index = with_logs(sample);

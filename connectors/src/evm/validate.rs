@@ -19,6 +19,8 @@ pub const DUPLICATE_TRANSACTION_INDEX: &str = "duplicate-transaction-index";
 pub const EMPTY_LOGS_NONZERO_BLOOM: &str = "empty-logs-nonzero-bloom";
 /// The address or a topic of a log is not in the block's bloom filter.
 pub const LOG_NOT_IN_BLOOM: &str = "log-not-in-bloom";
+/// The block's bloom filter has bits that no log sets.
+pub const MISSING_LOG: &str = "missing-log";
 /// A log names another block as its own.
 pub const LOG_BLOCK_MISMATCH: &str = "log-block-mismatch";
 /// A log names another transaction than the receipt it is in.
@@ -88,7 +90,8 @@ pub fn check(
     traces.map_or(Ok(()), |traces| check_traces(block, traces))
 }
 
-/// Checks that every log is in the block's bloom filter, and that a filter that is not empty has logs.
+/// Checks that the block's bloom filter is just the one that its logs make: a log that was made up sets other
+/// bits, and one that is missing leaves bits unset unless others set them too.
 pub(crate) fn check_bloom(bits: &mut BloomBits, block: &Block<'_>, receipts: &[Receipt<'_>]) -> Result<(), Violation> {
     let filter: [u8; 256] = block.logs_bloom.fixed().map_err(|fault| Violation::of(fault, "block logsBloom"))?;
     if receipts.iter().all(|receipt| receipt.logs.is_empty()) {
@@ -97,15 +100,28 @@ pub(crate) fn check_bloom(bits: &mut BloomBits, block: &Block<'_>, receipts: &[R
             false => Err(Violation::new(EMPTY_LOGS_NONZERO_BLOOM, "no receipt has a log but logsBloom is not zero")),
         };
     }
-    receipts.iter().flat_map(|receipt| &receipt.logs).try_for_each(|log| check_log_in_bloom(bits, &filter, log))
+    let mut made = [0; 256];
+    for log in receipts.iter().flat_map(|receipt| &receipt.logs) {
+        check_log_in_bloom(bits, &filter, &mut made, log)?;
+    }
+    match made == filter {
+        true => Ok(()),
+        false => Err(Violation::new(MISSING_LOG, "logsBloom has bits that no log of the receipts sets")),
+    }
 }
 
-fn check_log_in_bloom(bits: &mut BloomBits, filter: &[u8; 256], log: &Log<'_>) -> Result<(), Violation> {
+/// Adds a log to the filter `made`, if it is in `filter`.
+fn check_log_in_bloom(
+    bits: &mut BloomBits,
+    filter: &[u8; 256],
+    made: &mut [u8; 256],
+    log: &Log<'_>,
+) -> Result<(), Violation> {
     let address: [u8; 20] = log.address.fixed().map_err(|fault| Violation::of(fault, "log address"))?;
-    let mut held = bits.contains(filter, &address);
+    let mut held = bits.take_over(filter, made, &address);
     for topic in log.topics.as_slice() {
         let topic: [u8; 32] = topic.fixed().map_err(|fault| Violation::of(fault, "log topic"))?;
-        held &= bits.contains(filter, &topic);
+        held &= bits.take_over(filter, made, &topic);
     }
     match held {
         true => Ok(()),
@@ -290,12 +306,16 @@ impl std::fmt::Debug for BloomBits {
 }
 
 impl BloomBits {
+    /// Sets the bits of a value in `made`; whether they are set in `filter`.
     #[inline]
-    fn contains<const N: usize>(&mut self, filter: &[u8; 256], value: &[u8; N]) -> bool {
-        self.bits(value).iter().all(|bit| {
-            let byte = 255 - usize::from(*bit / 8);
-            filter[byte] & (1 << (bit % 8)) != 0
-        })
+    fn take_over<const N: usize>(&mut self, filter: &[u8; 256], made: &mut [u8; 256], value: &[u8; N]) -> bool {
+        let mut held = true;
+        for bit in self.bits(value) {
+            let (byte, mask) = (255 - usize::from(bit / 8), 1 << (bit % 8));
+            made[byte] |= mask;
+            held &= filter[byte] & mask != 0;
+        }
+        held
     }
 
     /// Sets the bits of a value in a filter.
@@ -341,7 +361,10 @@ mod tests {
 
     fn agrees<const N: usize>(cache: &mut BloomBits, value: &[u8; N]) {
         let filter = Bloom::from(BloomInput::Raw(value));
-        assert!(cache.contains(&filter.0, value));
+        let mut made = [0; 256];
+        assert!(cache.take_over(&filter.0, &mut made, value));
+        assert_eq!(made, filter.0);
+        assert!(!cache.take_over(&[0; 256], &mut made, value));
         let set: u32 = filter.0.iter().map(|byte| byte.count_ones()).sum();
         let mut bits = cache.bits(value).to_vec();
         bits.sort_unstable();

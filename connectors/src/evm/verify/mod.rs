@@ -49,7 +49,8 @@ pub const INDEX: &str = "index";
 pub enum Level {
     /// Nothing.
     Off,
-    /// Logs against the block's bloom filter: proves that no log was made up, not that none is missing.
+    /// Logs against the block's bloom filter: finds logs that were made up, and all but every one that is
+    /// missing (its bits may be set by others).
     #[default]
     Bloom,
     /// Hash of the header and of each transaction, roots of transactions, receipts and withdrawals.
