@@ -153,7 +153,9 @@ fn logs_that_are_no_transfers_are_skipped_and_counted() {
     let topics = &mut first_log(events.last_mut().unwrap(), transfer).unwrap()["topics"];
     topics.as_array_mut().unwrap().pop();
     desk.write("chain.ndjson", lines(&events));
-    let after = desk.run(&[]).succeeds();
+    // A topic that is gone is gone from the bloom filter too, which is another mistake.
+    desk.run(&[]).fails(1, &["breaks rule missing-log"]);
+    let after = desk.run(&["--set", "eth.validate=off"]).succeeds();
     assert_eq!(after.summary()["skipped"], 2);
     assert!(after.stderr.contains("is not a token transfer: wrong length of data"), "{}", after.stderr);
     let total = |ran: &Ran| ran.contents("moves").values().sum::<i64>();
