@@ -207,15 +207,19 @@ impl Driver {
 
     /// The next event; waits for the source only if no tick is in flight.
     fn pull(&mut self) -> Result<Pull, JobError> {
-        let lost = || JobError::SourceLost { name: self.source_name.clone() };
+        // The source's thread looks at the stop as well, and may see it first.
+        let gone = || match self.stop.load(Ordering::Relaxed) {
+            true => Ok(Pull::Nothing),
+            false => Err(JobError::SourceLost { name: self.source_name.clone() }),
+        };
         let event = match self.events.try_recv() {
             Ok(event) => event,
-            Err(TryRecvError::Disconnected) => return Err(lost()),
+            Err(TryRecvError::Disconnected) => return gone(),
             Err(TryRecvError::Empty) if self.runtime.in_flight() > 0 => return Ok(Pull::Nothing),
             Err(TryRecvError::Empty) => match self.events.recv_timeout(Duration::from_millis(100)) {
                 Ok(event) => event,
                 Err(RecvTimeoutError::Timeout) => return Ok(Pull::Nothing),
-                Err(RecvTimeoutError::Disconnected) => return Err(lost()),
+                Err(RecvTimeoutError::Disconnected) => return gone(),
             },
         };
         match event {
