@@ -1,7 +1,8 @@
 //! The incremental operators of Highwater, over signed Arrow batches.
 //!
 //! It owns what keeps state between ticks: aggregates, the first rows of an order, temporal filters,
-//! joins to reference tables, and the gates of `EMIT ON …`. Every operator is one function of its
+//! joins to reference tables, and the gates of `EMIT ON …`; and the kernels that make relations of a chain's
+//! tables block by block: trades with their values, MEV ([`mev`], run by [`block_fold`]). Every operator is one function of its
 //! accumulated input, written naively in `tests/reference`, and answers each tick with what changed.
 //!
 //! It must never know: SQL, expressions, DataFusion, a source, a sink. Operators take column indices

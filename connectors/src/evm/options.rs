@@ -3,6 +3,8 @@
 use alloy_primitives::Address;
 use highwater_engine::options::{OptionDoc, OptionError, Options};
 
+use super::verify::Level;
+
 /// The option `factories`.
 pub(crate) const FACTORIES: OptionDoc = OptionDoc {
     name: "factories",
@@ -11,6 +13,11 @@ pub(crate) const FACTORIES: OptionDoc = OptionDoc {
     doc: "Further factories whose word about the tokens of a pool is taken: its trades are 'verified'.",
     example: "0x5c69bee701ef814a2b6a3edd4b1652cb9cc5aa6f",
 };
+
+/// Takes the option `verify`.
+pub(crate) fn take_verify(options: &mut Options) -> Result<Option<Level>, OptionError> {
+    options.take_choice("verify", &[("off", Level::Off), ("bloom", Level::Bloom), ("roots", Level::Roots)])
+}
 
 /// Takes the option `factories`.
 pub(crate) fn take_factories(options: &mut Options) -> Result<Vec<[u8; 20]>, OptionError> {

@@ -5,7 +5,7 @@ use highwater_engine::model::{BlockRun, evm};
 use highwater_engine::source::{ReadRequest, SourceError};
 
 use super::fetch::{Fetched, Parts};
-use super::options::{Settings, TraceApi, Verify};
+use super::options::{Settings, TraceApi};
 use super::samples::{self, SampleLog, SampleTable};
 use crate::evm::ingest::{EvmIngest, IngestSettings, SkippedLogs};
 use crate::evm::tables::RECEIPT_COLUMNS;
@@ -62,7 +62,7 @@ impl Intake {
         });
         // Against the receipts root only whole receipts can be checked.
         let records = settings.record.is_some();
-        let whole_receipts = whole_receipts || records || settings.verify == Some(Verify::Roots);
+        let whole_receipts = whole_receipts || records || settings.verify == Some(Level::Roots);
         let traces = if needs.traces { settings.traces } else { TraceApi::Off };
         Ok(Parts { receipts: needs.receipts || records, whole_receipts, traces })
     }
@@ -114,9 +114,9 @@ fn ingest_settings(settings: &Settings, profile: &ChainProfile, chain: String) -
     let (validate, verify) = match settings.verify {
         // A bloom filter that leaves logs out on purpose proves nothing; the other rules hold.
         None if profile.quirks.logs_outside_bloom => (true, Level::Off),
-        None | Some(Verify::Bloom) => (true, Level::Bloom),
-        Some(Verify::Off) => (false, Level::Off),
-        Some(Verify::Roots) => (true, Level::Roots),
+        None | Some(Level::Bloom) => (true, Level::Bloom),
+        Some(Level::Off) => (false, Level::Off),
+        Some(Level::Roots) => (true, Level::Roots),
     };
     let factories = settings.factories.clone();
     IngestSettings { chain, chain_id: profile.chain_id, validate, verify, factories }

@@ -7,7 +7,8 @@ use highwater_engine::model::chain_profile::ChainProfile;
 use highwater_engine::options::{OptionDoc, OptionError, Options};
 
 use super::endpoint::EndpointUrl;
-use crate::evm::options::{FACTORIES, take_factories};
+use crate::evm::options::{FACTORIES, take_factories, take_verify};
+use crate::evm::verify::Level;
 
 const fn doc(
     name: &'static str,
@@ -127,17 +128,6 @@ pub(super) enum TraceApi {
     Geth,
 }
 
-/// How far answers are checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verify {
-    /// Only that the block is the one that was asked for.
-    Off,
-    /// That block, receipts and logs fit together and the bloom filter.
-    Bloom,
-    /// Also the roots in the header, and the header's hash.
-    Roots,
-}
-
 /// All options, read.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
@@ -156,7 +146,7 @@ pub(super) struct Settings {
     pub(super) max_requests_per_second: Option<f64>,
     pub(super) request_timeout: Duration,
     pub(super) traces: TraceApi,
-    pub(super) verify: Option<Verify>,
+    pub(super) verify: Option<Level>,
     /// Where every delivered block is written down.
     pub(super) record: Option<PathBuf>,
     pub(super) factories: Vec<[u8; 20]>,
@@ -199,8 +189,7 @@ impl Settings {
                     &[("off", TraceApi::Off), ("parity", TraceApi::Parity), ("geth", TraceApi::Geth)],
                 )?
                 .unwrap_or(TraceApi::Off),
-            verify: options
-                .take_choice("verify", &[("off", Verify::Off), ("bloom", Verify::Bloom), ("roots", Verify::Roots)])?,
+            verify: take_verify(&mut options)?,
             record: take_record(&mut options)?,
             factories: take_factories(&mut options)?,
         };

@@ -11,7 +11,7 @@ use crate::evm::field::Field;
 use crate::evm::json::Block;
 use crate::evm::json::reader;
 use crate::evm::json::shape::object;
-use crate::evm::options::{FACTORIES, take_factories};
+use crate::evm::options::{FACTORIES, take_factories, take_verify};
 use crate::evm::verify::Level;
 
 pub(super) const DOCS: &[OptionDoc] = &[
@@ -100,8 +100,7 @@ impl Settings {
         let chain_id = options.take_u64("chain_id")?;
         let confirmations = options.take_u64("confirmations")?;
         let allow_gaps = options.take_choice("gaps", &[("error", false), ("allow", true)])?;
-        let verify =
-            options.take_choice("verify", &[("off", Level::Off), ("bloom", Level::Bloom), ("roots", Level::Roots)])?;
+        let verify = take_verify(&mut options)?;
         let validate = options.take_choice("validate", &[("strict", true), ("off", false)])?;
         let factories = take_factories(&mut options)?;
         let not_found = options.invalid(

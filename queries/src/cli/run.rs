@@ -146,7 +146,7 @@ fn open_state(
     opened.map(Some).map_err(|source| CliError::Run(JobError::State(source)))
 }
 
-/// What state depends on: the sources' tables and the views. Sinks and workers may change.
+/// What state depends on: the sources' tables, the views, and what the rules of relations were told. Sinks and workers may change.
 fn fingerprint(plan: &JobPlan, range: Range) -> String {
     use std::fmt::Write as _;
     let mut text = String::new();
@@ -157,6 +157,9 @@ fn fingerprint(plan: &JobPlan, range: Range) -> String {
         }
     }
     text.push_str(&crate::plan::explain(plan));
+    for settings in plan.mev_settings() {
+        let _ = write!(text, "{settings:?}");
+    }
     let _ = write!(text, "{:?}", range.from);
     alloy_primitives::keccak256(text.as_bytes()).to_string()
 }

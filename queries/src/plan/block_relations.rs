@@ -9,10 +9,10 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use highwater_engine::model::evm;
 use highwater_operators::block_fold::PLACE_COLUMNS;
-use highwater_operators::mev::{BlockRelation, InputTable, RELATIONS};
+use highwater_operators::mev::{BlockRelation, InputTable, MevSettings, RELATIONS};
 
 use super::context::Relation;
-use super::ir::{Node, NodeKind};
+use super::ir::{JobPlan, Node, NodeKind};
 use super::job::Planner;
 use super::prune::OpenSource;
 
@@ -105,6 +105,21 @@ pub(crate) fn input_schema(input: &InputTable) -> Option<SchemaRef> {
     let schema = relation.map(|relation| (relation.schema)()).or_else(|| evm::schema(input.name))?;
     let columns = places(&schema, input)?;
     schema.project(&columns).ok().map(Arc::new)
+}
+
+impl JobPlan {
+    /// What the rules of every relation that a view reads know beyond the chain; once for each reading.
+    pub fn mev_settings(&self) -> Vec<&MevSettings> {
+        let mut found = Vec::new();
+        let mut open: Vec<&Node> = self.views.iter().map(|view| &view.root).collect();
+        while let Some(node) = open.pop() {
+            if let NodeKind::BlockRelation { settings, .. } = &node.kind {
+                found.push(settings.as_ref());
+            }
+            open.extend(node.inputs());
+        }
+        found
+    }
 }
 
 impl Node {
