@@ -101,7 +101,6 @@ pub(crate) fn check_bloom(bits: &mut BloomBits, block: &Block<'_>, receipts: &[R
         };
     }
     let mut made = [0; 256];
-    bits.begin_block();
     for log in receipts.iter().flat_map(|receipt| &receipt.logs) {
         check_log_in_bloom(bits, &filter, &mut made, log)?;
     }
@@ -280,8 +279,6 @@ fn check_traces(block: &Block<'_>, traces: &[TraceItem<'_>]) -> Result<(), Viola
 /// Hashing is the dearest part of checking a log, and the same tokens and topics come again and again.
 pub(crate) struct BloomBits {
     slots: Vec<Slot>,
-    /// Counts the blocks that were begun.
-    block: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -291,8 +288,6 @@ struct Slot {
     /// Its length; 0 where nothing is remembered.
     len: usize,
     bits: [u16; 3],
-    /// The block, as counted, whose filter was found to hold it; 0 for none.
-    held_in: u64,
 }
 
 const SLOT_BITS: u32 = 13;
@@ -300,7 +295,7 @@ const SLOTS: usize = 1 << SLOT_BITS;
 
 impl Default for BloomBits {
     fn default() -> Self {
-        BloomBits { slots: vec![Slot { key: [0; 32], len: 0, bits: [0; 3], held_in: 0 }; SLOTS], block: 0 }
+        BloomBits { slots: vec![Slot { key: [0; 32], len: 0, bits: [0; 3] }; SLOTS] }
     }
 }
 
@@ -311,28 +306,14 @@ impl std::fmt::Debug for BloomBits {
 }
 
 impl BloomBits {
-    /// Begins another block: no value was taken over yet.
-    fn begin_block(&mut self) {
-        self.block += 1;
-    }
-
-    /// Sets the bits of a value in `made`; whether they are set in `filter`. Both must be those of the block that
-    /// was begun: a value that comes again in it is not looked at again.
+    /// Sets the bits of a value in `made`; whether they are set in `filter`.
     #[inline]
     fn take_over<const N: usize>(&mut self, filter: &[u8; 256], made: &mut [u8; 256], value: &[u8; N]) -> bool {
-        let block = self.block;
-        let slot = self.slot(value);
-        if slot.held_in == block {
-            return true;
-        }
         let mut held = true;
-        for bit in slot.bits {
+        for bit in self.bits(value) {
             let (byte, mask) = (255 - usize::from(bit / 8), 1 << (bit % 8));
             made[byte] |= mask;
             held &= filter[byte] & mask != 0;
-        }
-        if held {
-            slot.held_in = block;
         }
         held
     }
@@ -346,18 +327,13 @@ impl BloomBits {
 
     #[inline]
     fn bits<const N: usize>(&mut self, value: &[u8; N]) -> [u16; 3] {
-        self.slot(value).bits
-    }
-
-    #[inline]
-    fn slot<const N: usize>(&mut self, value: &[u8; N]) -> &mut Slot {
         let mut key = [0; 32];
         key[..N].copy_from_slice(value);
         let slot = &mut self.slots[slot_of(value)];
         if slot.key != key || slot.len != N {
-            *slot = Slot { key, len: N, bits: bloom_bits(value), held_in: 0 };
+            *slot = Slot { key, len: N, bits: bloom_bits(value) };
         }
-        slot
+        slot.bits
     }
 }
 
@@ -386,10 +362,8 @@ mod tests {
     fn agrees<const N: usize>(cache: &mut BloomBits, value: &[u8; N]) {
         let filter = Bloom::from(BloomInput::Raw(value));
         let mut made = [0; 256];
-        cache.begin_block();
         assert!(cache.take_over(&filter.0, &mut made, value));
         assert_eq!(made, filter.0);
-        cache.begin_block();
         assert!(!cache.take_over(&[0; 256], &mut made, value));
         let set: u32 = filter.0.iter().map(|byte| byte.count_ones()).sum();
         let mut bits = cache.bits(value).to_vec();
