@@ -202,6 +202,9 @@ fn request(sink: &PlannedSink, view: &PlannedView) -> SinkRequest {
         order: view.order.clone(),
         terminal: Terminal::default(),
         out: None,
+        ledger: None,
+        delivery: highwater_engine::sink::Delivery::default(),
+        metrics: highwater_engine::metrics::Registry::default(),
     }
 }
 

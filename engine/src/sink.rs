@@ -13,6 +13,7 @@ use arrow::record_batch::RecordBatch;
 
 use crate::Tick;
 use crate::error::{BoxError, Class, Classified};
+use crate::metrics::Registry;
 use crate::model::{Delta, Progress};
 use crate::options::{OptionDoc, OptionError, Options};
 
@@ -24,10 +25,26 @@ pub trait SinkConnector: Sync {
     fn about(&self) -> &'static str;
     /// The options it takes.
     fn options(&self) -> &'static [OptionDoc];
+    /// Whether it shows the notifications of an alert ([`crate::model::alert::notification_schema`]) rather
+    /// than its stories. A sink that only shows notifications refuses other views in [`SinkConnector::check`].
+    fn notifications(&self) -> Notifications {
+        Notifications::Never
+    }
     /// Checks options without touching anything: what `check` calls. Calls [`Options::finish`].
     fn check(&self, request: &SinkRequest, options: Options) -> Result<(), SinkError>;
     /// Opens the sink. Calls [`Options::finish`].
     fn open(&self, request: SinkRequest, options: Options) -> Result<Box<dyn Sink>, SinkError>;
+}
+
+/// What a kind of sink does with an alert.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Notifications {
+    /// It shows any view; of an alert, the stories.
+    Never,
+    /// It shows any view; of an alert, the notifications.
+    OfAlerts,
+    /// It delivers notifications and nothing else.
+    Only,
 }
 
 /// When rows of a view are final, read off the rows themselves.
@@ -60,6 +77,25 @@ pub struct SinkRequest {
     pub terminal: Terminal,
     /// The folder relative sink paths start from, if moved by `--out`.
     pub out: Option<PathBuf>,
+    /// The file in which alert channels note what they are to send and have sent; none without a state
+    /// directory: then that is lost with the process.
+    pub ledger: Option<PathBuf>,
+    /// Whether alert channels really send.
+    pub delivery: Delivery,
+    /// Where the sink's counters go.
+    pub metrics: Registry,
+}
+
+/// Whether alert channels really send.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Delivery {
+    /// Yes.
+    #[default]
+    Send,
+    /// No: what would be sent is printed as JSON lines (`replay --dry-run`).
+    Print,
+    /// No (a replay without `--send`).
+    Off,
 }
 
 /// What standard output is.

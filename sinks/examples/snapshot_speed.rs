@@ -117,6 +117,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         order: Vec::new(),
         terminal: Terminal::default(),
         out: None,
+        ledger: None,
+        delivery: highwater_engine::sink::Delivery::default(),
+        metrics: highwater_engine::metrics::Registry::default(),
     };
     let path = folder.display().to_string();
     let given = [("path", path), ("compression", compression), ("file_rows", file_rows)];

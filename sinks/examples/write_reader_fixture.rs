@@ -133,6 +133,9 @@ fn write(folder: &Path, name: &str, options: &[(&str, &str)], batch: &RecordBatc
         order: Vec::new(),
         terminal: Terminal::default(),
         out: None,
+        ledger: None,
+        delivery: highwater_engine::sink::Delivery::default(),
+        metrics: highwater_engine::metrics::Registry::default(),
     };
     let mut given = vec![("path".to_owned(), name.to_owned())];
     given.extend(options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));

@@ -12,6 +12,7 @@
 
 use highwater_engine::sink::SinkConnector;
 
+pub mod alert;
 pub mod file;
 pub mod parquet;
 pub mod stdout;

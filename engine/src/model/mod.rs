@@ -1,5 +1,6 @@
 //! What flows through the engine: blocks, deltas, progress, and the column types of chain data.
 
+pub mod alert;
 mod block;
 pub mod chain_profile;
 mod delta;

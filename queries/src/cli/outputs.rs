@@ -33,6 +33,9 @@ pub(super) fn request(sink: &PlannedSink, view: &PlannedView, destination: &Dest
         order: if errors { Vec::new() } else { view.order.clone() },
         terminal: destination.terminal,
         out: destination.out.clone(),
+        ledger: None,
+        delivery: highwater_engine::sink::Delivery::default(),
+        metrics: highwater_engine::metrics::Registry::default(),
     }
 }
 

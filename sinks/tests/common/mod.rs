@@ -43,6 +43,9 @@ pub fn request() -> SinkRequest {
         order: vec![(3, true)],
         terminal: Terminal::default(),
         out: None,
+        ledger: None,
+        delivery: highwater_engine::sink::Delivery::default(),
+        metrics: highwater_engine::metrics::Registry::default(),
     }
 }
 
