@@ -171,7 +171,7 @@ impl Opener {
             Some(confirmations) => Box::new(Live { reader, confirmations, run: None, at: 0 }),
         };
         let blocks_per_tick = knobs.blocks_per_tick;
-        Ok(JobSource { name: planned.name.clone(), reader, tables: count, blocks_per_tick })
+        Ok(JobSource { name: planned.name.clone(), reader, tables: count, blocks_per_tick, one_block_a_tick: false })
     }
 
     fn outputs(&self, plan: &JobPlan) -> anyhow::Result<(Vec<JobOutput>, Vec<OutputPlan>)> {

@@ -135,7 +135,13 @@ fn job(reader: ScriptedReader, workers: usize, blocks_per_tick: usize, state: Op
         graph.output(counts, 0);
     };
     let job = Job {
-        source: JobSource { name: "eth".to_owned(), reader: Box::new(reader), tables: 1, blocks_per_tick },
+        source: JobSource {
+            name: "eth".to_owned(),
+            reader: Box::new(reader),
+            tables: 1,
+            blocks_per_tick,
+            one_block_a_tick: false,
+        },
         constants: Vec::new(),
         build: Arc::new(build),
         workers,
@@ -191,6 +197,27 @@ fn the_deltas_of_a_tick_are_the_same_bytes_for_any_number_of_workers() {
     assert!(one.iter().any(|(_, changes)| !changes.is_empty()));
     assert_eq!(one, deltas(2));
     assert_eq!(one, deltas(4));
+}
+
+/// With one block a tick a sink sees the same as without, reorg included: as many commits, each with the same rows.
+#[test]
+fn a_reorg_worked_off_block_by_block_reaches_sinks_whole() {
+    let commits = |one_block_a_tick: bool, workers: usize| {
+        let (mut job, recorded) = job(ScriptedReader::new(events(&history(), 4)), workers, 1, None);
+        job.source.one_block_a_tick = one_block_a_tick;
+        let summary = run(job, &mut Quiet).unwrap();
+        let commits: Vec<Vec<(i64, i64, i64)>> =
+            recorded.lock().unwrap().iter().map(|(_, deltas)| deltas.iter().flat_map(pairs).collect()).collect();
+        (commits, summary)
+    };
+    let (whole, whole_summary) = commits(false, 1);
+    for workers in [1, 3] {
+        let (split, summary) = commits(true, workers);
+        assert_eq!(split, whole, "{workers} workers");
+        // The three blocks of the branch took two ticks more.
+        assert_eq!(summary.ticks, whole_summary.ticks + 2);
+        assert_eq!((summary.reorgs, summary.blocks, summary.blocks_reverted), (1, 14, 2));
+    }
 }
 
 #[test]

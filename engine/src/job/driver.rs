@@ -7,17 +7,18 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::ticks::{self, CutTick, TickCutter, TickPlan};
-use super::{Job, JobError, JobOutput, JobState, Observer, Summary, TickReport};
+use super::meters::Meters;
+use super::output::{Output, sink_error};
+use super::seal::Whole;
+use super::ticks::{self, CutTick, Shape, TickCutter, TickPlan};
+use super::{Job, JobError, JobState, Observer, Summary, TickReport};
 use crate::Tick;
 use crate::chain::ChainTracker;
 use crate::clock::Stopwatch;
-use crate::consolidate::Consolidator;
 use crate::journal::{Journal, JournalEntry};
-use crate::metrics::{Counter, Gauge, Latency, Registry};
-use crate::model::{Delta, Progress};
+use crate::model::Delta;
 use crate::runtime::{Runtime, RuntimeConfig, SealedTick, TickInput};
-use crate::sink::{SinkError, SinkTick};
+use crate::sink::SinkError;
 use crate::source::{SourceError, SourceEvent, SourceReader};
 use crate::state::Checkpoint;
 
@@ -48,12 +49,16 @@ struct Driver {
     source_thread: Option<JoinHandle<()>>,
     chain: ChainTracker,
     cutter: TickCutter,
-    /// Ticks cut and not yet submitted.
+    /// Ticks cut and not yet planned.
     ready: VecDeque<CutTick>,
+    /// Ticks planned and not yet submitted: the rest of a change that takes several.
+    planned: VecDeque<TickPlan>,
+    /// Sealed ticks of such a change, until it is whole.
+    whole: Whole,
     finalized: Option<u64>,
     cursor: Option<u64>,
     next_tick: Tick,
-    workers: usize,
+    shape: Shape,
     runtime: Runtime,
     constants: Vec<(usize, Delta)>,
     outputs: Vec<Output>,
@@ -65,45 +70,11 @@ struct Driver {
     summary: Summary,
 }
 
-struct Output {
-    output: JobOutput,
-    consolidator: Option<Consolidator>,
-}
-
 struct KeptState {
     state: JobState,
     journal: Journal,
     since: Stopwatch,
     relaxed: bool,
-}
-
-struct Meters {
-    blocks: Counter,
-    rows: Counter,
-    reorgs: Counter,
-    skipped: Counter,
-    inserted: Counter,
-    retracted: Counter,
-    head: Gauge,
-    in_flight: Gauge,
-    latency: Latency,
-}
-
-impl Meters {
-    fn new(metrics: &Registry, source: &str) -> Meters {
-        let label = ("source", source);
-        Meters {
-            blocks: metrics.counter("highwater_blocks_total", label, "Blocks applied."),
-            rows: metrics.counter("highwater_rows_total", label, "Rows read, over all tables."),
-            reorgs: metrics.counter("highwater_reorgs_total", label, "Reorgs followed."),
-            skipped: metrics.counter("highwater_skipped_total", label, "Things the source could not use."),
-            inserted: metrics.counter("highwater_inserted_total", ("", ""), "Rows sent to sinks."),
-            retracted: metrics.counter("highwater_retracted_total", ("", ""), "Rows taken back at sinks."),
-            head: metrics.gauge("highwater_head_block", label, "Height of the canonical head."),
-            in_flight: metrics.gauge("highwater_ticks_in_flight", ("", ""), "Ticks submitted and not sealed."),
-            latency: metrics.latency("highwater_tick_seconds", ("", ""), "Time of a tick from source to sinks."),
-        }
-    }
 }
 
 /// What the next look at the source gave.
@@ -132,10 +103,12 @@ impl Driver {
             chain: ChainTracker::new(job.source.name.clone()),
             cutter: TickCutter::new(job.source.blocks_per_tick, None),
             ready: VecDeque::new(),
+            planned: VecDeque::new(),
+            whole: Whole::default(),
             finalized: None,
             cursor: None,
             next_tick: 1,
-            workers: job.workers,
+            shape: Shape { workers: job.workers, one_block_a_tick: job.source.one_block_a_tick },
             runtime,
             constants: constants.collect(),
             outputs,
@@ -188,11 +161,8 @@ impl Driver {
                 self.summary.stopped = true;
                 return self.drain(observer);
             }
-            while self.runtime.has_room() {
-                let Some(cut) = self.ready.pop_front() else { break };
-                self.submit(cut)?;
-            }
-            if !self.ready.is_empty() {
+            while self.runtime.has_room() && self.submit_next()? {}
+            if self.has_waiting() {
                 self.seal_next(observer)?;
                 continue;
             }
@@ -245,13 +215,24 @@ impl Driver {
         }
     }
 
-    fn submit(&mut self, cut: CutTick) -> Result<(), JobError> {
-        let planned = ticks::plan(self.next_tick, cut.runs, self.finalized, &mut self.chain, self.workers);
-        let planned = planned.map_err(|source| JobError::Chain { name: self.source_name.clone(), source })?;
-        self.cursor = cut.cursor.or(self.cursor);
-        let Some(plan) = planned else { return Ok(()) };
+    /// Whether ticks wait for room.
+    fn has_waiting(&self) -> bool {
+        !self.planned.is_empty() || !self.ready.is_empty()
+    }
+
+    /// Submits the next tick; false if none waits.
+    fn submit_next(&mut self) -> Result<bool, JobError> {
+        while self.planned.is_empty() {
+            let Some(cut) = self.ready.pop_front() else { return Ok(false) };
+            let planned = ticks::plan(self.next_tick, cut.runs, self.finalized, &mut self.chain, self.shape);
+            let planned = planned.map_err(|source| JobError::Chain { name: self.source_name.clone(), source })?;
+            self.planned.extend(planned);
+            self.cursor = cut.cursor.or(self.cursor);
+        }
+        let Some(plan) = self.planned.pop_front() else { return Ok(false) };
         self.note(&plan)?;
-        self.submit_input(plan.input)
+        self.submit_input(plan.input)?;
+        Ok(true)
     }
 
     fn submit_input(&mut self, mut input: TickInput) -> Result<(), JobError> {
@@ -306,13 +287,17 @@ impl Driver {
     fn seal_next(&mut self, observer: &mut dyn Observer) -> Result<(), JobError> {
         let Some(sealed) = self.runtime.next_sealed()? else { return Ok(()) };
         self.meters.in_flight.set(self.runtime.in_flight() as u64);
+        self.summary.ticks += 1;
+        self.summary.last_tick = sealed.progress.tick;
+        self.summary.worker_cpu += sealed.worker_cpu;
+        let Some(sealed) = self.whole.add(sealed) else {
+            self.watches.pop_front();
+            return Ok(());
+        };
         self.commit(&sealed)?;
         if let Some(watch) = self.watches.pop_front() {
             self.meters.latency.record(watch.elapsed());
         }
-        self.summary.ticks += 1;
-        self.summary.last_tick = sealed.progress.tick;
-        self.summary.worker_cpu += sealed.worker_cpu;
         self.summary.elapsed = self.started.elapsed();
         observer.on_tick(&TickReport { progress: &sealed.progress, summary: &self.summary });
         Ok(())
@@ -332,11 +317,11 @@ impl Driver {
     /// Finishes what was cut and submitted, and what waits in the cutter.
     fn drain(&mut self, observer: &mut dyn Observer) -> Result<(), JobError> {
         self.ready.extend(self.cutter.flush());
-        while let Some(cut) = self.ready.pop_front() {
+        while self.has_waiting() {
             while !self.runtime.has_room() {
                 self.seal_next(observer)?;
             }
-            self.submit(cut)?;
+            self.submit_next()?;
         }
         self.settle(observer)
     }
@@ -356,7 +341,7 @@ impl Driver {
         if self.state.is_some() {
             return Ok(());
         }
-        if let Some(input) = ticks::last_tick(self.next_tick, &mut self.chain, self.workers) {
+        if let Some(input) = ticks::last_tick(self.next_tick, &mut self.chain, self.shape.workers) {
             self.submit_input(input)?;
             self.settle(observer)?;
         }
@@ -364,7 +349,9 @@ impl Driver {
     }
 
     fn checkpoint_if_due(&mut self, observer: &mut dyn Observer) -> Result<(), JobError> {
-        if self.state.as_ref().is_some_and(|kept| kept.since.elapsed() >= kept.state.every) {
+        // A checkpoint never stands within a change of several ticks: sinks have seen none of it.
+        let within = !self.planned.is_empty();
+        if !within && self.state.as_ref().is_some_and(|kept| kept.since.elapsed() >= kept.state.every) {
             self.settle(observer)?;
             self.checkpoint(observer)?;
         }
@@ -422,55 +409,6 @@ impl Drop for Driver {
             drop(thread.join());
         }
     }
-}
-
-impl Output {
-    fn new(output: JobOutput) -> Result<Output, JobError> {
-        let consolidator = if output.sink.canonical_order() {
-            let made = Consolidator::new(output.schema.clone(), output.key.as_deref());
-            Some(made.map_err(|source| JobError::Consolidate { name: output.name.clone(), source })?)
-        } else {
-            None
-        };
-        Ok(Output { output, consolidator })
-    }
-
-    /// Hands the changes of one tick to the sink; gives how many rows came and went.
-    fn commit(&mut self, progress: &Progress, deltas: &[Delta]) -> Result<(u64, u64), JobError> {
-        let name = &self.output.name;
-        let consolidated = match &self.consolidator {
-            None => None,
-            Some(consolidator) => Some(
-                consolidator
-                    .consolidate(deltas)
-                    .map_err(|source| JobError::Consolidate { name: name.clone(), source })?,
-            ),
-        };
-        let changes = match &consolidated {
-            None => deltas,
-            Some(delta) => delta.as_slice(),
-        };
-        let counts = count(changes);
-        let tick = SinkTick { tick: progress.tick, progress, changes };
-        self.output.sink.commit(tick).map_err(|source| sink_error(name, source))?;
-        Ok(counts)
-    }
-}
-
-/// Rows inserted and rows taken back.
-fn count(changes: &[Delta]) -> (u64, u64) {
-    let (mut inserted, mut retracted) = (0, 0);
-    for delta in changes {
-        for row in 0..delta.len() {
-            let diff = delta.diffs.at(row);
-            if diff > 0 { inserted += diff.unsigned_abs() } else { retracted += diff.unsigned_abs() }
-        }
-    }
-    (inserted, retracted)
-}
-
-fn sink_error(name: &str, source: SinkError) -> JobError {
-    JobError::Sink { name: name.to_owned(), source }
 }
 
 /// The source's thread: pulls until the end, an error, or a stop.

@@ -8,6 +8,9 @@
 //! request finishes the ticks in flight, takes a checkpoint and closes the sinks.
 
 mod driver;
+mod meters;
+mod output;
+mod seal;
 mod ticks;
 
 use std::sync::Arc;
@@ -61,6 +64,10 @@ pub struct JobSource {
     pub tables: usize,
     /// Blocks a tick holds, if they come fast enough.
     pub blocks_per_tick: usize,
+    /// Whether a tick never adds more than one block, those of a reorg included, so that operators which
+    /// remember what happened block by block see a new branch as if it had been there from the start. Sinks
+    /// see a reorg whole in any case.
+    pub one_block_a_tick: bool,
 }
 
 /// One output of a job.

@@ -76,14 +76,16 @@ pub(super) struct TickPlan {
     pub(super) changes: Vec<ChangeSet>,
 }
 
-/// Applies the runs of one tick to the chain and makes the workers' input; `None` if all blocks were known.
+/// Applies the runs of one tick to the chain and makes the workers' input: no tick if all blocks were known,
+/// several where a tick may add one block alone.
 pub(super) fn plan(
     tick: Tick,
     runs: Vec<BlockRun>,
     finalized: Option<u64>,
     chain: &mut ChainTracker,
-    workers: usize,
-) -> Result<Option<TickPlan>, ChainError> {
+    shape: Shape,
+) -> Result<Vec<TickPlan>, ChainError> {
+    let final_before = chain.finalized();
     let mut changes = Vec::with_capacity(runs.len());
     for run in runs {
         let change = chain.apply(run, finalized)?;
@@ -91,16 +93,70 @@ pub(super) fn plan(
             changes.push(change);
         }
     }
-    let Some(head) = chain.head().filter(|_| !changes.is_empty()) else { return Ok(None) };
+    if changes.is_empty() {
+        return Ok(Vec::new());
+    }
+    if shape.one_block_a_tick {
+        return Ok(block_by_block(tick, changes, final_before, chain, shape.workers));
+    }
+    let head =
+        *changes.iter().rev().find_map(|change| change.applied.blocks.last()).expect("empty changes are left out");
     let mut progress = Progress::at(tick, &head);
     progress.applied_blocks = changes.iter().map(|change| change.applied.blocks.len() as u64).sum();
     progress.reorg = changes.iter().find_map(reorg_of);
-    set_finality(&mut progress, chain);
-    let mut deltas = vec![Vec::new(); workers];
-    for change in &changes {
-        add_deltas(change, &progress, &mut deltas);
+    set_finality(&mut progress, chain.finalized());
+    Ok(vec![TickPlan::new(progress, changes, shape.workers)])
+}
+
+/// How ticks are made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    pub(super) workers: usize,
+    pub(super) one_block_a_tick: bool,
+}
+
+/// The first tick takes the old branch back and adds one block; each further one adds one. What became final
+/// by the whole change is final at its last tick.
+fn block_by_block(
+    tick: Tick,
+    changes: Vec<ChangeSet>,
+    final_before: Option<BlockRef>,
+    chain: &ChainTracker,
+    workers: usize,
+) -> Vec<TickPlan> {
+    let whole = changes.iter().any(|change| !change.reverted.is_empty());
+    let mut plans: Vec<TickPlan> = Vec::new();
+    for change in changes {
+        let reorg = reorg_of(&change);
+        let ChangeSet { mut reverted, applied, finalized } = change;
+        for (index, block) in applied.blocks.iter().enumerate() {
+            let mut progress = Progress::at(tick + plans.len() as u64, block);
+            progress.reorg = reorg.clone().filter(|_| index == 0);
+            progress.more_follow = whole;
+            set_finality(&mut progress, final_before);
+            let single = ChangeSet {
+                reverted: std::mem::take(&mut reverted),
+                applied: applied.slice(index, index + 1),
+                finalized,
+            };
+            plans.push(TickPlan::new(progress, vec![single], workers));
+        }
     }
-    Ok(Some(TickPlan { input: TickInput { progress, deltas }, changes }))
+    if let Some(last) = plans.last_mut() {
+        last.input.progress.more_follow = false;
+        set_finality(&mut last.input.progress, chain.finalized());
+    }
+    plans
+}
+
+impl TickPlan {
+    fn new(progress: Progress, changes: Vec<ChangeSet>, workers: usize) -> TickPlan {
+        let mut deltas = vec![Vec::new(); workers];
+        for change in &changes {
+            add_deltas(change, &progress, &mut deltas);
+        }
+        TickPlan { input: TickInput { progress, deltas }, changes }
+    }
 }
 
 /// The tick that calls everything final at the end of a bounded source.
@@ -110,13 +166,13 @@ pub(super) fn last_tick(tick: Tick, chain: &mut ChainTracker, workers: usize) ->
     let mut progress = Progress::at(tick, &head);
     progress.applied_blocks = 0;
     progress.end_of_input = true;
-    set_finality(&mut progress, chain);
+    set_finality(&mut progress, chain.finalized());
     Some(TickInput { progress, deltas: vec![Vec::new(); workers] })
 }
 
-fn set_finality(progress: &mut Progress, chain: &ChainTracker) {
-    progress.finalized_number = chain.finalized().map(|block| block.number);
-    progress.finalized_ms = chain.finalized().map(|block| block.timestamp_ms);
+fn set_finality(progress: &mut Progress, finalized: Option<BlockRef>) {
+    progress.finalized_number = finalized.map(|block| block.number);
+    progress.finalized_ms = finalized.map(|block| block.timestamp_ms);
 }
 
 fn reorg_of(change: &ChangeSet) -> Option<Reorg> {
@@ -195,10 +251,37 @@ mod tests {
         assert_eq!(heights(&full[2..]), [vec![7, 8], vec![8]]);
         assert_eq!(full[2..].iter().map(|tick| tick.cursor).collect::<Vec<_>>(), [Some(20), Some(30)]);
 
+        let shape = Shape { workers: 2, one_block_a_tick: false };
         let plans: Vec<_> =
-            (1..).zip(full).map(|(tick, cut)| plan(tick, cut.runs, None, &mut chain, 2).unwrap().unwrap()).collect();
+            (1..).zip(full).flat_map(|(tick, cut)| plan(tick, cut.runs, None, &mut chain, shape).unwrap()).collect();
         assert_eq!(plans[2].input.progress.reorg, None);
         let reorg = plans[3].input.progress.reorg.as_ref().unwrap();
         assert_eq!((reorg.ancestor_number, reorg.depth, reorg.replaced_by), (7, 1, 1));
+    }
+    #[test]
+    fn one_block_a_tick_holds_for_reorgs_too() {
+        let mut chain = ChainTracker::new("eth");
+        let shape = Shape { workers: 1, one_block_a_tick: true };
+        let a1 = block(b'a', 1, None);
+        let a2 = block(b'a', 2, Some(&a1));
+        let first = plan(1, vec![run_of(&[a1, a2])], None, &mut chain, shape).unwrap();
+        let told = |plans: &[TickPlan]| -> Vec<_> {
+            let told = |plan: &TickPlan| {
+                let progress = &plan.input.progress;
+                let reverted: usize = plan.changes.iter().map(|change| change.reverted.len()).sum();
+                (progress.tick, progress.head_number, progress.finalized_number, reverted, progress.more_follow)
+            };
+            plans.iter().map(told).collect()
+        };
+        // Without a reorg every tick stands for itself.
+        assert_eq!(told(&first), [(1, 1, None, 0, false), (2, 2, None, 0, false)]);
+        let b2 = block(b'b', 2, Some(&a1));
+        let b3 = block(b'b', 3, Some(&b2));
+        let b4 = block(b'b', 4, Some(&b3));
+        let reorg = plan(3, vec![run_of(&[b2, b3, b4])], Some(2), &mut chain, shape).unwrap();
+        // Finality comes with the last block of the change: the ticks before are behind it.
+        assert_eq!(told(&reorg), [(3, 2, None, 1, true), (4, 3, None, 0, true), (5, 4, Some(2), 0, false)]);
+        assert!(reorg[0].input.progress.reorg.is_some());
+        assert_eq!(reorg[1].input.progress.reorg, None);
     }
 }

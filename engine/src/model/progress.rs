@@ -24,6 +24,10 @@ pub struct Progress {
     pub applied_blocks: u64,
     /// True on the last tick of a bounded source: everything is final.
     pub end_of_input: bool,
+    /// True if the next tick belongs to the same atomic change: the blocks of a reorg, one a tick, for jobs
+    /// with alerts. Sinks see only the whole.
+    #[serde(default)]
+    pub more_follow: bool,
 }
 
 impl Progress {
@@ -48,6 +52,7 @@ impl Progress {
             reorg: None,
             applied_blocks: 1,
             end_of_input: false,
+            more_follow: false,
         }
     }
 }

@@ -180,7 +180,13 @@ fn open_source(
     let planned = match plan.sources.as_slice() {
         [] => {
             return Ok((
-                JobSource { name: "none".to_owned(), reader: Box::new(OneBlock(false)), tables: 0, blocks_per_tick: 1 },
+                JobSource {
+                    name: "none".to_owned(),
+                    reader: Box::new(OneBlock(false)),
+                    tables: 0,
+                    blocks_per_tick: 1,
+                    one_block_a_tick: false,
+                },
                 None,
             ));
         }
@@ -207,7 +213,10 @@ fn open_source(
     let reader = source
         .start(request)
         .map_err(|error| CliError::Run(JobError::Source { name: planned.name.clone(), source: error }))?;
-    Ok((JobSource { name: planned.name.clone(), reader, tables: count, blocks_per_tick }, blocks))
+    Ok((
+        JobSource { name: planned.name.clone(), reader, tables: count, blocks_per_tick, one_block_a_tick: false },
+        blocks,
+    ))
 }
 
 type Outputs = (Vec<JobOutput>, Vec<OutputPlan>, Vec<ErrorCount>);
