@@ -11,6 +11,7 @@
 //! Read next: [`aggregate`] (the largest and the hot one), then any other file.
 
 pub mod aggregate;
+pub mod alert;
 pub mod block_fold;
 pub mod block_kernel;
 pub mod broadcast_join;

@@ -151,7 +151,7 @@ pub fn story_schema() -> SchemaRef {
         fields.extend(TOLD.map(text));
         fields.extend([text("reasons"), text("entities"), count("entity_count")]);
         fields.extend([count("occurrences"), count("findings"), count("reopened")]);
-        fields.extend([time("opened_at"), count("opened_block"), time("last_seen_at"), count("last_block")]);
+        fields.extend([time("opened_at"), block("opened_block"), time("last_seen_at"), block("last_block")]);
         fields.extend([time("changed_at"), time("resolved_at").with_nullable(true), text("fields")]);
         Arc::new(Schema::new(fields))
     });
@@ -164,8 +164,8 @@ pub fn finding_schema() -> SchemaRef {
         let mut fields = vec![text("alert"), text("finding_id"), text("group_key"), text("entity"), text("severity")];
         fields.extend([number("score"), number("confidence").with_nullable(true)]);
         fields.extend(TOLD.map(text));
-        fields.extend([count("occurrences"), time("first_seen_at"), count("first_block")]);
-        fields.extend([time("last_seen_at"), count("last_block"), text("fields")]);
+        fields.extend([count("occurrences"), time("first_seen_at"), block("first_block")]);
+        fields.extend([time("last_seen_at"), block("last_block"), text("fields")]);
         Arc::new(Schema::new(fields))
     });
     SCHEMA.clone()
@@ -174,9 +174,9 @@ pub fn finding_schema() -> SchemaRef {
 /// Columns of a notification: what a sink is to tell, and the relation `deliveries` of all sinks.
 ///
 /// `notification_id` is the same on every run and every branch for the same sink, alert, story, revision and
-/// kind. `decision` is `send` or `suppress`; `suppressed_by` then says why: `min_severity`, `not_wanted`,
-/// `cooldown`, `group_interval`, `rate_limit`, `quiet_hours`, `mute`. `suppressed` counts the notifications of the
-/// story that were suppressed since the last one that was sent.
+/// kind. `decision` is `send` or `suppress`; `suppressed_by` then says why: `min_severity`, `mute`, `cooldown`,
+/// `over` (the story was over before its quiet hours or its `group_wait` were) or `rate_limit`. `suppressed` counts
+/// the notifications of the story that were suppressed since the last one that was sent.
 pub fn notification_schema() -> SchemaRef {
     static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         let mut fields = vec![text("sink"), text("notification_id"), text("alert"), text("story_id")];
@@ -185,7 +185,7 @@ pub fn notification_schema() -> SchemaRef {
         fields.extend([text("status"), text("severity"), number("score"), number("confidence").with_nullable(true)]);
         fields.extend(TOLD.map(text));
         fields.extend([text("reasons"), text("entities"), count("entity_count"), count("occurrences")]);
-        fields.extend([time("opened_at"), time("last_seen_at"), time("notified_at"), count("block_number")]);
+        fields.extend([time("opened_at"), time("last_seen_at"), time("notified_at"), block("block_number")]);
         fields.push(text("fields"));
         Arc::new(Schema::new(fields))
     });
@@ -205,6 +205,11 @@ fn number(name: &str) -> Field {
 
 fn count(name: &str) -> Field {
     Field::new(name, DataType::Int64, false)
+}
+
+/// NULL where rows are ordered by their own time, not by block.
+fn block(name: &str) -> Field {
+    Field::new(name, DataType::Int64, true)
 }
 
 fn time(name: &str) -> Field {

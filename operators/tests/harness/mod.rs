@@ -286,6 +286,12 @@ impl<M: Fn() -> Box<dyn TickOperator>> Workers<M> {
 
     /// Runs one tick; the changes must not cancel each other.
     pub(crate) fn tick(&mut self, step: &Step) {
+        self.tick_through(step);
+    }
+
+    /// Runs one tick and gives what was emitted.
+    pub(crate) fn tick_through(&mut self, step: &Step) -> Vec<Delta> {
+        let mut emitted = Vec::new();
         let peers = self.operators.len();
         let mut inputs: Vec<Vec<Delta>> = vec![Vec::new(); peers];
         for delta in &step.deltas {
@@ -313,7 +319,9 @@ impl<M: Fn() -> Box<dyn TickOperator>> Workers<M> {
                     add(if is_error { &mut self.errors } else { &mut self.rows }, text, diff);
                 }
             }
+            emitted.extend(output.deltas);
         }
+        emitted
     }
 }
 
