@@ -37,7 +37,8 @@ pub(crate) enum Command {
     /// Run a job over a range of past blocks
     #[command(after_help = "Examples:\n  \
         highwater replay job.sql --from 17686110 --to 17686121\n  \
-        highwater replay job.sql --from 1000 --workers 2 --blocks-per-tick 200")]
+        highwater replay job.sql --from 1000 --workers 2 --blocks-per-tick 200\n  \
+        highwater replay job.sql --from 17686110 --dry-run      the alerts it would have sent, and nothing else")]
     Replay(ReplayArgs),
     /// Write down what a source delivers, to replay it for ever
     #[command(after_help = "Examples:\n  \
@@ -155,6 +156,12 @@ pub(crate) struct ReplayArgs {
     /// Last block, inclusive
     #[arg(long, value_name = "BLOCK")]
     pub(crate) to: Option<u64>,
+    /// Write nothing: print the notifications that alert channels would send, as JSON lines
+    #[arg(long, conflicts_with = "send")]
+    pub(crate) dry_run: bool,
+    /// Really send what alert channels are to send (without, a replay sends nothing)
+    #[arg(long)]
+    pub(crate) send: bool,
 }
 
 /// What to record.

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use arrow::record_batch::RecordBatch;
 use highwater_connectors::SOURCES;
 use highwater_engine::error::BoxError;
+use highwater_engine::metrics::Registry;
 use highwater_engine::options::Options;
-use highwater_engine::sink::{SinkConnector, SinkError, SinkRequest};
+use highwater_engine::sink::{Notifications, SinkConnector, SinkError, SinkRequest};
 use highwater_engine::source::{Source, SourceError, TableSchema};
 use highwater_sinks::SINKS;
 
@@ -29,6 +30,8 @@ pub(super) struct Loader {
     base: PathBuf,
     set: Vec<SetOption>,
     used: BTreeSet<usize>,
+    /// What of the command line the planner took: an option of a thing.
+    planned: BTreeSet<(String, String)>,
     destination: Destination,
     pub(super) settings: Settings,
     /// Where sinks write, with the sink that does.
@@ -44,6 +47,7 @@ impl Loader {
             base,
             set,
             used: BTreeSet::new(),
+            planned: BTreeSet::new(),
             destination,
             settings: Settings::default(),
             places: BTreeMap::new(),
@@ -71,6 +75,9 @@ impl Loader {
             self.used.insert(index);
             if set.option == "connector" {
                 connector.clone_from(&set.value);
+                continue;
+            }
+            if self.planned.contains(&(name.to_owned(), set.option.clone())) {
                 continue;
             }
             given.retain(|(option, _)| *option != set.option);
@@ -113,6 +120,11 @@ impl Loader {
             ))),
             _ => Ok(()),
         }
+    }
+
+    /// Where counters go.
+    pub(super) fn metrics(&self) -> Registry {
+        self.destination.metrics.clone()
     }
 
     /// What a sink is told about its view.
@@ -197,6 +209,20 @@ impl Catalog for Loader {
             }
         };
         read.map_err(|error| LoadError::Failed(Box::new(error)))
+    }
+
+    fn notifications(&self, sink: &str, connector: &str) -> Notifications {
+        let set = self.set.iter().rev().find(|set| set.owner == sink && set.option == "connector");
+        let connector = set.map_or(connector, |set| set.value.as_str());
+        let found = SINKS.iter().find(|known| known.name() == connector);
+        found.map_or(Notifications::Never, |found| found.notifications())
+    }
+
+    fn overridden(&mut self, owner: &str, option: &str) -> Option<String> {
+        let at = self.set.iter().rposition(|set| set.owner == owner && set.option == option)?;
+        self.used.insert(at);
+        self.planned.insert((owner.to_owned(), option.to_owned()));
+        Some(self.set[at].value.clone())
     }
 
     fn check_sink(&mut self, sink: &PlannedSink, view: &PlannedView) -> Result<(), LoadError> {

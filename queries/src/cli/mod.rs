@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use highwater_engine::error::{Classified, Fault, chain};
 use highwater_engine::job::JobError;
-use highwater_engine::sink::{SinkError, Terminal};
+use highwater_engine::sink::{Delivery, SinkError, Terminal};
 use tracing_subscriber::EnvFilter;
 
 use args::{Cli, Command, ExplainArgs, RecordArgs};
@@ -207,7 +207,12 @@ fn execute(command: Command, streams: Streams) -> Result<(), CliError> {
     match command {
         Command::Run(args) => run_and_report(&args, Range::default(), streams),
         Command::Replay(args) => {
-            let range = Range { from: args.from, to: args.to, replay: true };
+            let delivery = match (args.dry_run, args.send) {
+                (true, _) => Delivery::Print,
+                (false, true) => Delivery::Send,
+                (false, false) => Delivery::Off,
+            };
+            let range = Range { from: args.from, to: args.to, replay: true, delivery };
             run_and_report(&args.run, range, streams)
         }
         Command::Record(args) => record(&args, streams),
@@ -230,7 +235,7 @@ fn run_and_report(args: &RunArgs, range: Range, streams: Streams) -> Result<(), 
 
 fn record(args: &RecordArgs, streams: Streams) -> Result<(), CliError> {
     let loaded = record::load_recording(args)?;
-    let range = Range { from: args.from, to: args.to, replay: false };
+    let range = Range { from: args.from, to: args.to, ..Range::default() };
     let display = display(&args.run, streams);
     let outcome = run::run_loaded(loaded, &args.run, range, &display, run::stop_on_interrupt())?;
     tell(&args.run, &outcome, streams)
@@ -258,7 +263,7 @@ fn tell(args: &RunArgs, outcome: &Outcome, streams: Streams) -> Result<(), CliEr
 }
 
 fn check(args: &JobArgs, streams: Streams) -> Result<(), CliError> {
-    let mut loaded = job_file::load(args, Destination { terminal: streams.stdout, out: None })?;
+    let mut loaded = job_file::load(args, Destination { terminal: streams.stdout, ..Destination::default() })?;
     let plan = loaded.take_plan()?;
     for text in &plan.explains {
         print(&format!("{text}\n"))?;

@@ -6,8 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arrow::array::AsArray;
+use highwater_engine::metrics::Registry;
 use highwater_engine::model::errors_schema;
-use highwater_engine::sink::{Closing, Sink, SinkError, SinkReport, SinkRequest, SinkState, SinkTick, Terminal};
+use highwater_engine::sink::{
+    Closing, Delivery, Sink, SinkError, SinkReport, SinkRequest, SinkState, SinkTick, Terminal,
+};
 use indicatif::ProgressBar;
 
 use crate::plan::{Emit, PlannedSink, PlannedView, SinkInput};
@@ -17,6 +20,12 @@ use crate::plan::{Emit, PlannedSink, PlannedView, SinkInput};
 pub(super) struct Destination {
     pub(super) terminal: Terminal,
     pub(super) out: Option<PathBuf>,
+    /// Where alert channels note what they send.
+    pub(super) ledger: Option<PathBuf>,
+    /// Whether they send.
+    pub(super) delivery: Delivery,
+    /// Where counters go.
+    pub(super) metrics: Registry,
 }
 
 /// What a sink is told about its view.
@@ -33,15 +42,40 @@ pub(super) fn request(sink: &PlannedSink, view: &PlannedView, destination: &Dest
         order: if errors { Vec::new() } else { view.order.clone() },
         terminal: destination.terminal,
         out: destination.out.clone(),
-        ledger: None,
-        delivery: highwater_engine::sink::Delivery::default(),
-        metrics: highwater_engine::metrics::Registry::default(),
+        ledger: destination.ledger.clone(),
+        delivery: destination.delivery,
+        metrics: destination.metrics.clone(),
     }
 }
 
 /// Sinks look at the column alone, so a column that needs an offset does not help them.
 fn closing(view: &PlannedView) -> Option<Closing> {
     view.closing.filter(|closing| closing.offset_ms == 0).map(|closing| closing.closing)
+}
+
+/// A sink that writes nothing, for a dry run.
+pub(super) struct Nothing;
+
+impl Sink for Nothing {
+    fn canonical_order(&self) -> bool {
+        false
+    }
+
+    fn commit(&mut self, _: SinkTick<'_>) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn checkpoint(&mut self) -> Result<SinkState, SinkError> {
+        Ok(SinkState::default())
+    }
+
+    fn restore(&mut self, _: &SinkState) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<SinkReport, SinkError> {
+        Ok(SinkReport { place: "nowhere (dry run)".to_owned(), ..SinkReport::default() })
+    }
 }
 
 /// Standard output beside a progress bar: the bar steps aside while a line is printed.

@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use highwater_engine::job::{Job, JobError, JobOutput, JobSource, JobState, Summary, run as run_job};
 use highwater_engine::metrics::Registry;
+use highwater_engine::model::alert::notification_schema;
 use highwater_engine::model::{BlockHash, BlockRef, BlockRun, errors_schema};
-use highwater_engine::sink::{Sink, SinkError};
+use highwater_engine::options::Options;
+use highwater_engine::sink::{Delivery, Notifications, Sink, SinkConnector as _, SinkError};
 use highwater_engine::source::{ReadRequest, SourceError, SourceEvent, SourceReader, TableRequest};
 use highwater_engine::state::{Checkpoint, StateDir};
 use highwater_sinks::stdout::Stdout;
@@ -16,13 +18,16 @@ use highwater_sinks::stdout::Stdout;
 use super::CliError;
 use super::args::RunArgs;
 use super::job_file::{LoadedJob, load};
-use super::outputs::{BesideBar, Destination, ErrorCount, ErrorWatch};
+use super::outputs::{BesideBar, Destination, ErrorCount, ErrorWatch, Nothing};
 use super::watch::Watch;
 use crate::plan::{Emit, JobPlan, PlannedSink, SinkInput};
 use crate::render::{OutputPlan, Rendered, render};
 
 /// Ticks in flight in catch-up; live ticks come one by one.
 const IN_FLIGHT: usize = 8;
+
+/// Where in the state directory alert channels note what they send.
+pub(super) const LEDGER: &str = "alerts.db";
 
 /// Which blocks to read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,6 +38,8 @@ pub struct Range {
     pub to: Option<u64>,
     /// Whether history is replayed: many blocks a tick unless said otherwise.
     pub replay: bool,
+    /// Whether alert channels send.
+    pub delivery: Delivery,
 }
 
 /// Blocks a tick of a replay.
@@ -65,7 +72,13 @@ pub struct Display {
 /// # Errors
 /// [`CliError::Job`] with diagnostics for mistakes in the job, [`CliError::Run`] for failures while running.
 pub fn run(args: &RunArgs, range: Range, display: &Display, stop: Arc<AtomicBool>) -> Result<Outcome, CliError> {
-    let destination = Destination { terminal: display.terminal, out: args.out.clone() };
+    let destination = Destination {
+        terminal: display.terminal,
+        out: args.out.clone(),
+        ledger: args.state.as_ref().map(|state| state.join(LEDGER)),
+        delivery: range.delivery,
+        metrics: Registry::default(),
+    };
     run_loaded(load(&args.job, destination)?, args, range, display, stop)
 }
 
@@ -91,7 +104,7 @@ pub(super) fn run_loaded(
         let _ = writeln!(std::io::stderr(), "{text}");
     }
     let checkpoint = open_state(args, &plan, range)?;
-    let metrics = Registry::default();
+    let metrics = loaded.loader.metrics();
     let mut request =
         ReadRequest { from_block: range.from, to_block: range.to, metrics: metrics.clone(), ..ReadRequest::default() };
     let state = checkpoint.map(|(directory, checkpoint)| {
@@ -199,7 +212,10 @@ fn open_source(
     let source = loaded.loader.sources.remove(&planned.name).expect("the planner opened every source it names");
     let default = if range.replay { REPLAY_BLOCKS_PER_TICK } else { 0 };
     let asked = args.blocks_per_tick.or(loaded.loader.settings.blocks_per_tick).unwrap_or(default);
+    // What an alert must not miss happens between two blocks.
+    let one_block_a_tick = plan.has_alerts_by_block();
     let blocks_per_tick = match usize::try_from(asked) {
+        _ if one_block_a_tick => 1,
         Ok(0) | Err(_) => source.blocks_per_tick(),
         Ok(blocks) => blocks,
     };
@@ -213,10 +229,7 @@ fn open_source(
     let reader = source
         .start(request)
         .map_err(|error| CliError::Run(JobError::Source { name: planned.name.clone(), source: error }))?;
-    Ok((
-        JobSource { name: planned.name.clone(), reader, tables: count, blocks_per_tick, one_block_a_tick: false },
-        blocks,
-    ))
+    Ok((JobSource { name: planned.name.clone(), reader, tables: count, blocks_per_tick, one_block_a_tick }, blocks))
 }
 
 type Outputs = (Vec<JobOutput>, Vec<OutputPlan>, Vec<ErrorCount>);
@@ -271,6 +284,14 @@ fn open_sink(
     let failed = |source| CliError::Run(JobError::Sink { name: sink.name.clone(), source });
     let (connector, request, options) =
         loaded.loader.sink(sink, view, request).map_err(|source| CliError::Load { name: sink.name.clone(), source })?;
+    let of_alert = request.schema == notification_schema() && connector.notifications() != Notifications::Never;
+    match request.delivery {
+        Delivery::Print if !of_alert => return Ok(Box::new(Nothing)),
+        Delivery::Print if connector.notifications() == Notifications::OfAlerts => {
+            return Stdout.open(request, Options::new("standard output", "", Vec::new())).map_err(failed);
+        }
+        _ => {}
+    }
     match watch.bar() {
         Some(bar) if connector.name() == "stdout" => {
             Stdout.open_with(request, options, BesideBar::shared(bar.clone())).map_err(failed)

@@ -4,6 +4,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use highwater_engine::error::BoxError;
 use highwater_engine::options::OptionError;
+use highwater_engine::sink::Notifications;
 use highwater_engine::source::TableSchema;
 
 use super::ir::{PlannedOption, PlannedSetting, PlannedSink, PlannedView};
@@ -35,6 +36,18 @@ pub trait Catalog {
 
     /// Reads a reference table. With declared columns (`request.schema`) the rows must have just these.
     fn load_table(&mut self, request: &LoadRequest) -> Result<RecordBatch, LoadError>;
+
+    /// What a kind of sink does with an alert. `sink` is the sink's name: its connector may be set elsewhere.
+    fn notifications(&self, sink: &str, connector: &str) -> Notifications {
+        let _ = (sink, connector);
+        Notifications::Never
+    }
+
+    /// What the command line sets an option to that the planner reads itself; an empty text takes it away.
+    fn overridden(&mut self, owner: &str, option: &str) -> Option<String> {
+        let _ = (owner, option);
+        None
+    }
 
     /// Checks a sink's connector and options without touching anything.
     fn check_sink(&mut self, sink: &PlannedSink, view: &PlannedView) -> Result<(), LoadError>;

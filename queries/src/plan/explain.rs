@@ -12,6 +12,7 @@ use datafusion_physical_expr::expressions::{Column, Literal};
 use highwater_engine::model::format::write_text;
 use highwater_engine::model::wide::{Wide, wide_kind};
 use highwater_engine::sink::Closing;
+use highwater_operators::alert::story::Lifecycle;
 
 use super::ir::{
     AggregateCall, JobPlan, JoinKind, Node, NodeKind, PlannedView, SortKey, StateEntry, ViewClosing, Window,
@@ -165,6 +166,42 @@ fn describe(node: &Node, names: &Names) -> String {
         NodeKind::TopK { .. } | NodeKind::TemporalFilter { .. } | NodeKind::BroadcastJoin { .. } => {
             describe_stateful(node)
         }
+        NodeKind::Stories { .. }
+        | NodeKind::Findings { .. }
+        | NodeKind::Notifications { .. }
+        | NodeKind::RateLimit { .. } => describe_alert(node),
+    }
+}
+
+fn describe_alert(node: &Node) -> String {
+    match &node.kind {
+        NodeKind::Stories { id, input, alert } => {
+            let Lifecycle { cool_after_ms, resolve_after_ms, .. } = alert.lifecycle;
+            format!(
+                "Stories {id} by [{}] cooling after {}, resolved after {}",
+                listed(&input.schema, &alert.columns.group),
+                duration(cool_after_ms),
+                duration(resolve_after_ms)
+            )
+        }
+        NodeKind::Findings { id, input, alert } => format!(
+            "Findings {id} by [{}] for {}",
+            listed(&input.schema, &alert.columns.finding),
+            duration(alert.lifecycle.same_for_ms)
+        ),
+        NodeKind::Notifications { id, sink, alert, dispatch, .. } => {
+            let kinds: Vec<&str> = dispatch.kinds.iter().map(|kind| kind.as_str()).collect();
+            format!(
+                "Notifications {id} of {} to {sink}: {} from {}",
+                alert.name,
+                kinds.join(", "),
+                dispatch.min_severity
+            )
+        }
+        NodeKind::RateLimit { id, limit, .. } => {
+            format!("RateLimit {id} {} in {}", limit.count, duration(limit.period_ms))
+        }
+        _ => String::new(),
     }
 }
 

@@ -13,6 +13,12 @@ use arrow::record_batch::RecordBatch;
 use datafusion_physical_expr::PhysicalExpr;
 use highwater_engine::sink::Closing;
 pub use highwater_operators::aggregate::AggregateFunction;
+use highwater_operators::alert::notification::Dispatch;
+use highwater_operators::alert::rate_limit::Limit;
+use highwater_operators::alert::signal::SignalColumns;
+use highwater_operators::alert::story::Lifecycle;
+use highwater_operators::alert::template::Texts;
+use highwater_operators::alert::timeline::Clock;
 use highwater_operators::mev::{BlockRelation, MevSettings};
 
 use crate::diagnostic::Span;
@@ -80,6 +86,26 @@ pub struct PlannedView {
     pub options: Vec<PlannedOption>,
     /// Its name in the job's text; of a sink's query, the sink's name.
     pub span: Span,
+}
+
+/// An alert.
+#[derive(Debug, Clone)]
+pub struct PlannedAlert {
+    /// Its name.
+    pub name: String,
+    /// Where the parts of a finding are.
+    pub columns: SignalColumns,
+    /// When stories begin and end.
+    pub lifecycle: Lifecycle,
+    /// Its templates.
+    pub texts: Texts,
+}
+
+impl PlannedAlert {
+    /// What a moment is to it: a block, or the end of a row's window.
+    pub fn clock(&self) -> Clock {
+        if self.columns.time.is_some() { Clock::Row } else { Clock::Block }
+    }
 }
 
 /// When a row of a view is final.
@@ -295,6 +321,48 @@ pub enum NodeKind {
         valid_from: Option<usize>,
         /// End of the row, exclusive.
         valid_until: Option<usize>,
+    },
+    /// Stories of an alert, and what happens to them: [`highwater_operators::alert::changes_schema`].
+    Stories {
+        /// Name of the state.
+        id: String,
+        /// Findings: the view's columns, then those computed for the alert.
+        input: Box<Node>,
+        /// The alert.
+        alert: Arc<PlannedAlert>,
+    },
+    /// Findings of an alert: [`highwater_engine::model::alert::finding_schema`].
+    Findings {
+        /// Name of the state.
+        id: String,
+        /// As of the stories.
+        input: Box<Node>,
+        /// The alert.
+        alert: Arc<PlannedAlert>,
+    },
+    /// What a sink is to tell of an alert: [`highwater_engine::model::alert::notification_schema`].
+    Notifications {
+        /// Name of the state.
+        id: String,
+        /// What happens to stories.
+        input: Box<Node>,
+        /// The sink.
+        sink: String,
+        /// The alert.
+        alert: Arc<PlannedAlert>,
+        /// What the sink wants.
+        dispatch: Arc<Dispatch>,
+    },
+    /// Notifications, those over the limit suppressed.
+    RateLimit {
+        /// Name of the state.
+        id: String,
+        /// Notifications.
+        input: Box<Node>,
+        /// What orders them.
+        clock: Clock,
+        /// The limit.
+        limit: Limit,
     },
     /// Rows joined to a reference table that is known when the job starts. Output: the input's
     /// columns, then for Inner and Left the table's.

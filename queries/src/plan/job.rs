@@ -7,14 +7,16 @@ use arrow::datatypes::{DataType, SchemaRef};
 use datafusion_expr::{LogicalPlan, LogicalPlanBuilder};
 use highwater_engine::model::errors_schema;
 
+use super::alerts::Alert;
 use super::catalog::{Catalog, LoadRequest};
 use super::context::{BROKEN, Context, Relation};
+use super::dispatch::Told;
 use super::errors::Place;
 use super::explain::{self, Names};
 use super::ir::{JobPlan, PlannedOption, PlannedSetting, PlannedSink, PlannedView, StateEntry};
 use super::lower::{Lowered, Lowerer, ViewInfo};
 use super::mev_settings;
-use super::names;
+use super::names::{self, Defined};
 use super::options::ViewOptions;
 use super::prune::{OpenSource, prune};
 use super::query::{optimized, raw_plan};
@@ -33,6 +35,8 @@ pub fn plan(job: &Job, catalog: &mut dyn Catalog) -> Result<JobPlan, Vec<Diagnos
         views: Vec::new(),
         infos: Vec::new(),
         sinks: Vec::new(),
+        alerts: Vec::new(),
+        told: BTreeMap::new(),
         state: Vec::new(),
         mistakes: names::duplicates(job),
     };
@@ -52,16 +56,19 @@ pub(super) struct Planner<'j> {
     secrets: BTreeMap<String, String>,
     pub(super) sources: Vec<OpenSource>,
     pub(super) views: Vec<PlannedView>,
-    infos: Vec<ViewInfo>,
+    pub(super) infos: Vec<ViewInfo>,
     pub(super) sinks: Vec<PlannedSink>,
-    state: Vec<StateEntry>,
+    pub(super) alerts: Vec<Alert>,
+    /// What sinks tell of alerts, by the sink's name.
+    pub(super) told: BTreeMap<String, Told>,
+    pub(super) state: Vec<StateEntry>,
     pub(super) mistakes: Vec<Diagnostic>,
 }
 
 /// What a view's query became.
 pub(super) struct Planned {
     pub(super) lowered: Lowered,
-    state: Vec<StateEntry>,
+    pub(super) state: Vec<StateEntry>,
 }
 
 impl<'j> Planner<'j> {
@@ -171,19 +178,25 @@ impl<'j> Planner<'j> {
         let job = self.job;
         let views = names::views(job);
         let kept = names::maintained(job, &views);
-        let (order, mistakes) = names::in_order(job, &views);
+        let (order, mistakes) = names::in_order(job);
         self.mistakes.extend(mistakes);
-        let ordered: BTreeSet<&str> = order.iter().map(|view| view.name.text.as_str()).collect();
-        for name in views.keys().filter(|name| !ordered.contains(*name)) {
+        let ordered: BTreeSet<&str> = order.iter().map(|defined| defined.name().text.as_str()).collect();
+        for name in names::defined(job).keys().filter(|name| !ordered.contains(*name)) {
             self.context.add_broken(name);
         }
-        for view in order {
-            let result = if kept.contains(&view.name.text) { self.maintain(view) } else { self.inline(view) };
+        for defined in order {
+            self.offer_alert_relations(&defined.reads());
+            let result = match defined {
+                Defined::View(view) if kept.contains(&view.name.text) => self.maintain(view),
+                Defined::View(view) => self.inline(view),
+                Defined::Alert(alert) => self.alert(alert),
+            };
             if let Err(mistake) = result {
                 self.blame(mistake);
-                self.context.add_broken(&view.name.text);
+                self.context.add_broken(&defined.name().text);
             }
         }
+        self.tell_alerts();
     }
 
     /// Notes a mistake, unless its cause was noted already.

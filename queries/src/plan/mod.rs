@@ -8,9 +8,11 @@
 //! Read next: `job` (a whole job), `query` (one SELECT), `lower` (logical plan to nodes), `facts`
 //! (when rows are final).
 
+mod alerts;
 mod block_relations;
 mod catalog;
 mod context;
+mod dispatch;
 mod errors;
 mod explain;
 mod facts;
@@ -33,7 +35,8 @@ pub(crate) use block_relations::input_schema;
 pub use catalog::{Catalog, LoadError, LoadRequest, given};
 pub use explain::{explain, explain_state, explain_view, sql_type};
 pub use ir::{
-    AggregateCall, AggregateFunction, Emit, JobPlan, JoinKind, Node, NodeKind, PlannedOption, PlannedSetting,
-    PlannedSink, PlannedSource, PlannedTable, PlannedView, SinkInput, SortKey, StateEntry, ViewClosing, Window,
+    AggregateCall, AggregateFunction, Emit, JobPlan, JoinKind, Node, NodeKind, PlannedAlert, PlannedOption,
+    PlannedSetting, PlannedSink, PlannedSource, PlannedTable, PlannedView, SinkInput, SortKey, StateEntry, ViewClosing,
+    Window,
 };
 pub use job::plan;

@@ -8,7 +8,43 @@ use datafusion_sql::sqlparser::ast::{
 };
 
 use crate::diagnostic::{Code, Diagnostic};
-use crate::sql::{Job, Name, SinkFrom, Statement, ViewStatement};
+use crate::sql::{AlertStatement, Job, Name, SinkFrom, Statement, ViewStatement};
+
+/// The relations made of all alerts of a job: what their names stand for is known once all alerts are.
+pub(super) const OF_ALL_ALERTS: [&str; 3] = ["alerts", "alert_groups", "deliveries"];
+
+/// Something that other things read by its name.
+#[derive(Clone, Copy)]
+pub(super) enum Defined<'j> {
+    /// A view.
+    View(&'j ViewStatement),
+    /// An alert.
+    Alert(&'j AlertStatement),
+}
+
+impl<'j> Defined<'j> {
+    pub(super) fn name(self) -> &'j Name {
+        match self {
+            Defined::View(view) => &view.name,
+            Defined::Alert(alert) => &alert.name,
+        }
+    }
+
+    /// The plain names it reads.
+    pub(super) fn reads(self) -> BTreeSet<String> {
+        match self {
+            Defined::View(view) => relations(&view.query),
+            Defined::Alert(alert) => from_reads(&alert.from),
+        }
+    }
+}
+
+fn from_reads(from: &SinkFrom) -> BTreeSet<String> {
+    match from {
+        SinkFrom::View(name) => BTreeSet::from([name.text.clone()]),
+        SinkFrom::Query(query, _) => relations(query),
+    }
+}
 
 /// Two things of one name.
 pub(super) fn duplicates(job: &Job) -> Vec<Diagnostic> {
@@ -20,7 +56,8 @@ pub(super) fn duplicates(job: &Job) -> Vec<Diagnostic> {
             Statement::Table(table) => ("relation", "table", &table.name),
             Statement::View(view) if view.replace => continue,
             Statement::View(view) => ("relation", "view", &view.name),
-            Statement::Sink(sink) if matches!(sink.from, SinkFrom::Query(..)) => ("relation", "sink", &sink.name),
+            Statement::Alert(alert) => ("relation", "alert", &alert.name),
+            Statement::Sink(sink) if makes_relation(job, &sink.from) => ("relation", "sink", &sink.name),
             Statement::Sink(sink) => ("sink", "sink", &sink.name),
             Statement::Secret(secret) => ("secret", "secret", &secret.name),
             Statement::Set(_) | Statement::Explain(_) => continue,
@@ -32,6 +69,30 @@ pub(super) fn duplicates(job: &Job) -> Vec<Diagnostic> {
         }
     }
     mistakes
+}
+
+/// Whether a sink has a relation of its own name: that of its query, or what it tells of an alert.
+fn makes_relation(job: &Job, from: &SinkFrom) -> bool {
+    let SinkFrom::View(read) = from else { return true };
+    alerts(job).any(|alert| alert.name.text == read.text)
+}
+
+/// The alerts of a job.
+pub(super) fn alerts(job: &Job) -> impl Iterator<Item = &AlertStatement> {
+    job.statements.iter().filter_map(|statement| match statement {
+        Statement::Alert(alert) => Some(alert),
+        _ => None,
+    })
+}
+
+/// The views and alerts of a job, the last of each name.
+pub(super) fn defined(job: &Job) -> BTreeMap<&str, Defined<'_>> {
+    let defined = job.statements.iter().filter_map(|statement| match statement {
+        Statement::View(view) => Some((view.name.text.as_str(), Defined::View(view))),
+        Statement::Alert(alert) => Some((alert.name.text.as_str(), Defined::Alert(alert))),
+        _ => None,
+    });
+    defined.collect()
 }
 
 /// The views of a job, the last of each name.
@@ -87,14 +148,14 @@ fn normal(ident: &Ident) -> String {
 }
 
 /// The view a name reads: itself, or the one whose errors it means.
-pub(super) fn view_read<'n>(name: &'n str, views: &BTreeMap<&str, &ViewStatement>) -> Option<&'n str> {
+pub(super) fn view_read<'n, T>(name: &'n str, views: &BTreeMap<&str, T>) -> Option<&'n str> {
     if views.contains_key(name) {
         return Some(name);
     }
     name.strip_suffix("_errors").filter(|view| views.contains_key(view))
 }
 
-/// The views that must be kept: MATERIALIZED, shown by a sink, or asked for their errors.
+/// The views that must be kept: MATERIALIZED, shown by a sink, read by an alert, or asked for their errors.
 pub(super) fn maintained(job: &Job, views: &BTreeMap<&str, &ViewStatement>) -> BTreeSet<String> {
     let mut kept: BTreeSet<String> =
         views.values().filter(|view| view.materialized).map(|view| view.name.text.clone()).collect();
@@ -102,10 +163,12 @@ pub(super) fn maintained(job: &Job, views: &BTreeMap<&str, &ViewStatement>) -> B
     for statement in &job.statements {
         match statement {
             Statement::View(view) => read.extend(relations(&view.query)),
-            Statement::Sink(sink) => match &sink.from {
-                SinkFrom::View(name) => kept.extend(view_read(&name.text, views).map(str::to_owned)),
-                SinkFrom::Query(query, _) => read.extend(relations(query)),
-            },
+            Statement::Sink(crate::sql::SinkStatement { from, .. }) | Statement::Alert(AlertStatement { from, .. }) => {
+                match from {
+                    SinkFrom::View(name) => kept.extend(view_read(&name.text, views).map(str::to_owned)),
+                    SinkFrom::Query(query, _) => read.extend(relations(query)),
+                }
+            }
             _ => {}
         }
     }
@@ -114,25 +177,25 @@ pub(super) fn maintained(job: &Job, views: &BTreeMap<&str, &ViewStatement>) -> B
     kept
 }
 
-/// The views, each after all it reads; views in a circle are left out and named in a diagnostic.
-pub(super) fn in_order<'v>(
-    job: &'v Job,
-    views: &BTreeMap<&'v str, &'v ViewStatement>,
-) -> (Vec<&'v ViewStatement>, Vec<Diagnostic>) {
-    let mut walk = Walk { views, done: BTreeMap::new(), order: Vec::new(), mistakes: Vec::new() };
+/// The views and alerts, each after all it reads; those in a circle are left out and named in a diagnostic.
+pub(super) fn in_order(job: &Job) -> (Vec<Defined<'_>>, Vec<Diagnostic>) {
+    let defined = defined(job);
+    let mut walk = Walk { defined: &defined, done: BTreeMap::new(), order: Vec::new(), mistakes: Vec::new() };
     for statement in &job.statements {
-        if let Statement::View(view) = statement {
-            walk.visit(&view.name.text, &mut Vec::new());
-        }
+        match statement {
+            Statement::View(view) => walk.visit(&view.name.text, &mut Vec::new()),
+            Statement::Alert(alert) => walk.visit(&alert.name.text, &mut Vec::new()),
+            _ => continue,
+        };
     }
     (walk.order, walk.mistakes)
 }
 
-struct Walk<'w, 'v> {
-    views: &'w BTreeMap<&'v str, &'v ViewStatement>,
-    /// Whether a visited view is free of circles.
+struct Walk<'w, 'j> {
+    defined: &'w BTreeMap<&'j str, Defined<'j>>,
+    /// Whether what was visited is free of circles.
     done: BTreeMap<String, bool>,
-    order: Vec<&'v ViewStatement>,
+    order: Vec<Defined<'j>>,
     mistakes: Vec<Diagnostic>,
 }
 
@@ -141,31 +204,45 @@ impl Walk<'_, '_> {
         if let Some(sound) = self.done.get(name) {
             return *sound;
         }
-        let Some(view) = self.views.get(name).copied() else { return true };
+        let Some(defined) = self.defined.get(name).copied() else { return true };
         if let Some(start) = path.iter().position(|on_path| on_path == name) {
-            let circle = path[start..].iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(" and ");
-            let message = match path.len() - start {
-                1 => format!("view {circle} reads itself"),
-                _ => format!("views {circle} read each other"),
-            };
-            self.mistakes.push(
-                Diagnostic::new(Code::CyclicViews, message, view.name.span)
-                    .with_hint("a view can read only views that do not depend on it"),
-            );
+            self.mistakes.push(circle(defined, &path[start..]));
             return false;
         }
         path.push(name.to_owned());
         let mut sound = true;
-        for relation in relations(&view.query) {
-            if let Some(read) = view_read(&relation, self.views) {
-                sound &= self.visit(read, path);
+        for relation in defined.reads() {
+            for read in self.read_by(&relation) {
+                sound &= self.visit(&read, path);
             }
         }
         path.pop();
         self.done.insert(name.to_owned(), sound);
         if sound {
-            self.order.push(view);
+            self.order.push(defined);
         }
         sound
     }
+
+    /// What a name in FROM needs planned before.
+    fn read_by(&self, relation: &str) -> Vec<String> {
+        if let Some(read) = view_read(relation, self.defined) {
+            return vec![read.to_owned()];
+        }
+        if !OF_ALL_ALERTS.contains(&relation) {
+            return Vec::new();
+        }
+        let alerts = self.defined.values().filter(|defined| matches!(defined, Defined::Alert(_)));
+        alerts.map(|alert| alert.name().text.clone()).collect()
+    }
+}
+
+fn circle(defined: Defined<'_>, path: &[String]) -> Diagnostic {
+    let names = path.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(" and ");
+    let message = match path.len() {
+        1 => format!("view {names} reads itself"),
+        _ => format!("views {names} read each other"),
+    };
+    Diagnostic::new(Code::CyclicViews, message, defined.name().span)
+        .with_hint("a view can read only views that do not depend on it")
 }

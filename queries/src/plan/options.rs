@@ -2,8 +2,8 @@
 
 use super::ir::PlannedOption;
 use super::job::Planner;
-use crate::diagnostic::{Code, Diagnostic, did_you_mean};
-use crate::sql::ViewStatement;
+use crate::diagnostic::{Code, Diagnostic, Span, did_you_mean};
+use crate::sql::{Name, ViewStatement};
 
 /// The options a view may have.
 pub(super) struct ViewOptions {
@@ -38,6 +38,54 @@ impl ViewOptions {
             ));
         }
         Ok(ViewOptions { unbounded, on_error_stop, rest: options })
+    }
+}
+
+/// The options of a statement, taken one by one; what is not known is a mistake at once.
+pub(super) struct Taken {
+    options: Vec<PlannedOption>,
+    known: Vec<&'static str>,
+    what: &'static str,
+}
+
+impl Taken {
+    /// All options of a statement that knows these.
+    pub(super) fn of(
+        what: &'static str,
+        name: &Name,
+        options: Vec<PlannedOption>,
+        known: &[&'static str],
+    ) -> Result<Taken, Diagnostic> {
+        let taken = Taken { options, known: known.to_vec(), what };
+        let twice = taken
+            .options
+            .iter()
+            .enumerate()
+            .find(|(index, option)| taken.options[..*index].iter().any(|before| before.name == option.name));
+        if let Some((_, option)) = twice {
+            let message = format!("option \"{}\" of {what} \"{}\" is given twice", option.name, name.text);
+            return Err(Diagnostic::new(Code::BadOption, message, option.name_span));
+        }
+        Ok(taken)
+    }
+
+    /// An option's text and place.
+    pub(super) fn text(&mut self, name: &str) -> Option<(String, Span)> {
+        take(&mut self.options, name).map(|option| (option.value, option.value_span))
+    }
+
+    /// Refuses what nobody took.
+    pub(super) fn finish(self) -> Result<(), Diagnostic> {
+        let Some(option) = self.options.first() else { return Ok(()) };
+        let message = format!("an {} has no option \"{}\"", self.what, option.name);
+        let list = format!("there are {}", self.known.join(", "));
+        let hint = did_you_mean(&option.name, self.known.iter().copied()).unwrap_or(list);
+        Err(Diagnostic::new(Code::BadOption, message, option.name_span).with_hint(hint))
+    }
+
+    /// What nobody took, for whoever comes next.
+    pub(super) fn rest(self) -> Vec<PlannedOption> {
+        self.options
     }
 }
 

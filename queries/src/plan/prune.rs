@@ -88,7 +88,11 @@ impl Node {
             | NodeKind::BlockAggregate { input, .. }
             | NodeKind::TopK { input, .. }
             | NodeKind::TemporalFilter { input, .. }
-            | NodeKind::BroadcastJoin { input, .. } => vec![input],
+            | NodeKind::BroadcastJoin { input, .. }
+            | NodeKind::Stories { input, .. }
+            | NodeKind::Findings { input, .. }
+            | NodeKind::Notifications { input, .. }
+            | NodeKind::RateLimit { input, .. } => vec![input],
         }
     }
 
@@ -106,7 +110,11 @@ impl Node {
             | NodeKind::BlockAggregate { input, .. }
             | NodeKind::TopK { input, .. }
             | NodeKind::TemporalFilter { input, .. }
-            | NodeKind::BroadcastJoin { input, .. } => vec![input],
+            | NodeKind::BroadcastJoin { input, .. }
+            | NodeKind::Stories { input, .. }
+            | NodeKind::Findings { input, .. }
+            | NodeKind::Notifications { input, .. }
+            | NodeKind::RateLimit { input, .. } => vec![input],
         }
     }
 }

@@ -25,7 +25,14 @@ impl Planner<'_> {
 
     fn sink(&mut self, sink: &SinkStatement) -> Result<PlannedSink, Diagnostic> {
         let (mut request, connector_at) = self.request(&sink.name, &sink.options, "connector")?;
+        let told = self.told.remove(&sink.name.text);
+        let of_alert = told.is_some();
         let input = match &sink.from {
+            _ if told.is_some() || self.context.is_broken(&sink.name.text) => {
+                let Some(told) = told else { return Err(Diagnostic::new(Code::UnknownTable, BROKEN, sink.name.span)) };
+                request.options = told.options;
+                SinkInput::View(told.view)
+            }
             SinkFrom::View(name) => self.sink_view(name)?,
             SinkFrom::Query(query, span) => {
                 let unbounded = take_flag(&mut request.options, "unbounded")?;
@@ -33,11 +40,12 @@ impl Planner<'_> {
             }
         };
         let (SinkInput::View(index) | SinkInput::Errors(index)) = input;
-        if let (Some(emit), SinkInput::View(index)) = (sink.emit, input) {
+        if let (Some(emit), SinkInput::View(index)) = (sink.emit.filter(|_| !of_alert), input) {
             possible(emit, &self.views[index])?;
         }
         let LoadRequest { connector, options, .. } = request;
-        let emit = sink.emit.map(|clause| clause.emit).unwrap_or_default();
+        // What a sink tells of an alert waits for finality before it becomes a row.
+        let emit = if of_alert { Emit::Changes } else { sink.emit.map(|clause| clause.emit).unwrap_or_default() };
         let planned =
             PlannedSink { name: sink.name.text.clone(), input, emit, connector, options, span: sink.name.span };
         if let Err(error) = self.catalog.check_sink(&planned, &self.views[index]) {

@@ -3,6 +3,7 @@
 //! Views are rendered once each, in the order of the plan, and shared by whoever reads them. A view
 //! without a way to an output is left out. The errors of a view are the sum of the errors of its nodes.
 
+mod alert;
 mod join;
 mod operators;
 mod stage;

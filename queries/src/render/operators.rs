@@ -14,8 +14,8 @@ use highwater_operators::emit_gate::{EmitGate, EmitPolicy};
 use highwater_operators::temporal_filter::{TemporalFilter, TemporalFilterSpec};
 use highwater_operators::top_k::{TopK, TopKSpec};
 
-use super::join;
 use super::stage::Stage;
+use super::{alert, join};
 use crate::plan::{AggregateCall, Emit, Node, NodeKind, PlannedView, input_schema};
 
 /// The planner made a node that its operator refuses: a bug.
@@ -27,7 +27,7 @@ pub struct RenderError {
 }
 
 impl RenderError {
-    fn of(node: &str) -> impl FnOnce(BoxError) -> RenderError {
+    pub(super) fn of(node: &str) -> impl FnOnce(BoxError) -> RenderError {
         let node = node.to_owned();
         move |source| RenderError { node, source }
     }
@@ -95,6 +95,10 @@ pub(super) fn make(node: &Node) -> Result<Made, RenderError> {
             let operator = join::make(node).map_err(RenderError::of("a join to a reference table"))?;
             Ok(Made::Stateless("broadcast-join", operator))
         }
+        NodeKind::Stories { .. }
+        | NodeKind::Findings { .. }
+        | NodeKind::Notifications { .. }
+        | NodeKind::RateLimit { .. } => alert::make(node).map(Made::Stateful),
         NodeKind::Scan { .. }
         | NodeKind::View { .. }
         | NodeKind::Errors { .. }
@@ -146,7 +150,7 @@ fn aggregate_spec(input: &Node, keys: &[usize], calls: &[AggregateCall], closing
 }
 
 impl Stateful {
-    fn new(id: &str, route: Route, operator: Box<dyn TickOperator>) -> Stateful {
+    pub(super) fn new(id: &str, route: Route, operator: Box<dyn TickOperator>) -> Stateful {
         Stateful { id: id.to_owned(), route, operator, before: None, after: None }
     }
 }

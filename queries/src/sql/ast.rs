@@ -27,6 +27,8 @@ pub enum Statement {
     Secret(SecretStatement),
     /// `CREATE [MATERIALIZED] VIEW`
     View(ViewStatement),
+    /// `CREATE ALERT`
+    Alert(AlertStatement),
     /// `CREATE SINK`
     Sink(SinkStatement),
     /// `SET`
@@ -134,6 +136,21 @@ pub struct ViewStatement {
     pub span: Span,
 }
 
+/// `CREATE ALERT name FROM view | (query) WITH (…) [EMIT CHANGES | EMIT ON WINDOW CLOSE]`
+#[derive(Debug, Clone)]
+pub struct AlertStatement {
+    /// Its name.
+    pub name: Name,
+    /// Whose rows are findings.
+    pub from: SinkFrom,
+    /// Its options, `key` among them.
+    pub options: Vec<OptionStatement>,
+    /// When a row counts.
+    pub emit: Option<EmitClause>,
+    /// The whole statement.
+    pub span: Span,
+}
+
 /// `CREATE SINK name FROM view | (query) [WITH (…)] [EMIT …]`
 #[derive(Debug, Clone)]
 pub struct SinkStatement {
@@ -149,10 +166,10 @@ pub struct SinkStatement {
     pub span: Span,
 }
 
-/// What a sink shows.
+/// What a sink shows, or an alert reads.
 #[derive(Debug, Clone)]
 pub enum SinkFrom {
-    /// A view, or `<view>_errors`.
+    /// A view, an alert, or `<view>_errors`.
     View(Name),
     /// A query of its own, and where it stands.
     Query(Box<Query>, Span),

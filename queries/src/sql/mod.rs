@@ -10,8 +10,8 @@ mod parser;
 mod tokens;
 
 pub use ast::{
-    EmitClause, ExplainStatement, ExplainTarget, Job, Name, OptionStatement, OptionValue, SecretStatement,
-    SetStatement, SinkFrom, SinkStatement, SourceStatement, Statement, TableStatement, ViewStatement,
+    AlertStatement, EmitClause, ExplainStatement, ExplainTarget, Job, Name, OptionStatement, OptionValue,
+    SecretStatement, SetStatement, SinkFrom, SinkStatement, SourceStatement, Statement, TableStatement, ViewStatement,
 };
 pub(crate) use location::LineIndex;
 pub use parser::parse;

@@ -12,8 +12,8 @@ use datafusion_sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use super::LineIndex;
 use super::ast::{
-    EmitClause, ExplainStatement, ExplainTarget, Job, OptionValue, SecretStatement, SetStatement, SinkFrom,
-    SinkStatement, SourceStatement, Statement, TableStatement, ViewStatement,
+    AlertStatement, EmitClause, ExplainStatement, ExplainTarget, Job, OptionValue, SecretStatement, SetStatement,
+    SinkFrom, SinkStatement, SourceStatement, Statement, TableStatement, ViewStatement,
 };
 use super::tokens::{cut_on_error, is_word, lower_first, not_end, shown, split_location, word_of};
 use crate::diagnostic::{Code, Diagnostic, Span, did_you_mean};
@@ -98,22 +98,24 @@ impl<'a> Reader<'a> {
                 return self.view(replace, materialized);
             }
             _ if materialized => return Err(self.unknown_word("VIEW", &token, &["view"])),
-            _ if replace && matches!(word.as_str(), "source" | "table" | "secret" | "sink") => {
+            _ if replace && matches!(word.as_str(), "source" | "table" | "secret" | "alert" | "sink") => {
                 return Err(self.mistake("OR REPLACE is for views only", &token).with_hint("remove OR REPLACE"));
             }
             "source" => self.parser.advance_token(),
             "table" => self.parser.advance_token(),
             "secret" => self.parser.advance_token(),
+            "alert" => self.parser.advance_token(),
             "sink" => self.parser.advance_token(),
             _ => {
-                let known = ["source", "table", "secret", "view", "materialized", "sink"];
-                return Err(self.unknown_word("SOURCE, TABLE, SECRET, VIEW or SINK", &token, &known));
+                let known = ["source", "table", "secret", "view", "materialized", "alert", "sink"];
+                return Err(self.unknown_word("SOURCE, TABLE, SECRET, VIEW, ALERT or SINK", &token, &known));
             }
         }
         match word.as_str() {
             "source" => self.source(),
             "table" => self.table(),
             "secret" => self.secret(),
+            "alert" => self.alert(),
             _ => self.sink(),
         }
     }
@@ -183,17 +185,28 @@ impl<'a> Reader<'a> {
         }))
     }
 
+    fn alert(&mut self) -> Read<Statement> {
+        let name = self.name()?;
+        let from = self.from()?;
+        let options = self.options(true)?;
+        let emit = self.emit()?;
+        self.end()?;
+        Ok(Statement::Alert(AlertStatement { name, from, options, emit, span: self.span }))
+    }
+
+    fn from(&mut self) -> Read<SinkFrom> {
+        self.expect_word("from")?;
+        if !self.parser.consume_token(&Token::LParen) {
+            return self.name().map(SinkFrom::View);
+        }
+        let (query, span) = self.query()?;
+        self.expect_token(&Token::RParen)?;
+        Ok(SinkFrom::Query(query, span))
+    }
+
     fn sink(&mut self) -> Read<Statement> {
         let name = self.name()?;
-        self.expect_word("from")?;
-        let from = if self.parser.consume_token(&Token::LParen) {
-            let (query, span) = self.query()?;
-            self.expect_token(&Token::RParen)?;
-            SinkFrom::Query(query, span)
-        } else {
-            let view = self.name()?;
-            SinkFrom::View(view)
-        };
+        let from = self.from()?;
         let options = self.options(false)?;
         let emit = self.emit()?;
         self.end()?;

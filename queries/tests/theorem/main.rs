@@ -125,6 +125,7 @@ fn execute(
     let rendered = render(plan.clone(), vec![OutputPlan { input: SinkInput::View(0), emit: Emit::Changes }]).unwrap();
     let job = Job {
         source: JobSource {
+            one_block_a_tick: false,
             name: "eth".to_owned(),
             reader: Box::new(ScriptedReader::new(events)),
             tables,
