@@ -1,6 +1,6 @@
 //! Findings: is it new, or seen before, and how often.
 //!
-//! Definition: `tests/reference/finding.rs`. Signals of one identity within `same_for` of the first are one finding,
+//! Definition: `tests/reference/story.rs`. Signals of one identity within `same_for` of the first are one finding,
 //! seen that many times; the next one after that begins a new finding.
 //!
 //! State: one entry a finding that is not over and final.

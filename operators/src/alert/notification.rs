@@ -1,6 +1,6 @@
 //! Notifications: what a sink is to tell of the changes of an alert's stories, and when.
 //!
-//! Definition: `tests/reference/notification.rs`. A story that begins is told after `group_wait`, with what is known by
+//! Definition: case by case in `tests/story_lifecycle.rs`. A story that begins is told after `group_wait`, with what is known by
 //! then, unless its severity is too low, it is muted, or its group was told within `cooldown`; what rises in
 //! severity later is told in spite of that. Further changes of a story that was told follow at least
 //! `group_interval` apart, the newest alone. In quiet hours only critical ones are told; others wait for their

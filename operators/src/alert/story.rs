@@ -1,6 +1,6 @@
 //! Stories: findings of one group gathered while they last.
 //!
-//! Definition: `tests/reference/story.rs`. A story begins with a finding (with `open_after`, the n-th in a row),
+//! Definition: `tests/reference/story.rs`, and case by case `tests/story_lifecycle.rs`. A story begins with a finding (with `open_after`, the n-th in a row),
 //! is *active* while findings come, *cooling* once none came for longer than `cool_after`, *resolved* once none
 //! came for longer than `resolve_after`; earlier if `close_after` signals in a row say that all is well, or, with
 //! `resolve_when_gone`, when no row of the group stands. Its severity is the highest so far. A finding within

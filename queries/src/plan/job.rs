@@ -197,6 +197,7 @@ impl<'j> Planner<'j> {
             }
         }
         self.tell_alerts();
+        self.offer_alert_relations(&names::read_at_the_end(job));
     }
 
     /// Notes a mistake, unless its cause was noted already.
