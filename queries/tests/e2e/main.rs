@@ -7,11 +7,13 @@
 //! * [`live`]: the same over scripted nodes, followed while they are reorganised, killed and lied to.
 //! * [`bad_input`]: what is wrong is named, and what came before is kept.
 //! * [`state`]: stopping, dying and going on changes nothing.
+//! * [`alerts`]: alerts end as those of the canonical chain alone, however they were run.
 //! * [`emit`]: when rows go out, and rows that cannot be evaluated.
 //! * [`surface`]: the other commands, exit codes, terminals.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod alerts;
 mod bad_input;
 mod chain;
 mod command;
