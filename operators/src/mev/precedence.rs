@@ -173,13 +173,16 @@ impl<'a> Named<'a> {
     }
 }
 
+/// A kind with the row it is told in.
+type Fit<'a> = (Precedence, Option<&'a [u8]>);
+
 impl<'a> Parts<'a> {
     fn is_nothing(&self) -> bool {
         !self.liquidates && [&self.sandwiches, &self.positions, &self.arbitrages].into_iter().all(Vec::is_empty)
     }
 
     /// The kinds that fit, in order, each with the row it is told in.
-    fn kinds(&self, composed: &[&[u8]]) -> Vec<(Precedence, Option<&'a [u8]>)> {
+    fn kinds(&self, composed: &[&[u8]]) -> Vec<Fit<'a>> {
         let both = self.sandwiches.iter().chain(&self.positions).find(|id| composed.binary_search(id).is_ok());
         let told = [
             (Precedence::JitSandwich, both),
@@ -204,8 +207,7 @@ impl BlockKernel for MevTransactions {
         };
         let named = Named::of(&rows);
         let composed = named.composed();
-        let kinds: Vec<Vec<(Precedence, Option<&[u8]>)>> =
-            named.0.values().map(|parts| parts.kinds(&composed)).collect();
+        let kinds: Vec<Vec<Fit<'_>>> = named.0.values().map(|parts| parts.kinds(&composed)).collect();
         let chain = first.column(0).as_string::<i32>().value(0);
         let chain_id = first.column(1).as_primitive::<Int64Type>().value(0);
         let mut columns = common_columns(chain, chain_id, &rows, kinds.len());

@@ -142,6 +142,9 @@ fn padded(address: Address) -> [u8; 32] {
     word
 }
 
+/// A beginning with where later steps look for it.
+type Told = (Key, Place, Beginning);
+
 /// The beginnings of one family.
 struct Beginnings {
     blocks: u64,
@@ -155,7 +158,7 @@ impl Beginnings {
         Beginnings { blocks, by_key: BTreeMap::new(), recent: RecentBlocks::new(blocks) }
     }
 
-    fn keep(&mut self, number: u64, told: Vec<(Key, Place, Beginning)>) {
+    fn keep(&mut self, number: u64, told: Vec<Told>) {
         if told.is_empty() {
             return;
         }
@@ -260,7 +263,7 @@ impl Links {
     }
 
     pub(super) fn load(&mut self, state: &[RecordBatch]) -> Result<(), StateError> {
-        let mut told: [BTreeMap<u64, Vec<(Key, Place, Beginning)>>; 2] = Default::default();
+        let mut told: [BTreeMap<u64, Vec<Told>>; 2] = Default::default();
         for batch in state {
             let loaded = Loaded::open(NAME, SHAPE, batch)?;
             let (families, beginnings) = (loaded.numbers("family")?, loaded.bytes("beginning")?);
@@ -292,7 +295,7 @@ fn bytes_of(((market, what), (block, transaction, log)): &(Key, Place), beginnin
     bytes
 }
 
-fn decode(bytes: &[u8]) -> Result<(Key, Place, Beginning), Truncated> {
+fn decode(bytes: &[u8]) -> Result<Told, Truncated> {
     let mut bytes = Decoder(bytes);
     let key = (bytes.take()?, bytes.take()?);
     let place = (bytes.u64()?, bytes.i64()?, bytes.i64()?);
