@@ -3,6 +3,8 @@
 mod chain_rows;
 mod harness;
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
@@ -215,9 +217,11 @@ fn numbers(values: &[i64], of: impl Fn(i64) -> i64) -> String {
     format!("[{}]", values.join(" "))
 }
 
+type Events = (Vec<TradeRow>, Vec<Change>);
+
 /// The blocks of a history by their hashes.
 #[derive(Default)]
-struct Made(std::cell::RefCell<std::collections::BTreeMap<[u8; 32], (Vec<TradeRow>, Vec<Change>)>>);
+struct Made(RefCell<BTreeMap<[u8; 32], Events>>);
 
 impl Made {
     fn block(&self, random: &mut harness::Random, at: &KernelBlock) -> Vec<RecordBatch> {
@@ -244,9 +248,9 @@ impl Made {
         for block in chain {
             let (of_block, changes_of_block) = &made[&block.hash];
             let first = i64::try_from(block.number).expect("small") * OF_BLOCK;
-            rows.extend(of_block.iter().cloned().map(|row| TradeRow { transaction: first + row.transaction, ..row }));
-            let moved = |change: Change| Change { transaction: first + change.transaction, ..change };
-            changes.extend(changes_of_block.iter().cloned().map(moved));
+            rows.extend(of_block.iter().map(|row| TradeRow { transaction: first + row.transaction, ..row.clone() }));
+            let moved = |change: &Change| Change { transaction: first + change.transaction, ..change.clone() };
+            changes.extend(changes_of_block.iter().map(moved));
         }
         let mut found = definition(&rows, &changes, i64::try_from(blocks).expect("small"));
         // Rows are of the block of the burn, in the order of the mints.
