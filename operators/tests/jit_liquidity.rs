@@ -201,7 +201,7 @@ proptest! {
 }
 
 /// What is compared over several blocks.
-const TOLD: [&str; 8] = [
+const TOLD: [&str; 9] = [
     "block_number",
     "mint_block_number",
     "mint_transaction_index",
@@ -210,6 +210,7 @@ const TOLD: [&str; 8] = [
     "victim_transaction_indexes",
     "gas_cost_wei",
     "tip_wei",
+    "confidence",
 ];
 
 fn numbers(values: &[i64], of: impl Fn(i64) -> i64) -> String {
@@ -259,7 +260,8 @@ impl Made {
         let told = |(mint, burn, victims): (i64, i64, Vec<i64>)| {
             let tips = [mint, burn].into_iter().filter(|of| index(*of) == 2).count() * 7;
             let victims = format!("{} {}", numbers(&victims, height), numbers(&victims, index));
-            format!("{} {} {} {} {victims} 400 {tips}", height(burn), height(mint), index(mint), index(burn))
+            let sure = if height(mint) == height(burn) { "high" } else { "medium" };
+            format!("{} {} {} {} {victims} 400 {tips} {sure}", height(burn), height(mint), index(mint), index(burn))
         };
         found.into_iter().map(told).collect()
     }

@@ -25,7 +25,7 @@ use super::costs::{BLOCKS, Costs, Paid, TOKEN_PRICES, TRACES, TRANSACTIONS};
 use super::jit_memory::JitMemory;
 use super::jit_rule::{Changes, Finding, LIQUIDITY_EVENTS, View};
 use super::sandwich_rule::{RULE_VERSION, difference};
-use super::{BlockRelation, InputTable, MevSettings};
+use super::{BlockRelation, Confidence, InputTable, MevSettings};
 use crate::block_kernel::{BlockKernel, BlockRows, Memory};
 
 /// The relation `jit_liquidity`.
@@ -257,10 +257,16 @@ fn worth(view: &View<'_>, bills: &Bills<'_, '_>, findings: &[Finding]) -> Vec<Ar
         unsigned(paid.iter().map(|paid| paid.gas)),
         unsigned(paid.iter().map(|paid| paid.tip)),
         floats(all().zip(&paid).map(usd)),
-        texts(all().map(|_| super::Confidence::High.name())),
+        texts(all().map(|finding| confidence(view, finding).name())),
         ints(all().map(|_| RULE_VERSION)),
         text_lists(all().map(evidence_of)),
     ]
+}
+
+/// Within one block nobody can provide liquidity by chance; over several, a short-lived position may be just that.
+fn confidence(view: &View<'_>, finding: &Finding) -> Confidence {
+    let in_one_block = view.change_blocks[finding.mint] == view.change_blocks[finding.burn];
+    if in_one_block { Confidence::High } else { Confidence::Medium }
 }
 
 /// What was collected beyond what the burn released; `None` if nothing was collected with it.

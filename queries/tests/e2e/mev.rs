@@ -273,6 +273,32 @@ fn real_blocks_hold_what_two_inspectors_agree_on() {
     assert!(unexplained.is_empty(), "found without a reason: {unexplained:#?}");
 }
 
+/// Half of what arbitrages answer happened one block before, and never further away.
+#[test]
+fn triggers_are_of_the_block_or_the_one_before() {
+    let Some(path) = shared("data/evm/mainnet-17686110-17686121") else { return };
+    let job = "
+        CREATE SINK arbitrages FROM (
+          SELECT block_number, transaction_hash, trigger_tx, trigger_distance, trigger_same_block
+          FROM eth.arbitrages WHERE kind <> 'long_tail'
+        ) WITH (connector = 'stdout');
+        CREATE SINK transactions FROM (SELECT block_number, transaction_hash FROM eth.transactions)
+        WITH (connector = 'stdout');";
+    let ran = Desk::new(&format!("{}{job}", source(&text(&path), ""))).run(&[]).succeeds();
+    let heights: BTreeMap<String, u64> = rows(&ran, "transactions")
+        .iter()
+        .map(|row| (field(row, "transaction_hash"), row["block_number"].as_u64().unwrap()))
+        .collect();
+    let (mut here, mut before) = (0, 0);
+    for row in rows(&ran, "arbitrages").iter().filter(|row| row["trigger_tx"].is_string()) {
+        let distance = row["block_number"].as_u64().unwrap() - heights[&field(row, "trigger_tx")];
+        assert_eq!((distance == 0, distance < 2), (row["trigger_same_block"] == true, true), "{row}");
+        assert_eq!(row["trigger_distance"].is_null(), distance == 1, "{row}");
+        *if distance == 0 { &mut here } else { &mut before } += 1;
+    }
+    assert!(here > 2 && before > 2, "{here} of the same block, {before} of the one before");
+}
+
 fn field_of_list(row: &Value, name: &str) -> String {
     row[name][0].as_str().unwrap().to_owned()
 }
