@@ -37,6 +37,10 @@ struct Change {
 }
 
 fn tables(rows: &[TradeRow], changes: &[Change]) -> Vec<RecordBatch> {
+    with_liquidations(rows, changes, &[])
+}
+
+fn with_liquidations(rows: &[TradeRow], changes: &[Change], liquidations: &[i64]) -> Vec<RecordBatch> {
     let all = || changes.iter();
     let events = batch(
         JIT_LIQUIDITY.inputs[5].columns,
@@ -60,7 +64,8 @@ fn tables(rows: &[TradeRow], changes: &[Change]) -> Vec<RecordBatch> {
         ],
     );
     let costs = costs(20, &[(2, 20, 60, 7)], Some(60), &[(10, 1.0), (11, 2.0)]);
-    [trades(rows)].into_iter().chain(costs).chain([events]).collect()
+    let liquidations = batch(&["transaction_index"], vec![ints(liquidations.iter().copied().map(Some))]);
+    [trades(rows)].into_iter().chain(costs).chain([events, liquidations]).collect()
 }
 
 fn kernel(jit_blocks: u64) -> Box<dyn BlockKernel> {
@@ -324,4 +329,43 @@ fn the_columns_of_a_position() {
     // 12 of one token, -2 of the other at 2 dollars, less 400 wei of gas and a tip of 7 at a dollar each.
     assert_eq!(said(&["fee_share", "gas_cost_wei", "tip_wei", "profit_usd"]), "0.9 400 7 -399");
     assert_eq!(said(&["confidence", "rule_version"]), "high 1");
+}
+
+#[test]
+fn a_position_may_go_with_a_sandwich_or_a_liquidation() {
+    let change = |transaction, kind| Change {
+        transaction,
+        log: transaction * 10,
+        pool: 1,
+        kind,
+        owner: 50,
+        ticks: (0, 60),
+        liquidity: 900,
+        from: 20,
+        to: 50,
+        ..Change::default()
+    };
+    let trade = |transaction, places: (i64, i64), from, amounts| TradeRow {
+        transaction,
+        log: transaction * 10 + 1,
+        pool: 1,
+        places: Some(places),
+        tokens: if places.0 == 0 { (10, 11) } else { (11, 10) },
+        amounts,
+        tick: Some(30),
+        from,
+        ..TradeRow::default()
+    };
+    let changes = [change(0, "mint"), change(2, "burn")];
+    let victim = trade(1, (0, 1), 21, (100, 90));
+    let said = |rows: &[TradeRow], liquidations: &[i64]| {
+        let found = run(&with_liquidations(rows, &changes, liquidations));
+        assert_eq!(found.num_rows(), 1);
+        line(&found, &["superseded_by"], 0)
+    };
+    assert_eq!(said(std::slice::from_ref(&victim), &[1]), "-");
+    assert_eq!(said(std::slice::from_ref(&victim), &[2]), "liquidation");
+    let sandwich = [trade(0, (0, 1), 20, (100, 95)), victim, trade(2, (1, 0), 20, (95, 110))];
+    assert_eq!(said(&sandwich, &[]), "jit_sandwich");
+    assert_eq!(said(&sandwich, &[0]), "liquidation");
 }

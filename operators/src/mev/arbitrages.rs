@@ -24,9 +24,9 @@ use super::columns::{
     texts, texts_opt, unsigned,
 };
 use super::costs::{BLOCKS, Costs, Paid, TOKEN_PRICES, TRACES, TRANSACTIONS};
-use super::precedence::Precedence;
+use super::precedence::{LIQUIDATIONS, Liquidating, Precedence, attacks};
 use super::previous_trades::PREVIOUS_TRADES;
-use super::sandwich_rule::{RULE_VERSION, detect};
+use super::sandwich_rule::RULE_VERSION;
 use super::{Address, BlockRelation, InputTable, MevSettings};
 use crate::block_kernel::{BlockKernel, BlockRows};
 
@@ -44,7 +44,7 @@ pub const ARBITRAGES: BlockRelation = BlockRelation {
         InputTable { name: "aggregator_trades", columns: &["transaction_index"], optional: true },
         InputTable { name: "flash_loans", columns: &["transaction_index", "lender"], optional: true },
         PREVIOUS_TRADES,
-        InputTable { name: "liquidation_events", columns: &["transaction_index"], optional: true },
+        LIQUIDATIONS,
         InputTable { name: "jit_liquidity", columns: &["mint_tx", "burn_tx"], optional: true },
     ],
     schema,
@@ -113,8 +113,7 @@ struct Finding<'a> {
 struct Around<'a> {
     /// Trades of the block before.
     previous: Candidates<'a>,
-    /// Transactions that liquidate, sorted.
-    liquidations: Vec<i64>,
+    liquidations: Liquidating,
     /// Hashes of transactions that add or take just-in-time liquidity, sorted.
     liquidity: Vec<&'a [u8]>,
 }
@@ -122,10 +121,8 @@ struct Around<'a> {
 impl Around<'_> {
     /// The kind of MEV that comes before an arbitrage, if the transaction is also of that.
     fn superseding(&self, transaction: i64, hash: &[u8]) -> Option<&'static str> {
-        if self.liquidations.binary_search(&transaction).is_ok() {
-            return Some(Precedence::Liquidation.name());
-        }
-        self.liquidity.binary_search(&hash).is_ok().then(|| Precedence::Jit.name())
+        let is_jit = || self.liquidity.binary_search(&hash).is_ok();
+        self.liquidations.superseding(&[transaction]).or_else(|| is_jit().then(|| Precedence::Jit.name()))
     }
 }
 
@@ -155,7 +152,7 @@ impl BlockKernel for ArbitrageKernel {
         }
         let around = Around {
             previous: Candidates::of_previous(&rows.tables[8]),
-            liquidations: sorted(rows.tables[9].column(0).as_primitive::<Int64Type>().values().to_vec()),
+            liquidations: Liquidating::of(&rows.tables[9]),
             liquidity: hashes(&rows.tables[10]),
         };
         let finding = |arbitrage| self.finding(&evidence, &around, arbitrage);
@@ -181,13 +178,6 @@ fn lenders(batch: &RecordBatch) -> Vec<(i64, &[u8])> {
 fn hashes(batch: &RecordBatch) -> Vec<&[u8]> {
     let columns = batch.columns().iter().map(|column| column.as_fixed_size_binary());
     sorted(columns.flat_map(|column| (0..column.len()).map(|row| column.value(row))).collect())
-}
-
-/// Transactions that are the front or the back of a sandwich.
-fn attacks(trades: &Trades<'_>, settings: &MevSettings) -> Vec<i64> {
-    let sandwiches = detect(trades, settings);
-    let legs = sandwiches.iter().flat_map(|sandwich| sandwich.fronts.iter().chain(&sandwich.backs));
-    sorted(legs.map(|leg| trades.transaction_index[leg.rows[0]]).collect())
 }
 
 impl ArbitrageKernel {

@@ -4,6 +4,8 @@
 //! shrink up to two blocks after it grew: the row is of the block in which it shrank and goes with that block,
 //! and so with any block below; worth and prices are those of that block.
 //!
+//! A position that a sandwich or a liquidation goes with says so in `superseded_by` (`precedence.rs`).
+//!
 //! State: none for one block; else see `jit_memory.rs`, bounded by the blocks that are not final and those that
 //! a position may live.
 
@@ -19,11 +21,13 @@ use highwater_engine::operator::StateSize;
 
 use super::columns::{
     TRADE_COLUMNS, Trades, address, address_opt, binaries, bytes_at, common_columns, evidence, fixed, fixed_lists,
-    float_opt, floats, hash, int, int_at, int_lists, ints, list, table, text, text_lists, texts, unsigned, wide_at,
+    float_opt, floats, hash, int, int_at, int_lists, ints, list, table, text, text_lists, text_opt, texts, texts_opt,
+    unsigned, wide_at,
 };
 use super::costs::{BLOCKS, Costs, Paid, TOKEN_PRICES, TRACES, TRANSACTIONS};
 use super::jit_memory::JitMemory;
 use super::jit_rule::{Changes, Finding, LIQUIDITY_EVENTS, View};
+use super::precedence::{LIQUIDATIONS, Liquidating, Precedence, attacks};
 use super::sandwich_rule::{RULE_VERSION, difference};
 use super::{BlockRelation, Confidence, InputTable, MevSettings};
 use crate::block_kernel::{BlockKernel, BlockRows, Memory};
@@ -40,6 +44,7 @@ pub const JIT_LIQUIDITY: BlockRelation = BlockRelation {
         BLOCKS,
         TOKEN_PRICES,
         LIQUIDITY_EVENTS,
+        LIQUIDATIONS,
     ],
     schema,
     state: Some((
@@ -84,6 +89,7 @@ fn schema() -> SchemaRef {
         uint256_field("gas_cost_wei", true),
         uint256_field("tip_wei", true),
         float_opt("profit_usd"),
+        text_opt("superseded_by"),
         text("confidence"),
         int("rule_version"),
         list("evidence", DataType::Utf8),
@@ -126,7 +132,8 @@ impl BlockKernel for JitKernel {
         let (chain, chain_id) = (view.trades.chain.value(0), view.trades.chain_id.value(0));
         let mut columns = common_columns(chain, chain_id, &rows, found.findings.len());
         columns.extend(self.who(&view, &rows.hash, &found.findings));
-        columns.extend(worth(&view, &Bills { costs: &costs, earlier: &seen.paid }, &found.findings));
+        let superseded = self.superseded(&view, &rows, &found.findings);
+        columns.extend(worth(&view, &Bills { costs: &costs, earlier: &seen.paid }, &found.findings, &superseded));
         RecordBatch::try_new(self.empty.schema(), columns).expect("columns are those of the schema")
     }
 
@@ -152,6 +159,19 @@ impl BlockKernel for JitKernel {
 }
 
 impl JitKernel {
+    /// For each position the kind that takes its transactions away from it; those of earlier blocks do not count.
+    fn superseded(&self, view: &View<'_>, rows: &BlockRows<'_>, findings: &[Finding]) -> Vec<Option<&'static str>> {
+        let liquidating = Liquidating::of(&rows.tables[6]);
+        let attacks = attacks(&Trades::of(&rows.tables[0]), &self.settings);
+        let of_position = |finding: &Finding| {
+            let own = [finding.mint, finding.burn].into_iter().filter(|row| view.change_blocks[*row] == rows.number);
+            let transactions: Vec<i64> = own.map(|row| view.changes.transaction_index[row]).collect();
+            let attacks = transactions.iter().any(|transaction| attacks.binary_search(transaction).is_ok());
+            liquidating.superseding(&transactions).or_else(|| attacks.then(|| Precedence::JitSandwich.name()))
+        };
+        findings.iter().map(of_position).collect()
+    }
+
     fn who(&self, view: &View<'_>, block_hash: &[u8; 32], findings: &[Finding]) -> Vec<ArrayRef> {
         let (trades, changes) = (&view.trades, &view.changes);
         let all = || findings.iter();
@@ -230,7 +250,12 @@ impl Bills<'_, '_> {
     }
 }
 
-fn worth(view: &View<'_>, bills: &Bills<'_, '_>, findings: &[Finding]) -> Vec<ArrayRef> {
+fn worth(
+    view: &View<'_>,
+    bills: &Bills<'_, '_>,
+    findings: &[Finding],
+    superseded: &[Option<&'static str>],
+) -> Vec<ArrayRef> {
     let (trades, changes, costs) = (&view.trades, &view.changes, bills.costs);
     let all = || findings.iter();
     let amounts = [changes.amount0, changes.amount1];
@@ -257,6 +282,7 @@ fn worth(view: &View<'_>, bills: &Bills<'_, '_>, findings: &[Finding]) -> Vec<Ar
         unsigned(paid.iter().map(|paid| paid.gas)),
         unsigned(paid.iter().map(|paid| paid.tip)),
         floats(all().zip(&paid).map(usd)),
+        texts_opt(superseded.iter().copied()),
         texts(all().map(|finding| confidence(view, finding).name())),
         ints(all().map(|_| RULE_VERSION)),
         text_lists(all().map(evidence_of)),

@@ -1,8 +1,11 @@
-//! `mev_transactions`: what each transaction is in the first place.
+//! Which kind of MEV comes first where several rules fit, and `mev_transactions`: what each transaction is.
 //!
 //! A transaction may fit several rules: an arbitrage that liquidates on its way, a sandwich whose front adds
-//! liquidity. Counting rows of every relation would count it twice. Here each transaction that any rule named
-//! as an actor's has one row with the kind that comes first, in the order of [`Precedence`], and all that fit.
+//! liquidity. Counting rows of every relation would count it twice. So `sandwiches`, `jit_liquidity` and
+//! `arbitrages` say in `superseded_by` which kind takes a row's transactions away from it: with
+//! `WHERE superseded_by IS NULL` no profit counts twice. And in `mev_transactions` each transaction that any rule
+//! named as an actor's has one row with the kind that comes first, in the order of [`Precedence`], and all that
+//! fit.
 //!
 //! A sandwich and a position of just-in-time liquidity that share a transaction are one thing, a
 //! `jit_sandwich`: so are all transactions of both. Victims have no rows. The front and back of a sandwich are
@@ -19,8 +22,9 @@ use arrow::array::types::Int64Type;
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
-use super::columns::{common_columns, fixed, hash, hash_opt, int, ints, list, table, text, text_lists, texts};
-use super::{BlockRelation, InputTable};
+use super::columns::{Trades, common_columns, fixed, hash, hash_opt, int, ints, list, table, text, text_lists, texts};
+use super::sandwich_rule::detect;
+use super::{BlockRelation, InputTable, MevSettings};
 use crate::block_kernel::{BlockKernel, BlockRows};
 
 /// Kinds of MEV, those that come first before the others.
@@ -49,6 +53,37 @@ impl Precedence {
             Precedence::Arbitrage => "arbitrage",
         }
     }
+}
+
+/// `liquidation_events`, as [`Liquidating`] reads it.
+pub(crate) const LIQUIDATIONS: InputTable =
+    InputTable { name: "liquidation_events", columns: &["transaction_index"], optional: true };
+
+/// The transactions of a block with an event of a liquidation, sorted.
+pub(crate) struct Liquidating(Vec<i64>);
+
+impl Liquidating {
+    /// Reads a batch of [`LIQUIDATIONS`].
+    pub(crate) fn of(batch: &RecordBatch) -> Liquidating {
+        let mut transactions = batch.column(0).as_primitive::<Int64Type>().values().to_vec();
+        transactions.sort_unstable();
+        Liquidating(transactions)
+    }
+
+    /// The kind that comes before all others, if one of the transactions is of it.
+    pub(crate) fn superseding(&self, transactions: &[i64]) -> Option<&'static str> {
+        let any = transactions.iter().any(|transaction| self.0.binary_search(transaction).is_ok());
+        any.then(|| Precedence::Liquidation.name())
+    }
+}
+
+/// Transactions that are the front or the back of a sandwich, sorted.
+pub(crate) fn attacks(trades: &Trades<'_>, settings: &MevSettings) -> Vec<i64> {
+    let sandwiches = detect(trades, settings);
+    let legs = sandwiches.iter().flat_map(|sandwich| sandwich.fronts.iter().chain(&sandwich.backs));
+    let mut transactions: Vec<i64> = legs.map(|leg| trades.transaction_index[leg.rows[0]]).collect();
+    transactions.sort_unstable();
+    transactions
 }
 
 /// The relation `mev_transactions`.
