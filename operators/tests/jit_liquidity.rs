@@ -89,8 +89,6 @@ const OF_BLOCK: i64 = 1000;
 /// The rule by its definition: mint, burn and victims of every position that came and went within so many
 /// blocks, by the numbers of their transactions.
 fn definition(rows: &[TradeRow], changes: &[Change], blocks: i64) -> Vec<(i64, i64, Vec<i64>)> {
-    let at = |change: &Change| (change.transaction, change.log);
-    let own = |to: u8| (to != 0 && to != MANAGER).then_some(to);
     let mut used = Vec::new();
     let mut found = Vec::new();
     for mint in changes.iter().filter(|change| change.kind == "mint" && change.liquidity > 0) {
@@ -109,37 +107,51 @@ fn definition(rows: &[TradeRow], changes: &[Change], blocks: i64) -> Vec<(i64, i
         };
         let Some(burn) = changes.iter().find(fits) else { continue };
         used.push(at(burn));
-        let mut before = None;
-        let mut victims: Vec<i64> = Vec::new();
-        let first = mint.transaction / OF_BLOCK * OF_BLOCK;
-        for trade in rows.iter().filter(|trade| trade.pool == mint.pool && trade.transaction >= first) {
-            let stranger = [mint, burn].iter().all(|change| {
-                trade.transaction != change.transaction
-                    && trade.from != change.from
-                    && (own(trade.to).is_none() || own(trade.to) != own(change.to))
-            });
-            let place = (trade.transaction, trade.log);
-            let after = trade.tick.expect("tests tell ticks");
-            let side = match mint.amounts {
-                (0, 0) => mint.ticks.0,
-                (_, 0) => mint.ticks.0 - 1,
-                (0, _) => mint.ticks.1,
-                _ => mint.ticks.0,
-            };
-            let start = before.unwrap_or(side);
-            let passed = start.min(after)..=start.max(after);
-            let touched = passed.into_iter().any(|tick| (mint.ticks.0..mint.ticks.1).contains(&tick));
-            if at(mint) < place && place < at(burn) && stranger && touched && victims.last() != Some(&trade.transaction)
-            {
-                victims.push(trade.transaction);
-            }
-            before = Some(after);
-        }
+        let victims = victims(rows, mint, burn);
         if !victims.is_empty() {
             found.push((mint.transaction, burn.transaction, victims));
         }
     }
     found
+}
+
+fn at(change: &Change) -> (i64, i64) {
+    (change.transaction, change.log)
+}
+
+/// The contract called, unless it serves everybody.
+fn own(to: u8) -> Option<u8> {
+    (to != 0 && to != MANAGER).then_some(to)
+}
+
+/// Transactions of others that traded through the range of a position.
+fn victims(rows: &[TradeRow], mint: &Change, burn: &Change) -> Vec<i64> {
+    let mut before = None;
+    let mut victims: Vec<i64> = Vec::new();
+    let first = mint.transaction / OF_BLOCK * OF_BLOCK;
+    for trade in rows.iter().filter(|trade| trade.pool == mint.pool && trade.transaction >= first) {
+        let stranger = [mint, burn].iter().all(|change| {
+            trade.transaction != change.transaction
+                && trade.from != change.from
+                && (own(trade.to).is_none() || own(trade.to) != own(change.to))
+        });
+        let place = (trade.transaction, trade.log);
+        let after = trade.tick.expect("tests tell ticks");
+        let side = match mint.amounts {
+            (0, 0) => mint.ticks.0,
+            (_, 0) => mint.ticks.0 - 1,
+            (0, _) => mint.ticks.1,
+            _ => mint.ticks.0,
+        };
+        let start = before.unwrap_or(side);
+        let passed = start.min(after)..=start.max(after);
+        let touched = passed.into_iter().any(|tick| (mint.ticks.0..mint.ticks.1).contains(&tick));
+        if at(mint) < place && place < at(burn) && stranger && touched && victims.last() != Some(&trade.transaction) {
+            victims.push(trade.transaction);
+        }
+        before = Some(after);
+    }
+    victims
 }
 
 fn block() -> impl Strategy<Value = (Vec<TradeRow>, Vec<Change>)> {
