@@ -3,7 +3,7 @@
 //! A function of one block and of `previous_trades`, so a reorg takes its rows back with the block. The front and
 //! back transactions of a sandwich are not arbitrages, whatever else they trade: the sandwich comes first. An
 //! arbitrage in a transaction that liquidates, or that adds or takes just-in-time liquidity, is a row that says
-//! so in `superseded_by`: with `WHERE superseded_by IS NULL` nothing counts twice (`precedence.rs`).
+//! so in `superseded_by` (`precedence.rs`).
 //!
 //! `trigger_distance` counts transactions of one block; it is NULL if the trigger is in the block before, and
 //! `trigger_same_block` is false.

@@ -2,17 +2,18 @@
 //!
 //! A transaction may fit several rules: an arbitrage that liquidates on its way, a sandwich whose front adds
 //! liquidity. Counting rows of every relation would count it twice. So `sandwiches`, `jit_liquidity` and
-//! `arbitrages` say in `superseded_by` which kind takes a row's transactions away from it: with
-//! `WHERE superseded_by IS NULL` no profit counts twice. And in `mev_transactions` each transaction that any rule
-//! named as an actor's has one row with the kind that comes first, in the order of [`Precedence`], and all that
-//! fit.
+//! `arbitrages` say in `superseded_by` which kind takes a row's transactions away from it: rows of different
+//! relations `WHERE superseded_by IS NULL` share no transaction of their block. And in `mev_transactions` each transaction that any rule
+//! named as an actor's has one row with the kind that comes first, in the order below, and all that fit.
+//!
+//! The order, that of brontes: liquidation, sandwich with just-in-time liquidity, sandwich, liquidity, arbitrage.
 //!
 //! A sandwich and a position of just-in-time liquidity that share a transaction are one thing, a
 //! `jit_sandwich`: so are all transactions of both. Victims have no rows. The front and back of a sandwich are
 //! no arbitrages even where they fit that rule (`arbitrages.rs`). A position that grew in an earlier block has
 //! no row for the transaction in which it grew: when that block was told, nobody could know.
 //!
-//! A function of one block and of relations that go with the block; no state. Order of kinds: brontes.
+//! A function of one block and of relations that go with the block; no state.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;

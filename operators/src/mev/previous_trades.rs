@@ -8,9 +8,9 @@
 
 use std::sync::LazyLock;
 
+use arrow::array::UInt32Array;
 use arrow::array::cast::AsArray;
 use arrow::array::types::Int64Type;
-use arrow::array::{Array, ArrayRef, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use arrow::record_batch::RecordBatch;
@@ -67,8 +67,6 @@ const SHAPE: &str = "1: trades by block";
 pub struct PreviousTrades {
     /// The columns [`TOLD`] of each block.
     recent: RecentBlocks<RecordBatch>,
-    /// Blocks that came since finality moved: their rows may be a part of large arrays.
-    fresh: Vec<u64>,
     codec: RowCodec,
 }
 
@@ -77,25 +75,15 @@ impl PreviousTrades {
     fn new() -> PreviousTrades {
         let told: Vec<usize> = (5..schema().fields().len()).collect();
         let codec = RowCodec::new(&schema(), &told).expect("columns of chain tables can be encoded");
-        PreviousTrades { recent: RecentBlocks::new(1), fresh: Vec::new(), codec }
+        PreviousTrades { recent: RecentBlocks::new(1), codec }
     }
 
-    /// What the next block hears, without copying it.
+    /// What the next block hears, in arrays of its own: those of the block may be parts of large ones.
     fn told(&self, trades: &RecordBatch) -> RecordBatch {
-        RecordBatch::try_new(self.codec.schema().clone(), trades.columns()[2..].to_vec())
+        let count = u32::try_from(trades.num_rows()).expect("a block's trades fit");
+        let rows = take_record_batch(trades, &UInt32Array::from_iter_values(0..count)).expect("rows of the batch");
+        RecordBatch::try_new(self.codec.schema().clone(), rows.columns()[2..].to_vec())
             .expect("the columns after those that name the chain")
-    }
-}
-
-/// Bytes that rows may hold on to beyond their own.
-const SPARE_BYTES: usize = 65_536;
-
-/// The rows in arrays of their own, if those they are in are much larger.
-fn compact(rows: &mut RecordBatch) {
-    let own = |column: &ArrayRef| column.to_data().get_slice_memory_size().unwrap_or_default();
-    if rows.get_array_memory_size() > rows.columns().iter().map(own).sum::<usize>() + SPARE_BYTES {
-        let count = u32::try_from(rows.num_rows()).expect("a block's trades fit");
-        *rows = take_record_batch(rows, &UInt32Array::from_iter_values(0..count)).expect("rows of the batch");
     }
 }
 
@@ -125,7 +113,6 @@ impl BlockKernel for PreviousTrades {
         };
         let told = self.told(trades);
         self.recent.keep(rows.number, told);
-        self.fresh.push(rows.number);
         answer
     }
 
@@ -135,12 +122,6 @@ impl BlockKernel for PreviousTrades {
 
     fn finalize(&mut self, number: u64) {
         self.recent.finalize(number);
-        // Runs of final blocks come as one large batch, of which only the last block stays.
-        for number in std::mem::take(&mut self.fresh) {
-            if let Some(told) = self.recent.get_mut(number) {
-                compact(told);
-            }
-        }
     }
 
     fn save(&self) -> Result<Vec<RecordBatch>, StateError> {

@@ -47,11 +47,6 @@ impl<T> RecentBlocks<T> {
         self.entries.iter().map(|(number, entry)| (*number, entry))
     }
 
-    /// The entry of a block.
-    pub(crate) fn get_mut(&mut self, number: u64) -> Option<&mut T> {
-        self.entries.get_mut(&number)
-    }
-
     /// Takes everything away.
     pub(crate) fn clear(&mut self) {
         self.entries.clear();
