@@ -7,12 +7,14 @@
 
 CREATE SOURCE eth WITH (connector = 'recording', path = 'data/devnet/blocks.ndjson.gz', confirmations = 12);
 
+-- Maker's auctions and Compound III's sales take several transactions: linked_… tell where one began.
 -- A row that appears is the alert, a row that is retracted its correction.
 CREATE MATERIALIZED VIEW liquidations AS
 SELECT block_number, block_timestamp, transaction_hash, log_index, protocol, version, event, market,
        liquidator, borrower, debt_token, debt_repaid, collateral_token, collateral_seized,
        received_token, received_amount, bad_debt,
-       round(bonus_bps, 1) AS bonus_bps, round(profit_usd, 2) AS profit_usd, trigger_tx
+       round(bonus_bps, 1) AS bonus_bps, round(profit_usd, 2) AS profit_usd, trigger_tx,
+       linked_event, linked_block_number, linked_tx_hash, linked_borrower, linked_market_id
 FROM eth.liquidations;
 
 -- Loans that were not covered by what secured them: somebody else pays.
