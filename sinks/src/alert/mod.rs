@@ -4,9 +4,17 @@
 //! a durable ledger first, then the channel, at least once, in order for each story, with corrections when a
 //! reorg takes back what was told.
 //!
-//! Read in this order: [`Message`] (what is told), [`channel`] (how a service is spoken to).
+//! Read in this order: [`Message`] (what is told), [`channel`] (how a service is spoken to), [`connector`]
+//! (what makes a channel a kind of sink), [`http`] (what most channels speak).
 
 pub mod channel;
+pub mod connector;
+mod guard;
+pub mod http;
 mod message;
+mod secrets;
+pub mod settings;
 
+pub use guard::is_public;
 pub use message::{Kind, Message};
+pub use secrets::Secrets;
