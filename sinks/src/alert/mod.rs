@@ -12,9 +12,12 @@ pub mod connector;
 mod guard;
 pub mod http;
 mod message;
+mod payload;
 mod secrets;
 pub mod settings;
+pub mod webhook;
 
 pub use guard::is_public;
 pub use message::{Kind, Message};
+pub use payload::{SCHEMA, payload, time};
 pub use secrets::Secrets;
