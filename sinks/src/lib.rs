@@ -23,4 +23,5 @@ mod direct;
 mod lines;
 
 /// All kinds of sinks, in the order reference pages list them.
-pub const SINKS: &[&dyn SinkConnector] = &[&stdout::Stdout, &file::File, &parquet::Parquet];
+pub const SINKS: &[&dyn SinkConnector] =
+    &[&stdout::Stdout, &file::File, &parquet::Parquet, &alert::webhook::WEBHOOK, &alert::script::SCRIPT];

@@ -9,12 +9,27 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use common::*;
-use highwater_engine::sink::{Sink, SinkConnector, SinkError, SinkRequest};
+use highwater_engine::model::alert::notification_schema;
+use highwater_engine::sink::{Notifications, Sink, SinkConnector, SinkError, SinkRequest};
 use highwater_sinks::SINKS;
 use highwater_sinks::stdout::Stdout;
 
 fn connector(name: &str) -> &'static dyn SinkConnector {
     *SINKS.iter().find(|connector| connector.name() == name).unwrap()
+}
+
+/// The options without which a sink does not open: those that are required, and the leave to run a program.
+fn needed<'a>(sink: &'a dyn SinkConnector) -> impl Iterator<Item = (&'static str, &'a str)> {
+    let needed = sink.options().iter().filter(|option| option.default == "required" || option.name == "enabled");
+    needed.map(|option| (option.name, option.example))
+}
+
+/// What the sink can show.
+fn request_of(sink: &dyn SinkConnector) -> SinkRequest {
+    match sink.notifications() {
+        Notifications::Only => SinkRequest { schema: notification_schema(), key: None, closing: None, ..request() },
+        _ => request(),
+    }
 }
 
 /// Sinks that keep what they write, in each of their forms.
@@ -81,7 +96,7 @@ fn run(dir: &Path, name: &str, options: &[(&str, &str)]) -> Box<dyn Sink> {
 #[test]
 fn names_are_unique_and_documented() {
     let mut names: Vec<_> = SINKS.iter().map(|sink| sink.name()).collect();
-    assert_eq!(names, ["stdout", "file", "parquet"]);
+    assert_eq!(names, ["stdout", "file", "parquet", "webhook", "script"]);
     names.dedup();
     assert_eq!(names.len(), SINKS.len());
     for sink in SINKS {
@@ -95,13 +110,10 @@ fn every_documented_option_is_taken() {
     let dir = tempfile::tempdir().unwrap();
     for sink in SINKS {
         for option in sink.options() {
-            let mut given = vec![(option.name, option.example)];
-            if option.name != "path" && sink.options().iter().any(|option| option.name == "path") {
-                given.push(("path", "out"));
-            }
             let example = option.example.replace("to_address", "total");
-            given[0].1 = &example;
-            sink.check(&request(), options(dir.path(), &given)).unwrap();
+            let others = needed(*sink).filter(|(name, _)| *name != option.name);
+            let given: Vec<(&str, &str)> = others.chain([(option.name, example.as_str())]).collect();
+            sink.check(&request_of(*sink), options(dir.path(), &given)).unwrap();
         }
     }
 }
@@ -110,10 +122,19 @@ fn every_documented_option_is_taken() {
 fn an_unknown_option_is_named() {
     let dir = tempfile::tempdir().unwrap();
     for sink in SINKS {
-        let given = [("path", "out"), ("formatt", "json")];
-        let given = if sink.name() == "stdout" { &given[1..] } else { &given[..] };
-        let error = sink.check(&request(), options(dir.path(), given)).unwrap_err();
+        let given: Vec<_> = needed(*sink).chain([("formatt", "json")]).collect();
+        let error = sink.check(&request_of(*sink), options(dir.path(), &given)).unwrap_err();
         assert_eq!(error.to_string(), "sink \"failing\" has no option \"formatt\"");
+    }
+}
+
+#[test]
+fn alert_channels_refuse_other_views() {
+    let dir = tempfile::tempdir().unwrap();
+    for sink in SINKS.iter().filter(|sink| sink.notifications() == Notifications::Only) {
+        let given: Vec<_> = needed(*sink).collect();
+        let error = sink.check(&request(), options(dir.path(), &given)).unwrap_err();
+        assert!(matches!(error, SinkError::Unsupported { .. }), "{}", sink.name());
     }
 }
 
