@@ -58,6 +58,8 @@ pub(super) struct Fetched {
     pub(super) block: Box<RawValue>,
     pub(super) receipts: Option<Box<RawValue>>,
     pub(super) traces: Option<Box<RawValue>>,
+    /// What an endpoint answered about its pools, once they were asked.
+    pub(super) pools: Option<Box<RawValue>>,
 }
 
 /// Fetches blocks.
@@ -154,7 +156,7 @@ impl Fetcher {
             None => None,
         };
         let traces = self.traces(at, &header).await?;
-        Ok(Fetched { endpoint: at, header, block, receipts, traces })
+        Ok(Fetched { endpoint: at, header, block, receipts, traces, pools: None })
     }
 
     /// That the block is the one that was asked for.

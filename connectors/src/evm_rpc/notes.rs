@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use super::breaker::BreakerState;
 use super::call::{CallError, ErrorKind};
 use super::pool::Pool;
+use super::pool_call;
 use super::samples::Sample;
 
 impl Pool {
@@ -34,6 +35,11 @@ impl Pool {
             }
             // The node works, and has not what was asked for.
             Some(error) if error.kind == ErrorKind::NullResult || error.is_unknown_method() => {
+                state.succeed(now);
+                false
+            }
+            // Questions about pools are extras: whatever the contract or the node says to one, blocks can be had.
+            Some(error) if error.kind == ErrorKind::JsonRpc && method == pool_call::METHOD => {
                 state.succeed(now);
                 false
             }

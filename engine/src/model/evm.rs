@@ -281,19 +281,24 @@ fn dex_swap_columns() -> Vec<Field> {
     ])
 }
 
-/// One row a pool that a factory announced. `listed` says whether the factory is a known one.
+/// One row a pool whose coins were told: `source` is `event` for the announcement of a factory, `call` for the
+/// answer of a node that was asked at the pool's first swap. `index*` is the position of the coin in its pool (0
+/// and 1 for pairs). `listed` says whether the factory is a known one; of a `call`, whether that was proven too.
 fn pool_columns() -> Vec<Field> {
     of_log(vec![
         text("protocol", false),
         text("version", false),
         bytes("pool", false),
-        address("factory"),
+        address_opt("factory"),
         Field::new("listed", DataType::Boolean, false),
+        int("index0"),
+        int("index1"),
         address("token0"),
         address("token1"),
         int_opt("fee_pips"),
         int_opt("tick_spacing"),
         address_opt("hooks"),
+        text("source", false),
     ])
 }
 

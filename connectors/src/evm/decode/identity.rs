@@ -108,6 +108,11 @@ impl Identities {
         factories::named(contract).is_some() || self.trusted.contains(contract)
     }
 
+    /// The factories trusted besides the known ones.
+    pub(super) fn trusted(&self) -> &[Address] {
+        &self.trusted
+    }
+
     /// Takes the payments of the next transaction.
     pub(super) fn begin(&mut self, transfers: &[Transfer]) {
         self.sides.clear();

@@ -9,6 +9,7 @@
 
 mod aave;
 mod balancer;
+pub(crate) mod called;
 mod chainlink;
 mod compound;
 mod cow;

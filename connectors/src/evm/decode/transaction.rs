@@ -2,6 +2,7 @@
 
 use highwater_engine::model::BlockHash;
 
+use super::called::{CalledPool, tell};
 use super::identity::{Identities, name_liquidations, name_loans, name_swaps};
 use super::position_manager::name_positions;
 use super::rows::{At, Decoded, Lengths};
@@ -31,6 +32,23 @@ impl LogReader {
     pub fn new(wanted: Feeds, factories: Vec<Address>) -> LogReader {
         let decoded = Decoded { identities: Identities::new(factories), ..Decoded::default() };
         LogReader { wanted, decoded, ..LogReader::default() }
+    }
+
+    /// What the logs of a block and the answers of a node about its pools say together.
+    pub(crate) fn read_with<'b, 'a: 'b>(
+        &mut self,
+        receipts: impl IntoIterator<Item = &'b Receipt<'a>>,
+        answers: &[CalledPool],
+    ) -> &Decoded {
+        let wanted = self.wanted;
+        if !answers.is_empty() && wanted.meets(Feeds::POOLS) {
+            // An answer stands where the first swap is that it is about.
+            self.wanted = wanted.and(Feeds::SWAPS);
+        }
+        self.read(receipts);
+        self.wanted = wanted;
+        tell(&mut self.decoded, answers);
+        &self.decoded
     }
 
     /// What the logs of a block say. The receipts are those of the block in the order of their transactions.
