@@ -1,5 +1,6 @@
 //! Coins of pools that no log tells, asked of the node: delivered with the block, recorded, taken back.
 
+#![cfg(feature = "evm")]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 #[path = "support/live.rs"]

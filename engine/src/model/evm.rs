@@ -345,8 +345,9 @@ fn liquidation_event_columns() -> Vec<Field> {
     ])
 }
 
-/// One row a fill of an aggregator, a settlement or an order book. Amounts and tokens are NULL where the
-/// event does not tell them.
+/// One row a fill of an aggregator, a settlement or an order book. Where the event does not tell tokens and amounts
+/// (`fill` of UniswapX, `order_filled` of 1inch) they are those of the only transfers that the trader sent and got
+/// in the transaction, and NULL where these are not the only ones.
 fn aggregator_trade_columns() -> Vec<Field> {
     of_log(vec![
         text("protocol", false),

@@ -134,6 +134,15 @@ impl Identities {
         (start..start + count, middle)
     }
 
+    /// The only coin that a party was paid, or paid out, in an amount; nothing if others agree too.
+    pub(super) fn only_coin(&self, party: &Address, way: Way, amount: &Word) -> Option<Address> {
+        let (range, _) = self.of_party(party, 0);
+        let sought = Sought::any(party, way, amount);
+        let mut found = self.sides[range].iter().filter(|side| sought.is(side));
+        let first = found.next()?.token;
+        found.next().is_none().then_some(first)
+    }
+
     fn find(&self, sought: Sought<'_>, span: Span) -> Option<usize> {
         if *sought.amount == ZERO {
             return None;
