@@ -57,7 +57,7 @@ pub fn tables() -> &'static [EvmTable] {
             ),
             table(
                 "pools",
-                "One row a pool that a factory announced; `listed` says whether the factory is a known one.",
+                "One row a pool whose coins were told; `source` is 'event' for a factory's announcement, 'call' for the answer of a node asked at a swap. `index0` and `index1` are positions of the coins in the pool; `listed` says whether a known factory's word or the pool's own name proves it.",
                 pool_columns(),
             ),
             table(
@@ -72,7 +72,7 @@ pub fn tables() -> &'static [EvmTable] {
             ),
             table(
                 "aggregator_trades",
-                "One row a fill of an aggregator, a settlement or an order book. Tokens and amounts are NULL where the event does not tell them.",
+                "One row a fill of an aggregator, a settlement or an order book. Tokens and amounts are NULL where neither the event nor the trader's only transfers tell them.",
                 aggregator_trade_columns(),
             ),
             table("flash_loans", "One row a flash loan of one token.", flash_loan_columns()),

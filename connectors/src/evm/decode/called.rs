@@ -5,15 +5,17 @@
 //! is to be believed is decided here and not by who asked: where the pool's name follows from its factory
 //! and coins (EIP-1014), or from its key, the answer is proven; anything else names coins and no more.
 
-use super::factories::{self, POOL_MANAGER};
-use super::rows::{Decoded, Family, NewPool, PoolId, PoolSource, Swap, Venue};
+use super::factories;
+#[cfg(feature = "evm")]
+use super::rows::Family;
+use super::rows::{Decoded, NewPool, PoolId, PoolSource, Swap, Venue};
 use super::word::{Address, Word};
 use crate::evm::field::{Fault, Field};
 use crate::evm::json::PoolAnswer;
 
 /// How a pool is asked for its coins.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[cfg_attr(not(feature = "evm"), expect(dead_code, reason = "only a live source asks"))]
+#[cfg(feature = "evm")]
 pub(crate) enum Way {
     /// `token0()`, `token1()`, `factory()`.
     Pair,
@@ -27,6 +29,7 @@ pub(crate) enum Way {
 
 /// Which coins of which pool are not known.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg(feature = "evm")]
 pub(crate) struct Question {
     pub(crate) venue: Address,
     pub(crate) pool: PoolId,
@@ -35,6 +38,7 @@ pub(crate) struct Question {
     pub(crate) way: Way,
 }
 
+#[cfg(feature = "evm")]
 impl Question {
     /// What has to be asked about a swap; `None` if its coins are known or nobody can be asked.
     pub(crate) fn about(swap: &Swap) -> Option<Question> {
@@ -45,7 +49,7 @@ impl Question {
             Family::V2 | Family::Pair => Way::Pair,
             Family::V3 => Way::PairWithFee,
             Family::Contract => Way::Coins,
-            Family::V4 if swap.venue == POOL_MANAGER => Way::Key,
+            Family::V4 if swap.venue == factories::POOL_MANAGER => Way::Key,
             Family::V4 | Family::Told => return None,
         };
         Some(Question { venue: swap.venue, pool: swap.pool, indexes: indexes(swap)?, way })

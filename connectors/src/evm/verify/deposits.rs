@@ -33,7 +33,7 @@ fn bytes(text: &str) -> Vec<u8> {
 /// A number without zeros in front.
 fn number(text: &str) -> Vec<u8> {
     let digits = text.trim_start_matches("0x");
-    let digits = if digits.len() % 2 == 0 { digits.to_owned() } else { format!("0{digits}") };
+    let digits = if digits.len().is_multiple_of(2) { digits.to_owned() } else { format!("0{digits}") };
     hex::decode(digits).unwrap().into_iter().skip_while(|byte| *byte == 0).collect()
 }
 
