@@ -105,7 +105,7 @@ impl Book<'_> {
         }
         self.set_position(position)?;
         let told = "INSERT OR IGNORE INTO doubts SELECT sink, notification_id FROM deliveries
-                    WHERE sink = ?1 AND action = 'tell' AND block_number >= ?2";
+                    WHERE sink = ?1 AND action = 'tell' AND (block_number >= ?2 OR block_number = 0)";
         self.transaction.execute(told, params![self.sink, first_block])?;
         self.transaction.execute("DELETE FROM statements WHERE sink = ?1", [self.sink])?;
         self.hold()
