@@ -10,7 +10,7 @@ use highwater_engine::model::errors_schema;
 use super::alerts::Alert;
 use super::catalog::{Catalog, LoadRequest};
 use super::context::{BROKEN, Context, Relation};
-use super::dispatch::Told;
+use super::dispatch::{OVERALL_LIMIT, Told};
 use super::errors::Place;
 use super::explain::{self, Names};
 use super::ir::{JobPlan, PlannedOption, PlannedSetting, PlannedSink, PlannedView, StateEntry};
@@ -37,6 +37,7 @@ pub fn plan(job: &Job, catalog: &mut dyn Catalog) -> Result<JobPlan, Vec<Diagnos
         sinks: Vec::new(),
         alerts: Vec::new(),
         told: BTreeMap::new(),
+        alerts_told: false,
         state: Vec::new(),
         mistakes: names::duplicates(job),
     };
@@ -61,6 +62,8 @@ pub(super) struct Planner<'j> {
     pub(super) alerts: Vec<Alert>,
     /// What sinks tell of alerts, by the sink's name.
     pub(super) told: BTreeMap<String, Told>,
+    /// Whether that was planned.
+    pub(super) alerts_told: bool,
     pub(super) state: Vec<StateEntry>,
     pub(super) mistakes: Vec<Diagnostic>,
 }
@@ -78,7 +81,7 @@ impl<'j> Planner<'j> {
             let Statement::Set(set) = statement else { continue };
             let setting =
                 PlannedSetting { name: set.name.text.clone(), value: set.value.clone(), span: set.value_span };
-            if mev_settings::is_mev(&setting.name) {
+            if mev_settings::is_mev(&setting.name) || setting.name == OVERALL_LIMIT {
                 settings.push(setting);
                 continue;
             }
