@@ -63,7 +63,7 @@ impl Findings {
         templates: Templates,
     ) -> Result<(Timelines<Findings>, Route), ArrowError> {
         let clock = if columns.time.is_some() { Clock::Row } else { Clock::Block };
-        let shape = format!("findings of {:?} by {:?} for {same_for_ms}", columns.input.fields(), columns.finding);
+        let shape = format!("findings of {:?} by {:?}", columns.input.fields(), columns.finding);
         let reader = SignalReader::new(columns, KeyedBy::Finding)?;
         let route = Route::Key(reader.key().to_vec());
         let machine = Findings { alert: alert.to_owned(), reader, same_for_ms, templates };

@@ -160,7 +160,8 @@ impl Stories {
         templates: Templates,
     ) -> Result<(Timelines<Stories>, Route), ArrowError> {
         let clock = if columns.time.is_some() { Clock::Row } else { Clock::Block };
-        let shape = format!("stories of {:?} by {:?}, {lifecycle:?}", columns.input.fields(), columns.group);
+        // When stories begin and end may be changed between two runs; what is kept still fits.
+        let shape = format!("stories of {:?} by {:?}", columns.input.fields(), columns.group);
         let reader = SignalReader::new(columns, KeyedBy::Group)?;
         let route = Route::Key(reader.key().to_vec());
         let machine = Stories { alert: alert.to_owned(), reader, lifecycle, templates };

@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimestampMillisecondType};
 use arrow::record_batch::RecordBatch;
 use datafusion_expr::Operator;
@@ -64,6 +65,7 @@ impl Planner<'_> {
         }
         for Wish { name, node, state, options } in wishes {
             let view = self.keep_node(&name, node, state);
+            self.views[view].of_sink = true;
             self.told.insert(name.text, Told { view, options });
         }
     }
@@ -92,6 +94,7 @@ impl Planner<'_> {
         states.push(limit_state("alerts/rate-limit"));
         let kind = NodeKind::RateLimit { id: "alerts/rate-limit".to_owned(), input: Box::new(union), clock, limit };
         let view = self.keep_node(&name, Node { kind, schema: notification_schema() }, states);
+        self.views[view].of_sink = true;
         for wish in wishes {
             wish.node = of_sink(view, &wish.name.text);
         }
@@ -141,7 +144,10 @@ impl Planner<'_> {
             id: format!("{}/notifications", sink.name.text),
             operator: "notifications",
             key: "group_key".to_owned(),
-            bound: format!("the end of a story, {} of cooldown, and finality", duration(dispatch.cooldown_ms)),
+            bound: match dispatch.cooldown_ms {
+                0 => "the end of a story, and finality".to_owned(),
+                cooldown_ms => format!("the end of a story, {} of cooldown, and finality", duration(cooldown_ms)),
+            },
             unbounded: false,
         };
         let kind = NodeKind::Notifications {
@@ -229,6 +235,9 @@ impl Planner<'_> {
         let each = self.told.keys().map(|sink| format!("SELECT * FROM {}", quoted(sink)));
         let query = each.collect::<Vec<_>>().join(" UNION ALL ");
         self.keep_of_all("deliveries", &query);
+        if let Some(index) = self.view_index("deliveries") {
+            self.views[index].of_sink = true;
+        }
     }
 }
 
@@ -323,20 +332,22 @@ fn read_limit(option: &str, text: &str, span: Span) -> Result<Limit, Diagnostic>
 fn read_mutes(rows: &RecordBatch) -> Result<Vec<Mute>, String> {
     let column = |name: &str, wanted: &DataType| match rows.column_by_name(name) {
         None => Ok(None),
-        Some(column) if column.data_type() == wanted => Ok(Some(column)),
-        Some(_) => Err(format!("column \"{name}\" of the mutes has the wrong type")),
+        Some(column) => match cast(column, wanted) {
+            Ok(column) => Ok(Some(column)),
+            Err(_) => Err(format!("column \"{name}\" of the mutes has the wrong type")),
+        },
     };
     let groups = column("group_key", &DataType::Utf8)?.ok_or("the table of mutes has no column \"group_key\"")?;
     let (from, until) = (column("muted_from", &timestamp_type())?, column("muted_until", &timestamp_type())?);
-    let time = |column: Option<&Arc<dyn Array>>, row: usize| {
-        let times = column?.as_primitive::<TimestampMillisecondType>();
+    let time = |column: &Option<ArrayRef>, row: usize| {
+        let times = column.as_ref()?.as_primitive::<TimestampMillisecondType>();
         times.is_valid(row).then(|| times.value(row))
     };
     let groups = groups.as_string::<i32>();
     let mute = |row: usize| Mute {
         group: groups.is_valid(row).then(|| groups.value(row).to_owned()),
-        from_ms: time(from, row),
-        until_ms: time(until, row),
+        from_ms: time(&from, row),
+        until_ms: time(&until, row),
     };
     Ok((0..rows.num_rows()).map(mute).collect())
 }

@@ -280,7 +280,16 @@ impl<'j> Planner<'j> {
         span: Span,
         unbounded: bool,
     ) -> Result<Planned, Diagnostic> {
-        let place = self.place(span);
+        self.lower_at(name, plan, self.place(span), unbounded)
+    }
+
+    pub(super) fn lower_at(
+        &self,
+        name: &str,
+        plan: LogicalPlan,
+        place: Place<'_>,
+        unbounded: bool,
+    ) -> Result<Planned, Diagnostic> {
         let plan = optimized(plan, &place)?;
         let mut lowerer = Lowerer::new(name, place, &self.infos, unbounded);
         let lowered = lowerer.root(&plan)?;
@@ -288,7 +297,12 @@ impl<'j> Planner<'j> {
     }
 
     pub(super) fn place(&self, within: Span) -> Place<'j> {
-        Place { lines: &self.job.lines, within }
+        Place { lines: &self.job.lines, within, made: false }
+    }
+
+    /// The place of a query that was made of what stands there.
+    pub(super) fn made_place(&self, within: Span) -> Place<'j> {
+        Place { made: true, ..self.place(within) }
     }
 
     /// Adds a maintained view; gives its index.
@@ -305,6 +319,7 @@ impl<'j> Planner<'j> {
             order: facts.order.clone(),
             on_error_stop: false,
             materialized: false,
+            of_sink: false,
             options: Vec::new(),
             span: name.span,
             root: node,

@@ -14,4 +14,3 @@ CREATE ALERT k FROM vv WITH (key = 'to_address');
 CREATE ALERT l FROM v WITH (key = 'to_address', open_after = 0);
 CREATE ALERT m FROM (SELECT * FROM alert_groups) WITH (key = 'alert');
 CREATE ALERT n FROM v WITH (key = 'SELECT');
-CREATE ALERT v FROM v WITH (key = 'to_address');
