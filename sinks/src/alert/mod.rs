@@ -9,12 +9,17 @@
 
 pub mod channel;
 pub mod connector;
+pub mod discord;
 mod guard;
 pub mod http;
 mod message;
+mod outline;
 mod payload;
 mod secrets;
 pub mod settings;
+pub mod slack;
+mod template;
+mod text;
 pub mod webhook;
 
 pub use guard::is_public;
