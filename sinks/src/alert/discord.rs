@@ -21,7 +21,7 @@ use super::payload::time;
 use super::secrets::Secrets;
 use super::settings;
 use super::template::{self, Templates};
-use super::text::{Unit, discord, fitted, shortened};
+use super::text::{discord, fitted, shortened, units};
 
 const OWN: &[OptionDoc] = &[
     OptionDoc {
@@ -98,14 +98,14 @@ fn colour(outgoing: &Outgoing) -> u32 {
 /// A message with one embed.
 fn content(templates: &Templates, outgoing: &Outgoing, place: Place) -> Value {
     let outline = Outline::of(outgoing, place);
-    let fits = |limit| move |text: &str| !text.trim().is_empty() && Unit::Utf16.length(text) <= limit;
+    let fits = |limit| move |text: &str| !text.trim().is_empty() && units(text) <= limit;
     let title = templates.title.as_ref().and_then(|title| title.render(outgoing, fits(TITLE_LIMIT)));
-    let title = title.unwrap_or_else(|| fitted(&outline.headline(), TITLE_LIMIT, Unit::Utf16, discord));
-    let note = outline.note.as_deref().map(|note| format!("**{}**\n", fitted(note, 700, Unit::Utf16, discord)));
+    let title = title.unwrap_or_else(|| fitted(&outline.headline(), TITLE_LIMIT, discord));
+    let note = outline.note.as_deref().map(|note| format!("**{}**\n", fitted(note, 700, discord)));
     let note = note.unwrap_or_default();
     let footer = shortened(&format!("id {}", outline.id), FOOTER_LIMIT);
-    let used = [&title, &note, &footer].map(|text| Unit::Utf16.length(text)).into_iter().sum::<usize>();
-    let room = DESCRIPTION_LIMIT.saturating_sub(Unit::Utf16.length(&note));
+    let used = [&title, &note, &footer].map(|text| units(text)).into_iter().sum::<usize>();
+    let room = DESCRIPTION_LIMIT.saturating_sub(units(&note));
     let mut embed = json!({
         "color": colour(outgoing),
         "timestamp": time(outgoing.message.notified_at_ms),
@@ -131,17 +131,17 @@ fn content(templates: &Templates, outgoing: &Outgoing, place: Place) -> Value {
 fn fields(outline: &Outline) -> (Vec<Value>, usize) {
     let mut length = 0;
     let fields = outline.facts.iter().map(|(name, value)| {
-        let value = fitted(value, VALUE_LIMIT, Unit::Utf16, discord);
+        let value = fitted(value, VALUE_LIMIT, discord);
         // An empty value is refused.
         let value = if value.trim().is_empty() { "\u{200b}".to_owned() } else { value };
-        length += name.len() + Unit::Utf16.length(&value);
+        length += name.len() + units(&value);
         json!({ "name": name, "value": value, "inline": value.len() <= 40 })
     });
     (fields.collect(), length)
 }
 
 fn standard(outline: &Outline, room: usize) -> String {
-    let body = fitted(&outline.body, room.saturating_sub(4), Unit::Utf16, discord);
+    let body = fitted(&outline.body, room.saturating_sub(4), discord);
     if outline.struck && !body.is_empty() { format!("~~{body}~~") } else { body }
 }
 
@@ -207,5 +207,68 @@ impl Channel for Discord {
 
     fn place(&self) -> String {
         http::place(&self.url)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::{self, fire, tell, withdraw};
+    use super::*;
+
+    #[test]
+    fn a_message_looks_like_this() {
+        let templates = testing::templates(&[("link", "https://etherscan.io/tx/{{ fields.tx_hash }}")], discord, None);
+        let field = |name: &str, value: &str| json!({ "name": name, "value": value, "inline": true });
+        let expected = json!({
+            "embeds": [{
+                "color": 0xe6_7e_22,
+                "title": "\\[HIGH\\] Sandwich \\<of\\> 12.5 ETH",
+                "url": "https://etherscan.io/tx/0xab%2Fcd",
+                "description": "Victim paid 3.1% more & lost",
+                "timestamp": "2023-11-14T22:13:20Z",
+                "footer": { "text": "id key-1" },
+                "fields": [
+                    field("Severity", "high \\(4.0 of 5\\)"), field("About", "0xpool"),
+                    field("Found", "profit 12.5 ETH"), field("Why", "profit \\> 10 ETH"),
+                    field("Seen", "2023\\-11\\-14T22\\:13\\:20Z"), field("Block", "18570000"),
+                    field("Status", "active"),
+                ],
+            }],
+            "allowed_mentions": { "parse": [] },
+        });
+        assert_eq!(content(&templates, &tell(fire()), Place::Beside), expected);
+        let struck = content(&templates, &withdraw(fire()), Place::Instead);
+        assert!(struck["embeds"][0]["description"].as_str().unwrap().ends_with("~~Victim paid 3.1% more & lost~~"));
+        assert_eq!(struck["embeds"][0]["footer"]["text"], "id key-1");
+    }
+
+    proptest! {
+        #[test]
+        fn limits_are_kept(outgoing in testing::outgoing(), templated: bool, edit: bool) {
+            let given = [("template", "{{ title }} {{ body }}"), ("title", "{{ title }}!"), ("link", "https://a.example/{{ reason }}")];
+            let given = if templated { &given[..] } else { &[] };
+            let templates = testing::templates(given, discord, Some(discord));
+            let body = content(&templates, &outgoing, if edit { Place::Instead } else { Place::Beside });
+            prop_assert_eq!(&body["allowed_mentions"], &json!({ "parse": [] }));
+            let embed = &body["embeds"][0];
+            let length = |text: &Value| units(text.as_str().unwrap_or_default());
+            prop_assert!((1..=256).contains(&length(&embed["title"])));
+            prop_assert!(length(&embed["description"]) <= 4_096);
+            prop_assert!((1..=2_048).contains(&length(&embed["footer"]["text"])));
+            prop_assert!(length(&embed["url"]) <= 2_048 * 3);
+            let mut total = length(&embed["title"]) + length(&embed["description"]) + length(&embed["footer"]["text"]);
+            let fields = embed["fields"].as_array().cloned().unwrap_or_default();
+            prop_assert!(fields.len() <= 25);
+            for field in &fields {
+                prop_assert!((1..=256).contains(&length(&field["name"])));
+                prop_assert!((1..=1_024).contains(&length(&field["value"])));
+                total += length(&field["name"]) + length(&field["value"]);
+            }
+            prop_assert!(total <= 6_000);
+            let shown = format!("{}{}", embed["title"], embed["description"]);
+            prop_assert!(!shown.contains("@everyone") && !shown.contains("@here") && !shown.contains("](j"));
+        }
     }
 }

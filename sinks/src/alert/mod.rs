@@ -7,18 +7,25 @@
 //! Read in this order: [`Message`] (what is told), [`channel`] (how a service is spoken to), [`connector`]
 //! (what makes a channel a kind of sink), [`http`] (what most channels speak).
 
+pub mod alertmanager;
 pub mod channel;
 pub mod connector;
 pub mod discord;
+pub mod email;
 mod guard;
 pub mod http;
 mod message;
+pub mod opsgenie;
 mod outline;
+pub mod pagerduty;
 mod payload;
 mod secrets;
 pub mod settings;
 pub mod slack;
+pub mod telegram;
 mod template;
+#[cfg(test)]
+mod testing;
 mod text;
 pub mod webhook;
 

@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use highwater_engine::options::{OptionDoc, Options};
+use highwater_engine::options::{OptionDoc, OptionError, Options};
 use highwater_engine::sink::{SinkError, SinkRequest};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -23,20 +23,20 @@ use super::outline::{Outline, Place, told};
 use super::secrets::Secrets;
 use super::settings;
 use super::template::{self, Templates};
-use super::text::{Unit, fitted, mrkdwn, plain, shortened};
+use super::text::{fitted, mrkdwn, plain, shortened, units};
 
 const OWN: &[OptionDoc] = &[
     OptionDoc {
         name: "url",
         kind: "URL (secret)",
-        default: "none: token and channel are needed then",
-        doc: "An incoming webhook.",
+        default: "required",
+        doc: "An incoming webhook; or give token and channel instead.",
         example: "https://hooks.slack.com/services/T000/B000/XXXX",
     },
     OptionDoc {
         name: "token",
         kind: "text (secret)",
-        default: "none: url is needed then",
+        default: "none: url is used",
         doc: "A bot token with the scope chat:write: messages of a story become a thread, corrections are edits.",
         example: "xoxb-…",
     },
@@ -85,33 +85,35 @@ const RATE_PAUSE: Duration = Duration::from_secs(2);
 
 fn make(_: &SinkRequest, options: &mut Options) -> Result<Box<dyn Channel>, SinkError> {
     let mut secrets = Secrets::new();
-    let token = options.take_str("token");
-    let channel = options.take_str("channel");
-    let api = take_url(options, "api_url", Some("https://slack.com/api"))?;
-    let route = match token {
-        Some(token) => {
-            secrets.add(&token);
-            let Some(channel) = channel else {
-                return Err(options.invalid("channel", "", "the id of a channel, which token needs").into());
-            };
-            if options.take_str("url").is_some() {
-                return Err(options.invalid("url", "…", "needed beside token; remove one of the two").into());
-            }
-            Route::Api { api, token, channel }
-        }
-        None => {
-            if channel.is_some() {
-                return Err(options.invalid("channel", "…", "used by a webhook, which has its own; give token").into());
-            }
-            let url = take_url(options, "url", None)?;
-            secrets.add_url(&url);
-            Route::Webhook(url)
-        }
-    };
+    let route = route(options, &mut secrets)?;
     let templates = Templates::take(options, mrkdwn, Some(plain))?;
     let http = Http::new(HttpSettings::take(options)?, secrets)
         .map_err(|failure| options.invalid("url", "…", &failure.detail))?;
     Ok(Box::new(Slack { route, templates, http }))
+}
+
+fn route(options: &mut Options, secrets: &mut Secrets) -> Result<Route, OptionError> {
+    let token = options.take_str("token");
+    let channel = options.take_str("channel");
+    let api = take_url(options, "api_url", Some("https://slack.com/api"))?;
+    match (token, channel) {
+        (Some(token), Some(channel)) => {
+            secrets.add(&token);
+            match options.take_str("url") {
+                Some(_) => Err(options.invalid("url", "…", "used beside token; remove one of the two")),
+                None => Ok(Route::Api { api, token, channel }),
+            }
+        }
+        (Some(_), None) => Err(options.invalid("channel", "", "the id of a channel, which token needs")),
+        (None, Some(channel)) => {
+            Err(options.invalid("channel", channel, "used by a webhook, which has its own; give token"))
+        }
+        (None, None) => {
+            let url = take_url(options, "url", None)?;
+            secrets.add_url(&url);
+            Ok(Route::Webhook(url))
+        }
+    }
 }
 
 enum Route {
@@ -128,14 +130,14 @@ struct Slack {
 /// The part of a message that is the same for both routes: `text` for notifications of a device, and `blocks`.
 fn content(templates: &Templates, outgoing: &Outgoing, place: Place) -> Value {
     let outline = Outline::of(outgoing, place);
-    let fits = |limit| move |text: &str| !text.trim().is_empty() && Unit::Utf16.length(text) <= limit;
+    let fits = |limit| move |text: &str| !text.trim().is_empty() && units(text) <= limit;
     let title = templates.title.as_ref().and_then(|title| title.render(outgoing, fits(HEADER_LIMIT)));
     let headline = title.unwrap_or_else(|| shortened(&outline.headline(), HEADER_LIMIT));
     let text = |text: String| json!({ "type": "mrkdwn", "text": text, "verbatim": true });
     let mut blocks =
         vec![json!({ "type": "header", "text": { "type": "plain_text", "text": headline, "emoji": false } })];
     if let Some(note) = &outline.note {
-        let note = fitted(note, SECTION_LIMIT - 2, Unit::Utf16, mrkdwn);
+        let note = fitted(note, SECTION_LIMIT - 2, mrkdwn);
         blocks.push(json!({ "type": "section", "text": text(format!("*{note}*")) }));
     }
     let body = templates.text.as_ref().and_then(|body| body.render(outgoing, fits(SECTION_LIMIT)));
@@ -147,10 +149,10 @@ fn content(templates: &Templates, outgoing: &Outgoing, place: Place) -> Value {
             blocks.push(json!({ "type": "section", "text": text(format!("<{link}|Open>")) }));
         }
     }
-    let id = fitted(&format!("id {}", outline.id), CONTEXT_LIMIT, Unit::Utf16, mrkdwn);
+    let id = fitted(&format!("id {}", outline.id), CONTEXT_LIMIT, mrkdwn);
     blocks.push(json!({ "type": "context", "elements": [text(id)] }));
     json!({
-        "text": fitted(&headline, SECTION_LIMIT, Unit::Utf16, mrkdwn),
+        "text": fitted(&headline, SECTION_LIMIT, mrkdwn),
         "blocks": blocks,
         "unfurl_links": false,
         "unfurl_media": false,
@@ -159,12 +161,12 @@ fn content(templates: &Templates, outgoing: &Outgoing, place: Place) -> Value {
 
 fn standard(outline: &Outline) -> String {
     let facts = outline.facts.iter().map(|(name, value)| {
-        let value = fitted(value, 300, Unit::Utf16, mrkdwn);
+        let value = fitted(value, 300, mrkdwn);
         format!("*{name}:* {value}")
     });
     let facts = facts.collect::<Vec<_>>().join("\n");
-    let room = SECTION_LIMIT.saturating_sub(Unit::Utf16.length(&facts) + 3);
-    let body = fitted(&outline.body, room, Unit::Utf16, mrkdwn);
+    let room = SECTION_LIMIT.saturating_sub(units(&facts) + 3);
+    let body = fitted(&outline.body, room, mrkdwn);
     match (body.is_empty(), outline.struck) {
         (true, _) => facts,
         // Struck text ends at a line break.
@@ -286,6 +288,84 @@ impl Channel for Slack {
         match &self.route {
             Route::Webhook(url) => http::place(url),
             Route::Api { api, .. } => http::place(api),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::{self, fire, tell, withdraw};
+    use super::*;
+
+    #[test]
+    fn a_message_looks_like_this() {
+        let link = ("link", "https://etherscan.io/tx/{{ fields.tx_hash }}?a=1&b=2");
+        let templates = testing::templates(&[link], mrkdwn, Some(plain));
+        let section =
+            |text: &str| json!({ "type": "section", "text": { "type": "mrkdwn", "text": text, "verbatim": true } });
+        let expected = json!({
+            "text": "[HIGH] Sandwich &lt;of&gt; 12.5 ETH",
+            "blocks": [
+                { "type": "header",
+                  "text": { "type": "plain_text", "text": "[HIGH] Sandwich <of> 12.5 ETH", "emoji": false } },
+                section("Victim paid 3.1% more &amp; lost\n*Severity:* high (4.0 of 5)\n*About:* 0xpool\n\
+                         *Found:* profit 12.5 ETH\n*Why:* profit &gt; 10 ETH\n*Seen:* 2023-11-14T22:13:20Z\n\
+                         *Block:* 18570000\n*Status:* active"),
+                section("<https://etherscan.io/tx/0xab%2Fcd?a=1&amp;b=2|Open>"),
+                { "type": "context", "elements": [{ "type": "mrkdwn", "text": "id key-1", "verbatim": true }] },
+            ],
+            "unfurl_links": false,
+            "unfurl_media": false,
+        });
+        assert_eq!(content(&templates, &tell(fire()), Place::Beside), expected);
+        let struck = content(&templates, &withdraw(fire()), Place::Instead);
+        assert_eq!(struck["blocks"][0]["text"]["text"], "[WITHDRAWN] Sandwich <of> 12.5 ETH");
+        assert!(struck["blocks"][2]["text"]["text"].as_str().unwrap().starts_with("~Victim"));
+        let beside = content(&templates, &withdraw(fire()), Place::Beside).to_string();
+        assert!(beside.contains("Withdraws key-1"), "{beside}");
+    }
+
+    #[test]
+    fn options_exclude_each_other() {
+        let refused = |given: &[(&str, &str)]| {
+            let mut options = testing::options(given);
+            route(&mut options, &mut Secrets::new()).err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        assert!(refused(&[("token", "xoxb-1234567")]).contains("channel"));
+        assert!(
+            refused(&[("token", "xoxb-1234567"), ("channel", "C1"), ("url", "https://a.example/x")]).contains("url")
+        );
+        assert!(refused(&[("url", "https://a.example/x"), ("channel", "C1")]).contains("channel"));
+        assert!(!refused(&[("url", "xoxb-secret")]).contains("secret"));
+    }
+
+    proptest! {
+        #[test]
+        fn limits_are_kept_and_nothing_is_mentioned(outgoing in testing::outgoing(), templated: bool, edit: bool) {
+            let given = [("template", "{{ title }} {{ body }}"), ("title", "{{ title }}!"), ("link", "https://a.example/{{ reason }}")];
+            let given = if templated { &given[..] } else { &[] };
+            let templates = testing::templates(given, mrkdwn, Some(plain));
+            let body = content(&templates, &outgoing, if edit { Place::Instead } else { Place::Beside });
+            prop_assert!(units(body["text"].as_str().unwrap()) <= SECTION_LIMIT);
+            let blocks = body["blocks"].as_array().unwrap();
+            prop_assert!(blocks.len() <= 50);
+            for block in blocks {
+                let (text, limit) = match block["type"].as_str().unwrap() {
+                    "header" => (&block["text"], HEADER_LIMIT),
+                    "section" => (&block["text"], SECTION_LIMIT),
+                    _ => (&block["elements"][0], CONTEXT_LIMIT),
+                };
+                let is_markup = text["type"] == "mrkdwn";
+                let text = text["text"].as_str().unwrap();
+                prop_assert!(!text.is_empty() && units(text) <= limit);
+                if is_markup && !text.starts_with("<https://a.example/") {
+                    prop_assert!(!text.contains(['<', '>']), "{}", text);
+                    let rest = text.replace("&amp;", "").replace("&lt;", "").replace("&gt;", "");
+                    prop_assert!(!rest.contains('&'), "{}", text);
+                }
+            }
         }
     }
 }

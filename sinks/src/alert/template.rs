@@ -132,7 +132,8 @@ fn escape_brackets(url: &str) -> String {
     })
 }
 
-fn take_link(options: &mut Options) -> Result<Option<Template>, OptionError> {
+/// Takes `link`.
+pub(super) fn take_link(options: &mut Options) -> Result<Option<Template>, OptionError> {
     let Some(text) = options.take_str("link") else { return Ok(None) };
     // A value decides neither the scheme nor the host.
     let fixed = text.split('{').next().unwrap_or_default();
@@ -241,5 +242,87 @@ fn shown(value: &Value) -> String {
             items.map(|item| shown(&item)).collect::<Vec<_>>().join(", ")
         }
         _ => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::super::testing::{self, fire, options, tell};
+    use super::super::text::{html, markdown_v2, plain};
+    use super::*;
+
+    fn rendered(template: &str, escape: Escape) -> Option<String> {
+        let templates = testing::templates(&[("template", template)], escape, None);
+        templates.text.unwrap().render(&tell(fire()), |_| true)
+    }
+
+    fn refused(name: &'static str, template: &str) -> String {
+        let mut options = options(&[(name, template)]);
+        Templates::take(&mut options, plain, Some(plain)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn members_are_those_of_the_payload() {
+        let payload = payload(&tell(fire()));
+        let members: BTreeSet<&str> = payload.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(members, MEMBERS.into_iter().collect());
+    }
+
+    #[test]
+    fn values_are_escaped_and_the_template_is_not() {
+        assert_eq!(rendered("<b>{{ title }}</b>", html).unwrap(), "<b>Sandwich &lt;of&gt; 12.5 ETH</b>");
+        assert_eq!(rendered("{{ title | safe }}", html).unwrap(), "Sandwich &lt;of&gt; 12.5 ETH");
+        assert_eq!(rendered("{% set t = title %}{{ t ~ '<' }}", html).unwrap(), "Sandwich &lt;of&gt; 12.5 ETH&lt;");
+        assert_eq!(rendered("*{{ fields.profit }}*", markdown_v2).unwrap(), "*12\\.5*");
+        assert_eq!(rendered("{{ entities }}, {{ replaces }}.", plain).unwrap(), "0xbot, .");
+        assert_eq!(
+            rendered("{% for r in reasons %}{{ loop.index }} {{ r }}{% endfor %}", plain).unwrap(),
+            "1 profit 12.5 ETH"
+        );
+        assert_eq!(rendered("{{ opened_at }}", plain).unwrap(), "2023-11-14T22:13:20Z");
+    }
+
+    #[test]
+    fn wrong_templates_are_refused_with_the_name() {
+        let message = refused("template", "{{ titel }}");
+        assert!(message.contains("\"titel\"") && message.contains("fields.titel"), "{message}");
+        assert!(refused("title", "{{ x.y }}").contains("\"x\""));
+        assert!(refused("template", "a\n{{ title").contains("line 2"));
+        assert!(refused("link", "{{ fields.url }}").contains("host written out"));
+        assert!(refused("link", "https://{{ group_key }}/").contains("host written out"));
+        assert!(refused("link", "javascript:x/{{ title }}").contains("host written out"));
+    }
+
+    #[test]
+    fn a_missing_field_gives_the_standard_form() {
+        assert_eq!(rendered("{{ fields.gone }}", plain), None);
+        assert_eq!(rendered("{{ fields.gone | default('?') }}", plain).unwrap(), "?");
+    }
+
+    #[test]
+    fn links_hold_escaped_values() {
+        let link = |template: &str| testing::templates(&[("link", template)], plain, None).link(&tell(fire()));
+        let expected = "https://etherscan.io/tx/0xab%2Fcd?a=b";
+        assert_eq!(link("https://etherscan.io/tx/{{ fields.tx_hash }}?a=b").as_deref(), Some(expected));
+        assert_eq!(
+            link("https://a.example/(x)|{{ title }}").as_deref(),
+            Some("https://a.example/%28x%29%7CSandwich%20%3Cof%3E%2012.5%20ETH")
+        );
+        assert_eq!(link("https://a.example/{{ fields.gone }}"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn values_are_cut_and_the_template_is_not(outgoing in testing::outgoing()) {
+            let templates = testing::templates(&[("template", "<b>{{ title }}</b><i>{{ body }}</i>")], html, None);
+            let text = templates.text.unwrap().render(&outgoing, |text| text.len() <= 300).unwrap();
+            let inner = text.strip_prefix("<b>").and_then(|text| text.strip_suffix("</i>")).unwrap();
+            let (title, body) = inner.split_once("</b><i>").unwrap();
+            prop_assert!(!title.contains(['<', '>', '"']) && !body.contains(['<', '>', '"']));
+        }
     }
 }

@@ -6,23 +6,10 @@
 /// What ends a text that was cut.
 pub(super) const CUT: char = '…';
 
-/// How a service counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unit {
-    /// UTF-16 code units; never fewer than characters, so that it is also right where a service counts those.
-    Utf16,
-    /// UTF-8 bytes.
-    Bytes,
-}
-
-impl Unit {
-    /// The length of a text.
-    pub(super) fn length(self, text: &str) -> usize {
-        match self {
-            Unit::Utf16 => text.chars().map(char::len_utf16).sum(),
-            Unit::Bytes => text.len(),
-        }
-    }
+/// The length of a text in UTF-16 code units: as Telegram counts, and never less than the characters that other
+/// services count.
+pub(super) fn units(text: &str) -> usize {
+    text.chars().map(char::len_utf16).sum()
 }
 
 /// Appends one character of a value in the markup of a service.
@@ -36,19 +23,19 @@ pub(super) fn escaped(text: &str, escape: Escape) -> String {
 }
 
 /// A value in the markup of a service, with `…` behind what fits if not all of it does. What is escaped counts.
-pub(super) fn fitted(text: &str, limit: usize, unit: Unit, escape: Escape) -> String {
+pub(super) fn fitted(text: &str, limit: usize, escape: Escape) -> String {
     let mut cut = String::new();
     escape(CUT, &mut cut);
-    let room = limit.saturating_sub(unit.length(&cut));
+    let room = limit.saturating_sub(units(&cut));
     let (mut out, mut used, mut fits) = (String::new(), 0, 0);
     let mut one = String::new();
     for character in text.chars() {
         one.clear();
         escape(printable(character), &mut one);
-        used += unit.length(&one);
+        used += units(&one);
         if used > limit {
             out.truncate(fits);
-            out.push_str(if unit.length(&cut) <= limit { &cut } else { "" });
+            out.push_str(if units(&cut) <= limit { &cut } else { "" });
             return out;
         }
         out.push_str(&one);
@@ -61,7 +48,7 @@ pub(super) fn fitted(text: &str, limit: usize, unit: Unit, escape: Escape) -> St
 
 /// The first characters of a text, with `…` as the last one if it has more.
 pub(super) fn shortened(text: &str, limit: usize) -> String {
-    fitted(text, limit, Unit::Utf16, plain)
+    fitted(text, limit, plain)
 }
 
 /// A text on one line, without spaces at its ends.
@@ -163,23 +150,21 @@ mod tests {
 
     #[test]
     fn an_escape_is_never_split() {
-        assert_eq!(fitted("a..", 5, Unit::Utf16, markdown_v2), "a\\.\\.");
-        assert_eq!(fitted("a...", 5, Unit::Utf16, markdown_v2), "a\\.…");
-        assert_eq!(fitted("&&&", 14, Unit::Utf16, html), "&amp;&amp;…");
+        assert_eq!(fitted("a..", 5, markdown_v2), "a\\.\\.");
+        assert_eq!(fitted("a...", 5, markdown_v2), "a\\.…");
+        assert_eq!(fitted("&&&", 14, html), "&amp;&amp;…");
         assert_eq!(shortened("😀😀😀", 4), "😀…");
-        assert_eq!(fitted("äöü", 5, Unit::Bytes, plain), "ä…");
-        assert_eq!(fitted("äöü", 0, Unit::Bytes, plain), "");
+        assert_eq!(fitted("äöü", 0, plain), "");
     }
 
     proptest! {
         #[test]
-        fn fitted_texts_fit_and_begin_alike(text in any::<String>(), limit in 0usize..40, index in 0usize..6, bytes: bool) {
+        fn fitted_texts_fit_and_begin_alike(text in any::<String>(), limit in 0usize..40, index in 0usize..6) {
             let escape = ALL[index];
-            let unit = if bytes { Unit::Bytes } else { Unit::Utf16 };
             let whole = escaped(&text, escape);
-            let cut = fitted(&text, limit, unit, escape);
-            prop_assert!(unit.length(&cut) <= limit);
-            if unit.length(&whole) <= limit {
+            let cut = fitted(&text, limit, escape);
+            prop_assert!(units(&cut) <= limit);
+            if units(&whole) <= limit {
                 prop_assert_eq!(cut, whole);
             } else {
                 // What was kept is the escaped form of some first characters of the text, whole.
