@@ -11,13 +11,20 @@
 //! `make` takes its own options (and [`HttpSettings::take`](super::http::HttpSettings::take)) and touches
 //! nothing outside; what all channels share is taken here.
 
+use std::io;
+use std::sync::{Arc, Mutex};
+
 use highwater_engine::model::alert::notification_schema;
 use highwater_engine::options::{OptionDoc, Options};
-use highwater_engine::sink::{SinkError, SinkRequest};
+use highwater_engine::sink::{Delivery, Notifications, Sink, SinkConnector, SinkError, SinkRequest};
 
 use super::channel::Channel;
+use super::clock::{Clock, SystemClock};
+use super::dry::Dry;
+use super::outbox::Outbox;
 use super::settings::Settings;
 use crate::common::unsupported;
+use crate::stdout::SharedWriter;
 
 /// A kind of alert channel.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +61,75 @@ impl AlertConnector {
         options.finish()?;
         Ok((channel, settings))
     }
+
+    /// Opens the sink with another place for the lines of [`Delivery::Print`] than standard output.
+    ///
+    /// # Errors
+    /// As [`SinkConnector::open`].
+    pub fn open_with(
+        &self,
+        request: SinkRequest,
+        options: Options,
+        writer: SharedWriter,
+    ) -> Result<Box<dyn Sink>, SinkError> {
+        let (channel, settings) = self.prepare(&request, options)?;
+        open(request, settings, channel.into(), Arc::new(SystemClock), writer)
+    }
+}
+
+impl SinkConnector for AlertConnector {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn about(&self) -> &'static str {
+        self.about
+    }
+
+    fn options(&self) -> &'static [OptionDoc] {
+        self.options
+    }
+
+    fn notifications(&self) -> Notifications {
+        Notifications::Only
+    }
+
+    fn check(&self, request: &SinkRequest, options: Options) -> Result<(), SinkError> {
+        self.prepare(request, options).map(drop)
+    }
+
+    fn open(&self, request: SinkRequest, options: Options) -> Result<Box<dyn Sink>, SinkError> {
+        self.open_with(request, options, Arc::new(Mutex::new(io::stdout())))
+    }
+}
+
+/// Opens the outbox around a channel that no option names, with the options that all channels share.
+///
+/// # Errors
+/// If an option is wrong or unknown, or the ledger cannot be used.
+pub fn open_channel(
+    request: SinkRequest,
+    mut options: Options,
+    channel: Arc<dyn Channel>,
+    clock: Arc<dyn Clock>,
+) -> Result<Box<dyn Sink>, SinkError> {
+    let settings = Settings::take(&request, &mut options)?;
+    options.finish()?;
+    open(request, settings, channel, clock, Arc::new(Mutex::new(io::stdout())))
+}
+
+fn open(
+    request: SinkRequest,
+    settings: Settings,
+    channel: Arc<dyn Channel>,
+    clock: Arc<dyn Clock>,
+    writer: SharedWriter,
+) -> Result<Box<dyn Sink>, SinkError> {
+    Ok(match request.delivery {
+        Delivery::Send => Box::new(Outbox::open(request, settings, channel, clock)?),
+        Delivery::Print => Box::new(Dry::new(Some(writer))),
+        Delivery::Off => Box::new(Dry::new(None)),
+    })
 }
 
 /// How many options some lists have together.

@@ -322,8 +322,13 @@ struct Email {
 
 impl Email {
     fn failure(&self, error: &smtp::Error) -> Failure {
-        // 5xx is for good (RFC 5321, section 4.2.1); 4xx and everything of the network is not.
-        let retry = if error.is_permanent() { Retry::Never } else { Retry::Backoff };
+        // 5xx is for good, 4xx is not (RFC 5321, section 4.2.1); whether the network failed before or after the
+        // mail was taken is not known.
+        let retry = match (error.is_permanent(), error.is_transient()) {
+            (true, _) => Retry::Never,
+            (_, true) => Retry::NotTaken,
+            _ => Retry::Backoff,
+        };
         Failure {
             detail: format!("sending mail by {} failed: {}", self.place, self.secrets.hide(&chain(error))),
             retry,

@@ -247,20 +247,23 @@ impl Http {
         if let Some(refused) = find::<Refused>(error) {
             return refusal(place, refused);
         }
-        let detail = if error.is_timeout() {
-            format!("{place} did not answer within {} ms", self.settings.timeout.as_millis())
+        let (what, retry) =
+            if error.is_connect() { ("connecting to", Retry::NotTaken) } else { ("asking", Retry::Backoff) };
+        let why = if error.is_timeout() {
+            format!("no answer within {} ms", self.settings.timeout.as_millis())
         } else {
-            let what = if error.is_connect() { "connecting to" } else { "asking" };
-            format!("{what} {place} failed: {}", self.hide(&cause(error)))
+            self.hide(&cause(error))
         };
-        Failure { detail, retry: Retry::Backoff }
+        Failure { detail: format!("{what} {place} failed: {why}"), retry }
     }
 }
 
 /// Whether to try again after this status.
 pub fn retry_of(status: u16, retry_after: Option<Duration>) -> Retry {
     match status {
-        408 | 425 | 429 | 500..=599 => retry_after.map_or(Retry::Backoff, Retry::After),
+        425 | 429 | 503 => retry_after.map_or(Retry::NotTaken, Retry::After),
+        // A gateway may have passed it on before it gave up.
+        408 | 500..=599 => retry_after.map_or(Retry::Backoff, Retry::After),
         _ => Retry::Never,
     }
 }
@@ -335,8 +338,11 @@ mod tests {
 
     #[test]
     fn statuses_say_whether_to_try_again() {
-        for status in [408, 425, 429, 500, 503, 599] {
+        for status in [408, 500, 502, 504, 599] {
             assert_eq!(retry_of(status, None), Retry::Backoff);
+        }
+        for status in [425, 429, 503] {
+            assert_eq!(retry_of(status, None), Retry::NotTaken);
         }
         for status in [301, 400, 401, 404, 410, 422] {
             assert_eq!(retry_of(status, Some(Duration::ZERO)), Retry::Never);

@@ -28,7 +28,7 @@ pub const OPTIONS: &[OptionDoc] = &[
         name: "max_per_minute",
         kind: "integer (messages)",
         default: "60",
-        doc: "How many attempts the channel gets in a minute; more wait.",
+        doc: "How many attempts the channel gets in a minute, a tenth of them at once; more wait.",
         example: "20",
     },
     OptionDoc {

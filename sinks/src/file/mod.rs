@@ -9,7 +9,9 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use highwater_engine::options::{OptionDoc, Options};
-use highwater_engine::sink::{Sink, SinkConnector, SinkError, SinkReport, SinkRequest, SinkState, SinkTick};
+use highwater_engine::sink::{
+    Notifications, Sink, SinkConnector, SinkError, SinkReport, SinkRequest, SinkState, SinkTick,
+};
 
 use crate::common::{counted, encode_error, resolve, write_error};
 use crate::lines::{LineFormat, count};
@@ -59,6 +61,10 @@ impl SinkConnector for File {
 
     fn options(&self) -> &'static [OptionDoc] {
         OPTIONS
+    }
+
+    fn notifications(&self) -> Notifications {
+        Notifications::OfAlerts
     }
 
     fn check(&self, request: &SinkRequest, options: Options) -> Result<(), SinkError> {

@@ -12,7 +12,9 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use highwater_engine::options::{OptionDoc, Options};
-use highwater_engine::sink::{Sink, SinkConnector, SinkError, SinkReport, SinkRequest, SinkState, SinkTick};
+use highwater_engine::sink::{
+    Notifications, Sink, SinkConnector, SinkError, SinkReport, SinkRequest, SinkState, SinkTick,
+};
 
 use crate::common::{encode_error, unsupported};
 use crate::lines::{LineFormat, count};
@@ -107,6 +109,10 @@ impl SinkConnector for Stdout {
 
     fn options(&self) -> &'static [OptionDoc] {
         OPTIONS
+    }
+
+    fn notifications(&self) -> Notifications {
+        Notifications::OfAlerts
     }
 
     fn check(&self, request: &SinkRequest, options: Options) -> Result<(), SinkError> {
