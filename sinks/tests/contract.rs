@@ -104,7 +104,8 @@ fn run(dir: &Path, name: &str, options: &[(&str, &str)]) -> Box<dyn Sink> {
 #[test]
 fn names_are_unique_and_documented() {
     let mut names: Vec<_> = SINKS.iter().map(|sink| sink.name()).collect();
-    assert_eq!(names, ["stdout", "file", "parquet", "webhook", "script"]);
+    let alerts = ["slack", "discord", "telegram", "email", "pagerduty", "opsgenie", "alertmanager"];
+    assert_eq!(names, [&["stdout", "file", "parquet", "webhook", "script"][..], &alerts].concat());
     names.dedup();
     assert_eq!(names.len(), SINKS.len());
     for sink in SINKS {

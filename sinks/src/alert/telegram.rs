@@ -277,11 +277,10 @@ mod tests {
         let mut characters = text.chars().peekable();
         while let Some(character) = characters.next() {
             match character {
-                '\\' => {
-                    if characters.next().is_none_or(|next| !next.is_ascii() || next.is_ascii_control()) {
-                        return false;
-                    }
-                }
+                '\\' => match characters.next() {
+                    Some(next) if next.is_ascii() && !next.is_ascii_control() => {}
+                    _ => return false,
+                },
                 '*' | '_' | '~' | '`' => match open.last() {
                     Some(last) if *last == character => drop(open.pop()),
                     _ if open.contains(&character) => return false,
