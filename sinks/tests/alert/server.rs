@@ -30,6 +30,9 @@ pub(crate) enum Reply {
 
 pub(crate) const OK: Reply = Reply::Answer(200, "", "{}");
 
+/// What [`Server::catch_up`] asks for.
+const BARRIER: &str = "/are-you-there";
+
 /// A request as it was read.
 #[derive(Clone, Debug)]
 pub(crate) struct Got {
@@ -86,9 +89,16 @@ impl Server {
         format!("http://127.0.0.1:{}/hook/t0ps3cret?key=s3cretkey", self.port)
     }
 
+    /// Waits until all that was asked before is served: connections are served one by one, in order.
+    pub(crate) fn catch_up(&self) {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.write_all(format!("GET {BARRIER} HTTP/1.1\r\n\r\n").as_bytes()).unwrap();
+        stream.read_to_end(&mut Vec::new()).unwrap();
+    }
+
     /// What was asked so far.
     pub(crate) fn got(&self) -> Vec<Got> {
-        self.requests.try_iter().collect()
+        self.requests.try_iter().filter(|got| !got.head.contains(BARRIER)).collect()
     }
 }
 
