@@ -19,7 +19,7 @@ fn connector(name: &str) -> &'static dyn SinkConnector {
 }
 
 /// The options without which a sink does not open: those that are required, and the leave to run a program.
-fn needed<'a>(sink: &'a dyn SinkConnector) -> impl Iterator<Item = (&'static str, &'a str)> {
+fn needed(sink: &dyn SinkConnector) -> impl Iterator<Item = (&'static str, &str)> {
     let needed = sink.options().iter().filter(|option| option.default == "required" || option.name == "enabled");
     needed.map(|option| (option.name, option.example))
 }
