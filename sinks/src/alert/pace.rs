@@ -130,10 +130,13 @@ impl Pace {
 
     /// An attempt has failed for a reason that lies in the channel.
     pub(super) fn failed(&mut self, now_ms: i64, retry: Retry) {
-        self.failures_in_a_row += 1;
         if let Retry::After(pause) = retry {
+            // It works, and says itself when to come again.
+            self.answered();
             self.not_before_ms = self.not_before_ms.max(now_ms.saturating_add(millis(pause.min(self.longest_pause))));
+            return;
         }
+        self.failures_in_a_row += 1;
         if self.breaker == Breaker::Probing || self.failures_in_a_row >= self.breaker_limit {
             self.breaker = Breaker::Open { until_ms: now_ms.saturating_add(self.breaker_pause_ms) };
         }

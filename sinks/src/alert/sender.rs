@@ -120,7 +120,8 @@ impl Run {
         loop {
             let order = *self.orders.borrow_and_update();
             let now_ms = self.work.clock.now_ms();
-            let wake_ms = match self.step(now_ms) {
+            let ending = matches!(order, Order::Drain { .. });
+            let wake_ms = match self.step(now_ms, ending) {
                 Ok(wake_ms) => wake_ms,
                 Err(error) => {
                     tracing::error!(
@@ -149,13 +150,15 @@ impl Run {
         }
     }
 
-    /// Starts what may be started, and says when it is worth looking again.
-    fn step(&mut self, now_ms: i64) -> Result<Option<i64>, LedgerError> {
+    /// Starts what may be started, and says when it is worth looking again; exactly, if the run is ending.
+    fn step(&mut self, now_ms: i64, ending: bool) -> Result<Option<i64>, LedgerError> {
         self.work.meters.breaker.set(self.pace.breaker().level());
         loop {
             let room = match self.pace.gate(now_ms, self.under_way.len()) {
                 Gate::Free(room) => room,
                 Gate::Full => return Ok(None),
+                // A dead channel's queue may be long: it is not gone through for every tick.
+                Gate::Until(time_ms) if !ending => return Ok(Some(time_ms)),
                 Gate::Until(time_ms) => {
                     let next_ms = self.look(|queue| queue.next_due_ms())?;
                     return Ok(next_ms.map(|next_ms| next_ms.max(time_ms)));
@@ -262,7 +265,7 @@ impl Run {
         }
         let pause = backoff(retry, &due.outgoing.idempotency_key, due.attempts);
         let pause = match failure.retry {
-            Retry::After(asked) => asked.max(pause.min(asked)),
+            Retry::After(asked) => asked.max(retry.initial),
             _ => pause,
         };
         Outcome::Again { at_ms: now_ms.saturating_add(millis(pause)), maybe, error }

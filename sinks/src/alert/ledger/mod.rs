@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use highwater_engine::error::{Class, Classified};
 use highwater_engine::sink::SinkError;
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 pub(super) mod book;
 pub(super) mod queue;
@@ -175,7 +175,11 @@ impl Ledger {
         if let Some(shared) = open.get(&path).and_then(Weak::upgrade) {
             return Ok(Ledger { shared });
         }
-        let ledger = Ledger::open_file(&path, OpenFlags::default())?;
+        if let Some(folder) = path.parent() {
+            // If this fails, SQLite says what is wrong with the place.
+            let _ = std::fs::create_dir_all(folder);
+        }
+        let ledger = Ledger::open_file(&path)?;
         open.insert(path, Arc::downgrade(&ledger.shared));
         Ok(ledger)
     }
@@ -188,13 +192,13 @@ impl Ledger {
         Ledger::open(Some(path))
     }
 
-    fn open_file(path: &Path, flags: OpenFlags) -> Result<Ledger, LedgerError> {
+    fn open_file(path: &Path) -> Result<Ledger, LedgerError> {
         let place = path.display().to_string();
         let failed = |action| {
             let place = place.clone();
             move |source| LedgerError::Sql { action, place, source }
         };
-        let mut connection = Connection::open_with_flags(path, flags).map_err(failed("opening"))?;
+        let mut connection = Connection::open(path).map_err(failed("opening"))?;
         connection.busy_timeout(BUSY).map_err(failed("opening"))?;
         prepare(&mut connection).map_err(failed("making"))?;
         let found: i64 =
@@ -244,8 +248,14 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     // The answer says which mode it is: a file system without shared memory keeps the old one, which is as safe.
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    let version = |connection: &Connection| connection.pragma_query_value(None, "user_version", |row| row.get(0));
+    let found: i64 = version(connection)?;
+    if found != 0 {
+        return Ok(());
+    }
+    // Two processes may have found nothing at once; one of them makes the tables.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let found: i64 = version(&transaction)?;
     if found == 0 {
         transaction.execute_batch(TABLES)?;
         transaction.pragma_update(None, "user_version", VERSION)?;

@@ -132,17 +132,30 @@ impl Book<'_> {
         if !self.corrections {
             return Ok(());
         }
-        self.cancel_waiting(root.seq, "amend")?;
-        self.correct(root, "withdraw", "withdraw", &root.shown)
+        let mut shown = root.shown.clone();
+        if self.cancel_waiting(root.seq, "amend")? {
+            shown = self.last_shown(root.seq)?;
+            // What it stood for last is what is taken back, whatever its reader saw.
+            shown.notification_id.clone_from(&root.shown.notification_id);
+        }
+        self.correct(root, "withdraw", "withdraw", &shown)
     }
 
-    /// Takes back a correction that nobody can have received.
-    fn cancel_waiting(&mut self, root: i64, action: &str) -> rusqlite::Result<()> {
+    /// What a reader sees without the amendments that were never sent; noted as what is shown.
+    fn last_shown(&self, root: i64) -> rusqlite::Result<Message> {
+        let sql = "UPDATE deliveries SET shown = (SELECT amended.message FROM deliveries amended
+                   WHERE amended.root = ?1 AND amended.action = 'amend' AND amended.key IS NOT NULL
+                   ORDER BY amended.seq DESC LIMIT 1) WHERE seq = ?1 RETURNING coalesce(shown, message)";
+        self.transaction.prepare_cached(sql)?.query_row([root], |row| message(row, 0))
+    }
+
+    /// Takes back a correction that nobody can have received. Whether there was one.
+    fn cancel_waiting(&mut self, root: i64, action: &str) -> rusqlite::Result<bool> {
         let sql = "UPDATE deliveries SET state = 'cancelled', key = NULL, changed_at_ms = ?3
                    WHERE root = ?1 AND action = ?2 AND state = 'waiting' AND maybe = 0";
         let cancelled = self.transaction.prepare_cached(sql)?.execute(params![root, action, self.now_ms])?;
         self.done.cancelled += u64::try_from(cancelled).unwrap_or(u64::MAX);
-        Ok(())
+        Ok(cancelled > 0)
     }
 
     fn correct(&mut self, root: &Root, action: &str, suffix: &str, message: &Message) -> rusqlite::Result<()> {
