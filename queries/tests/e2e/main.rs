@@ -8,6 +8,7 @@
 //! * [`bad_input`]: what is wrong is named, and what came before is kept.
 //! * [`state`]: stopping, dying and going on changes nothing.
 //! * [`alerts`]: alerts end as those of the canonical chain alone, however they were run.
+//! * [`channels`]: alerts to receivers that fail, by a process that is killed.
 //! * [`emit`]: when rows go out, and rows that cannot be evaluated.
 //! * [`surface`]: the other commands, exit codes, terminals.
 
@@ -16,6 +17,7 @@
 mod alerts;
 mod bad_input;
 mod chain;
+mod channels;
 mod command;
 mod emit;
 mod golden;
