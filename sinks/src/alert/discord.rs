@@ -247,7 +247,8 @@ mod tests {
     proptest! {
         #[test]
         fn limits_are_kept(outgoing in testing::outgoing(), templated: bool, edit: bool) {
-            let given = [("template", "{{ title }} {{ body }}"), ("title", "{{ title }}!"), ("link", "https://a.example/{{ reason }}")];
+            let link = ("link", "https://a.example/{{ reason }}");
+            let given = [("template", "{{ title }} {{ body }}"), ("title", "{{ title }}!"), link];
             let given = if templated { &given[..] } else { &[] };
             let templates = testing::templates(given, discord, Some(discord));
             let body = content(&templates, &outgoing, if edit { Place::Instead } else { Place::Beside });

@@ -115,7 +115,7 @@ fn creation(templates: &Templates, tags: &[String], outgoing: &Outgoing) -> Valu
     }
     json!({
         "message": summary(templates, outgoing, MESSAGE_LIMIT),
-        "alias": story_key(message),
+        "alias": story_key(outgoing),
         "description": description(templates, outgoing, DESCRIPTION_LIMIT),
         "entity": shortened(&message.group_key, ENTITY_LIMIT),
         "source": "Highwater",
@@ -167,13 +167,13 @@ impl Opsgenie {
 impl Channel for Opsgenie {
     fn deliver<'a>(&'a self, outgoing: &'a Outgoing) -> Delivering<'a> {
         Box::pin(async move {
-            let alias = story_key(&outgoing.message);
+            let alias = story_key(outgoing);
             let mut request_id = Value::Null;
             // Each of them may be repeated, so the whole is if one fails.
             for call in calls(&self.templates, &self.tags, outgoing) {
                 request_id = self.ask(&alias, call).await?["requestId"].take();
             }
-            Ok(Receipt(json!({ "alias": alias, "request_id": request_id })))
+            Ok(Receipt(json!({ "key": alias, "request_id": request_id })))
         })
     }
 
@@ -210,7 +210,7 @@ mod tests {
         let sent = creation(&Templates::default(), &["chain".to_owned()], &tell(fire()));
         let expected = json!({
             "message": "[HIGH] Sandwich <of> 12.5 ETH",
-            "alias": story_key(&fire()),
+            "alias": story_key(&tell(fire())),
             "description": "Victim paid 3.1% more & lost\nSeverity: high (4.0 of 5)\nAbout: 0xpool\n\
                 Found: profit 12.5 ETH\nWhy: profit > 10 ETH\nSeen: 2023-11-14T22:13:20Z\nBlock: 18570000\n\
                 Status: active\nId: key-1",

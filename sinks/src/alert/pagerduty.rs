@@ -16,7 +16,7 @@ use url::Url;
 use super::channel::{Action, Channel, Delivering, Outgoing, Receipt};
 use super::connector::{AlertConnector, joined, length};
 use super::http::{self, Http, HttpSettings, Request, take_url};
-use super::outline::{Outline, Place};
+use super::outline::{Outline, Place, told};
 use super::payload::{payload, time};
 use super::secrets::Secrets;
 use super::settings;
@@ -80,8 +80,17 @@ struct PagerDuty {
     http: Http,
 }
 
+/// The name of the story's incident: that which its messages had so far, as their receipts say. A reorg may have
+/// changed the id of the story, and the incident of the old one would stay open for ever.
+pub(super) fn story_key(outgoing: &Outgoing) -> String {
+    let named = |receipt: &Receipt| receipt.0["key"].as_str().map(str::to_owned);
+    let original = told(&outgoing.action).and_then(|told| named(&told.receipt));
+    let known = original.or_else(|| outgoing.story.as_ref().and_then(named));
+    known.unwrap_or_else(|| new_key(&outgoing.message))
+}
+
 /// A name for a story that is short enough for every service, whatever its id holds.
-pub(super) fn story_key(message: &Message) -> String {
+fn new_key(message: &Message) -> String {
     let digest = digest::digest(&digest::SHA256, format!("{}\0{}", message.alert, message.story_id).as_bytes());
     let hash: String = digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     format!("highwater-{hash}")
@@ -162,7 +171,7 @@ fn event(key: &str, templates: &Templates, outgoing: &Outgoing) -> Option<Value>
     let mut event = json!({
         "routing_key": key,
         "event_action": action,
-        "dedup_key": story_key(message),
+        "dedup_key": story_key(outgoing),
         "client": "Highwater",
         "payload": {
             "summary": summary(templates, outgoing, SUMMARY_LIMIT),
@@ -188,15 +197,14 @@ fn named(text: &str, otherwise: &str) -> String {
 impl Channel for PagerDuty {
     fn deliver<'a>(&'a self, outgoing: &'a Outgoing) -> Delivering<'a> {
         Box::pin(async move {
-            let Some(event) = event(&self.key, &self.templates, outgoing) else {
-                return Ok(Receipt(json!({ "kept": true })));
-            };
+            let receipt = Receipt(json!({ "key": story_key(outgoing) }));
+            let Some(event) = event(&self.key, &self.templates, outgoing) else { return Ok(receipt) };
             let mut url = self.api.clone();
             if let Ok(mut path) = url.path_segments_mut() {
                 path.pop_if_empty().extend(["v2", "enqueue"]);
             }
             self.http.deliver(Request::json(Method::POST, url, &event)).await?;
-            Ok(Receipt(json!({ "dedup_key": event["dedup_key"] })))
+            Ok(receipt)
         })
     }
 
@@ -209,6 +217,7 @@ impl Channel for PagerDuty {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::channel::Told;
     use super::super::testing::{self, fire, tell, withdraw};
     use super::*;
 
@@ -223,7 +232,7 @@ mod tests {
         let expected = json!({
             "routing_key": "key",
             "event_action": "trigger",
-            "dedup_key": story_key(&fire()),
+            "dedup_key": new_key(&fire()),
             "client": "Highwater",
             "payload": {
                 "summary": "[HIGH] Sandwich <of> 12.5 ETH",
@@ -249,6 +258,20 @@ mod tests {
         assert_eq!(action(&withdraw(kind(Kind::Update))), None);
         let acknowledged = Outgoing { action: Action::Acknowledge, ..tell(fire()) };
         assert_eq!(action(&acknowledged).as_deref(), Some("acknowledge"));
+    }
+
+    /// An amendment may bring another story's id; the incident is the same.
+    #[test]
+    fn the_incident_keeps_its_key() {
+        let moved = Message { story_id: "another".to_owned(), ..fire() };
+        let first = Receipt(json!({ "key": new_key(&fire()) }));
+        let mut amended = withdraw(moved.clone());
+        amended.action = Action::Amend(Told { idempotency_key: "key-1".to_owned(), receipt: first.clone() });
+        let later = Outgoing { story: Some(first), ..tell(moved.clone()) };
+        for outgoing in [amended, later] {
+            assert_eq!(of(&outgoing).unwrap()["dedup_key"], new_key(&fire()).as_str());
+        }
+        assert_ne!(story_key(&tell(moved)), new_key(&fire()));
     }
 
     proptest! {

@@ -108,12 +108,14 @@ struct Run {
     orders: watch::Receiver<Order>,
     under_way: JoinSet<Result<Receipt, Failure>>,
     flights: Vec<Flight>,
+    /// When the metrics of the queue are due.
+    gauge_at_ms: i64,
 }
 
 impl Run {
     fn new(work: Work, orders: watch::Receiver<Order>) -> Run {
         let pace = Pace::new(&work.settings, work.clock.now_ms());
-        Run { work, pace, orders, under_way: JoinSet::new(), flights: Vec::new() }
+        Run { work, pace, orders, under_way: JoinSet::new(), flights: Vec::new(), gauge_at_ms: i64::MIN }
     }
 
     async fn run(mut self) {
@@ -137,7 +139,8 @@ impl Run {
                 Order::Drain { deadline_ms } => {
                     let idle = self.under_way.is_empty() && wake_ms.is_none_or(|wake_ms| wake_ms > deadline_ms);
                     if idle || now_ms >= deadline_ms {
-                        return;
+                        self.gauge_at_ms = now_ms;
+                        return self.gauge(now_ms);
                     }
                     Some(wake_ms.unwrap_or(deadline_ms).min(deadline_ms))
                 }
@@ -152,7 +155,7 @@ impl Run {
 
     /// Starts what may be started, and says when it is worth looking again; exactly, if the run is ending.
     fn step(&mut self, now_ms: i64, ending: bool) -> Result<Option<i64>, LedgerError> {
-        self.work.meters.breaker.set(self.pace.breaker().level());
+        self.gauge(now_ms);
         loop {
             let room = match self.pace.gate(now_ms, self.under_way.len()) {
                 Gate::Free(room) => room,
@@ -170,6 +173,18 @@ impl Run {
             }
             let claimed = self.change("taking from", |queue| queue.claim(room))?;
             claimed.into_iter().for_each(|due| self.launch(due, now_ms));
+        }
+    }
+
+    /// Shows how things stand, now and then: a long queue is not counted for every message.
+    fn gauge(&mut self, now_ms: i64) {
+        self.work.meters.breaker.set(self.pace.breaker().level());
+        if now_ms < self.gauge_at_ms {
+            return;
+        }
+        self.gauge_at_ms = now_ms + POLL_MS;
+        if let Ok(open) = self.look(|queue| queue.open()) {
+            self.work.meters.waiting.set(open);
         }
     }
 
@@ -234,9 +249,6 @@ impl Run {
         }
         if let Outcome::Dead { error, .. } = &outcome {
             self.bury(&due, error);
-        }
-        if let Ok(open) = self.look(|queue| queue.open()) {
-            self.work.meters.waiting.set(open);
         }
     }
 

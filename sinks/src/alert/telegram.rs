@@ -303,7 +303,8 @@ mod tests {
     proptest! {
         #[test]
         fn limits_are_kept_and_markup_is_whole(outgoing in testing::outgoing(), templated: bool, edit: bool) {
-            let given = [("template", "*{{ title }}* {{ body }} _{{ why }}_"), ("link", "https://a.example/{{ reason }}")];
+            let link = ("link", "https://a.example/{{ reason }}");
+            let given = [("template", "*{{ title }}* {{ body }} _{{ why }}_"), link];
             let given = if templated { &given[..] } else { &[] };
             let templates = testing::templates(given, markdown_v2, None);
             let text = text(&templates, &outgoing, if edit { Place::Instead } else { Place::Beside });

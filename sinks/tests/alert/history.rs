@@ -46,14 +46,20 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
-    /// The tick that one step is.
-    pub(crate) fn step(&mut self, step: &Step) -> Tick {
-        let before = asserted(&self.blocks);
+    /// Takes a step; gives how many blocks stayed.
+    pub(crate) fn skip(&mut self, step: &Step) -> usize {
         // The first block stays.
         let kept = self.blocks.len().saturating_sub(step.depth).max(self.blocks.len().min(1));
         self.blocks.truncate(kept);
         self.blocks.extend(step.added.iter().cloned());
         self.ticks += 1;
+        kept
+    }
+
+    /// The tick that one step is.
+    pub(crate) fn step(&mut self, step: &Step) -> Tick {
+        let before = asserted(&self.blocks);
+        let kept = self.skip(step);
         let after = asserted(&self.blocks);
         let differs = |a: &BTreeMap<String, Message>, b: &BTreeMap<String, Message>| -> Vec<Message> {
             a.iter().filter(|(id, message)| b.get(*id) != Some(message)).map(|(_, message)| message.clone()).collect()

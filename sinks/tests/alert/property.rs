@@ -117,7 +117,7 @@ impl Run<'_> {
         let after = self.steps.split_off(steps);
         self.chain = Chain::default();
         for step in &self.steps {
-            self.chain.step(step);
+            self.chain.skip(step);
         }
         // The old process lets go of the ledger only when the new one has none yet.
         self.sink = Box::new(Nothing);

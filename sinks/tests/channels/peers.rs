@@ -162,7 +162,9 @@ fn the_models_of_slack_take_all_messages() {
         judge.tell(&body.to_string());
         assert_eq!(judge.line(), "ok", "{body}");
     }
-    judge.tell(r#"{"blocks":[{"type":"header","text":{"type":"plain_text","text":"<150>"}}]}"#.replace("<150>", &"x".repeat(151)).as_str());
+    let header = serde_json::json!({ "type": "plain_text", "text": "x".repeat(151) });
+    let too_long = serde_json::json!({ "blocks": [{ "type": "header", "text": header }] });
+    judge.tell(&too_long.to_string());
     assert_ne!(judge.line(), "ok", "the judge does judge");
 }
 

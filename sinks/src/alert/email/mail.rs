@@ -141,8 +141,12 @@ fn hash(text: &str) -> String {
     digest.as_ref().iter().take(20).map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The id of a mail of ours, and nothing else: it becomes a part of a header.
 fn id_of(receipt: &Receipt) -> Option<String> {
-    receipt.0["message_id"].as_str().map(one_line).filter(|id| !id.is_empty())
+    let id = receipt.0["message_id"].as_str()?;
+    let is_ours =
+        id.starts_with('<') && id.ends_with('>') && id.len() <= 400 && id.chars().all(|c| c.is_ascii_graphic());
+    is_ours.then(|| id.to_owned())
 }
 
 fn header(name: &'static str, value: &str) -> HeaderValue {

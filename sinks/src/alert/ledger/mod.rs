@@ -16,7 +16,7 @@
 //! | `mutes` | what `highwater alerts mute` said |
 //!
 //! A *turn* is one transaction of the outbox; it never goes back, and is what a checkpoint remembers.
-//! State: a row in `deliveries` for every notification; [`console::forget`](super::console::forget) takes
+//! A sink that is no longer in the job leaves its rows behind. State: a row in `deliveries` for every notification; [`console::forget`](super::console::forget) takes
 //! old ones out. Statements go when their block is final.
 
 use std::collections::BTreeMap;
