@@ -93,7 +93,8 @@ impl Book<'_> {
     /// What a delivery stands for has another content, or another notification in its place.
     fn amend(&mut self, root: &Root, message: &Message) -> rusqlite::Result<()> {
         let text = to_json(message);
-        let owner = "UPDATE deliveries SET notification_id = ?2, story_id = ?3, block_number = ?4, changed_at_ms = ?5
+        let owner =
+            "UPDATE deliveries SET notification_id = ?2, story_id = ?3, block_number = ?4, changed_at_ms = ?5, held = 0
                      WHERE seq = ?1 OR (root = ?1 AND state = 'waiting')";
         let values = params![root.seq, message.notification_id, message.story_id, message.block_number, self.now_ms];
         self.transaction.prepare_cached(owner)?.execute(values)?;
