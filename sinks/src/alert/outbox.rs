@@ -38,6 +38,9 @@ pub(super) fn read_tick(tick: &SinkTick<'_>) -> (Vec<Message>, Vec<Message>) {
         }
     }
     came.sort_by(|a, b| a.told_order().cmp(&b.told_order()));
+    // What was told last is taken back first: an end before its beginning, so that a service that keeps
+    // incidents ends with none.
+    gone.sort_by(|a, b| b.told_order().cmp(&a.told_order()));
     (gone, came)
 }
 
