@@ -21,7 +21,7 @@ use highwater_engine::job::{Job, JobOutput, JobSource, Observer, Summary, TickRe
 use highwater_engine::metrics::Registry;
 use highwater_engine::model::BlockRun;
 use highwater_engine::options::Options;
-use highwater_engine::sink::{SinkRequest, Terminal};
+use highwater_engine::sink::{Notifications, SinkRequest, Terminal};
 use highwater_engine::source::{
     ReadRequest, Source, SourceError, SourceEvent, SourceReader, TableRequest, TableSchema,
 };
@@ -226,6 +226,10 @@ impl Catalog for Opener {
 
     fn load_table(&mut self, request: &LoadRequest) -> Result<RecordBatch, LoadError> {
         Err(unknown("table", request))
+    }
+
+    fn notifications(&self, _: &str, connector: &str) -> Notifications {
+        SINKS.iter().find(|known| known.name() == connector).map_or(Notifications::Never, |found| found.notifications())
     }
 
     fn check_sink(&mut self, _: &PlannedSink, _: &PlannedView) -> Result<(), LoadError> {

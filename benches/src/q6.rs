@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::harness::{Knobs, add_costs, run_sql};
+use crate::q1::last_block;
 use crate::report;
 
 /// What to run `q6` over, and how.
@@ -30,6 +31,12 @@ pub(crate) struct Q6Arguments {
     /// Deliver blocks one by one, with finality so many blocks behind
     #[arg(long)]
     live_confirmations: Option<u64>,
+    /// Instead: a fifth of all transactions as findings of an alert block by block, a group a contract
+    #[arg(long)]
+    storm: bool,
+    /// Read only so many blocks
+    #[arg(long)]
+    blocks: Option<u64>,
 }
 
 pub(crate) fn run(arguments: &Q6Arguments) -> anyhow::Result<()> {
@@ -40,14 +47,15 @@ pub(crate) fn run(arguments: &Q6Arguments) -> anyhow::Result<()> {
         blocks_per_tick: arguments.blocks_per_tick,
         in_flight: arguments.in_flight,
         confirmations: arguments.live_confirmations,
-        to_block: None,
+        to_block: arguments.blocks.map(|blocks| last_block(&arguments.data, blocks)).transpose()?,
     };
     let watch = highwater_engine::clock::Stopwatch::start();
-    let ran = run_sql(&job(&arguments.data, &out), Path::new("."), knobs)?;
+    let job = if arguments.storm { storm(&arguments.data, &out) } else { job(&arguments.data, &out) };
+    let ran = run_sql(&job, Path::new("."), knobs)?;
     let seconds = watch.elapsed().as_secs_f64();
     let mut result = json!({
         "engine": "highwater",
-        "query": "q6",
+        "query": if arguments.storm { "alert storm" } else { "q6" },
         "workers": arguments.workers,
         "blocks_per_tick": arguments.blocks_per_tick,
         "in_flight": arguments.in_flight,
@@ -76,5 +84,24 @@ WITH (connector = 'parquet', path = '{}', mode = 'snapshot', unbounded = 'yes');
 ",
         data.join("txs.parquet").display(),
         out.display()
+    )
+}
+
+/// A million findings of a hundred thousand groups.
+fn storm(data: &Path, out: &Path) -> String {
+    format!(
+        "CREATE SOURCE eth WITH (connector = 'parquet', path = '{}', alias = 'txs=transactions',
+  rename = 'to=to_address, block_time=block_timestamp');
+
+CREATE ALERT storm FROM (
+  SELECT block_number, to_address, gas_price, success FROM eth.transactions WHERE tx_index < 20
+) WITH (
+  key = 'to_address', severity = 'CASE WHEN success THEN ''low'' ELSE ''high'' END',
+  reason = '{{{{ gas_price }}}} wei', cool_after = INTERVAL '5 minutes', resolve_after = INTERVAL '15 minutes');
+
+CREATE SINK told FROM storm WITH (connector = 'file', path = '{}', cooldown = INTERVAL '15 minutes');
+",
+        data.join("txs.parquet").display(),
+        out.join("told.jsonl").display()
     )
 }

@@ -211,8 +211,8 @@ impl Planner<'_> {
         if let Some((table, span)) = options.text("mutes") {
             dispatch.mutes = self.read_mutes(&table, span)?;
         }
-        if let Some(blocks) = options.count("confirmations")? {
-            dispatch.horizon = Horizon::Confirmed(blocks);
+        if let Some((text, span)) = options.text("confirmations") {
+            dispatch.horizon = Horizon::Confirmed(read_confirmations(&text, span)?);
         }
         Ok(corrections)
     }
@@ -298,6 +298,17 @@ fn read_kinds(text: &str, span: Span) -> Result<(Vec<NotificationKind>, bool), D
     Ok((kinds, corrections))
 }
 
+/// Blocks after which Ethereum's beacon chain has justified a block, an epoch: what nodes call safe.
+const SAFE_BLOCKS: u32 = 32;
+
+/// A number of blocks, or `safe`.
+fn read_confirmations(text: &str, span: Span) -> Result<u32, Diagnostic> {
+    let text = text.trim();
+    let blocks = if text.eq_ignore_ascii_case("safe") { Some(SAFE_BLOCKS) } else { text.parse().ok() };
+    let message = "option \"confirmations\" is not a number of blocks above 0, or 'safe'";
+    blocks.filter(|blocks| *blocks > 0).ok_or_else(|| Diagnostic::new(Code::BadOption, message, span))
+}
+
 /// `22:00-07:00`, UTC, as milliseconds of the day.
 fn read_hours(text: &str, span: Span) -> Result<(i64, i64), Diagnostic> {
     let time = |text: &str| {
@@ -370,5 +381,8 @@ mod tests {
         assert_eq!((kinds, corrections), (vec![NotificationKind::Fire, NotificationKind::Resolve], false));
         assert!(read_kinds("fire,retract", SPAN).unwrap().1);
         assert!(read_kinds("fyre", SPAN).is_err());
+        assert_eq!(read_confirmations("safe", SPAN).unwrap(), 32);
+        assert_eq!(read_confirmations("3", SPAN).unwrap(), 3);
+        assert!(read_confirmations("0", SPAN).is_err());
     }
 }
