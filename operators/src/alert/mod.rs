@@ -11,7 +11,13 @@
 //!
 //! Read in this order: [`timeline`], [`signal`] (what a row of the view says), [`story`], [`notification`].
 
+mod changes;
+mod dispatch;
 pub mod finding;
+mod horizon;
+mod lifecycle;
+mod live;
+mod machine;
 pub mod notification;
 mod notification_rows;
 pub mod rate_limit;

@@ -9,8 +9,8 @@ use arrow::record_batch::RecordBatch;
 use highwater_engine::model::alert::{NotificationKind, Severity, notification_schema};
 
 use super::Real;
+use super::live::severity_word;
 use super::notification::{NotificationRow, Suppressed};
-use super::story::severity_word;
 use super::story_rows::{CHANGE, Columns, StoryRow, change_of, changes_schema};
 
 /// Where the group is in [`changes_schema`].

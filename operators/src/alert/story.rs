@@ -15,55 +15,17 @@ use std::sync::Arc;
 use alloy_primitives::keccak256;
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
-use highwater_engine::model::alert::{NotificationKind, Severity, StoryStatus};
+use highwater_engine::model::alert::NotificationKind;
 use highwater_engine::operator::Route;
 use serde::{Deserialize, Serialize};
 
 use super::Real;
+pub use super::lifecycle::Lifecycle;
+use super::live::{Live, Status, entity_count, row, severity_word};
 use super::signal::{KeyedBy, Signal, SignalColumns, SignalReader, fnv};
-use super::story_rows::{StoryRow, batch, change_of};
+use super::story_rows::{StoryRow, batch};
 use super::template::{Context, Known, Templates};
 use super::timeline::{Clock, Horizon, Machine, Moment, ReadSignal, Timelines};
-
-/// When stories begin and end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lifecycle {
-    /// Silence after which a story cools, in milliseconds.
-    pub cool_after_ms: i64,
-    /// Silence after which it is over; not less than `cool_after_ms`.
-    pub resolve_after_ms: i64,
-    /// Findings in a row that begin it.
-    pub open_after: u32,
-    /// Healthy signals in a row that end it.
-    pub close_after: u32,
-    /// How soon after its end a finding opens it again.
-    pub reopen_within_ms: i64,
-    /// Openings within `flap_window_ms` that keep it open; 0: any number.
-    pub flap_limit: u32,
-    /// See there.
-    pub flap_window_ms: i64,
-    /// Whether it ends when no row of the group stands.
-    pub resolve_when_gone: bool,
-    /// How long two findings of one identity are the same one.
-    pub same_for_ms: i64,
-}
-
-impl Default for Lifecycle {
-    fn default() -> Lifecycle {
-        const MINUTE_MS: i64 = 60_000;
-        Lifecycle {
-            cool_after_ms: 10 * MINUTE_MS,
-            resolve_after_ms: 30 * MINUTE_MS,
-            open_after: 1,
-            close_after: 1,
-            reopen_within_ms: 0,
-            flap_limit: 0,
-            flap_window_ms: 60 * MINUTE_MS,
-            resolve_when_gone: false,
-            same_for_ms: 30 * MINUTE_MS,
-        }
-    }
-}
 
 /// The newest reasons that are kept.
 const REASONS: usize = 5;
@@ -78,59 +40,6 @@ pub struct Stories {
     reader: SignalReader,
     lifecycle: Lifecycle,
     templates: Templates,
-}
-
-/// A story while it lives.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-struct Live {
-    story_id: String,
-    group: String,
-    status: Status,
-    opened_at_ms: i64,
-    opened_block: Option<i64>,
-    last_seen_at_ms: i64,
-    last_block: Option<i64>,
-    changed_at_ms: i64,
-    resolved_at_ms: Option<i64>,
-    revision: i64,
-    severity: u8,
-    score: Real,
-    confidence: Option<Real>,
-    occurrences: i64,
-    findings: i64,
-    known: BTreeMap<u64, i64>,
-    reopened: i64,
-    entity: String,
-    entities: Vec<String>,
-    entity_marks: BTreeMap<u64, ()>,
-    reasons: VecDeque<String>,
-    fields: String,
-    title: String,
-    body: String,
-    why: String,
-    /// Healthy signals in a row.
-    healthy: u32,
-    /// When it was opened, the newest within the flap window.
-    openings: VecDeque<i64>,
-    /// Whether it would be over if it did not flap.
-    held: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-enum Status {
-    Active,
-    Cooling,
-    Resolved,
-}
-
-impl Status {
-    fn word(self) -> &'static str {
-        match self {
-            Status::Active => StoryStatus::Active.as_str(),
-            Status::Cooling => StoryStatus::Cooling.as_str(),
-            Status::Resolved => StoryStatus::Resolved.as_str(),
-        }
-    }
 }
 
 /// The state of a group.
@@ -487,47 +396,5 @@ impl Machine for Stories {
 
     fn batch(&self, rows: &[Arc<StoryRow>]) -> RecordBatch {
         batch(&self.alert, rows)
-    }
-}
-
-fn entity_count(live: &Live) -> i64 {
-    i64::try_from(live.entity_marks.len()).unwrap_or(i64::MAX)
-}
-
-/// The word of a position in [`Severity::ALL`].
-pub(super) fn severity_word(severity: u8) -> &'static str {
-    Severity::ALL[usize::from(severity)].as_str()
-}
-
-fn row(live: &Live, change: Option<NotificationKind>) -> StoryRow {
-    let list = |texts: &mut dyn Iterator<Item = &String>| {
-        serde_json::Value::Array(texts.map(|text| text.as_str().into()).collect()).to_string()
-    };
-    StoryRow {
-        group_key: live.group.clone(),
-        opened_at_ms: live.opened_at_ms,
-        story_id: live.story_id.clone(),
-        revision: live.revision,
-        change: change.map(change_of),
-        status: live.status.word().to_owned(),
-        severity: live.severity,
-        score: live.score,
-        confidence: live.confidence,
-        title: live.title.clone(),
-        body: live.body.clone(),
-        reason: live.reasons.back().cloned().unwrap_or_default(),
-        why: live.why.clone(),
-        reasons: list(&mut live.reasons.iter().rev()),
-        entities: list(&mut live.entities.iter()),
-        entity_count: entity_count(live),
-        occurrences: live.occurrences,
-        findings: live.findings,
-        reopened: live.reopened,
-        opened_block: live.opened_block,
-        last_seen_at_ms: live.last_seen_at_ms,
-        last_block: live.last_block,
-        changed_at_ms: live.changed_at_ms,
-        resolved_at_ms: live.resolved_at_ms,
-        fields: live.fields.clone(),
     }
 }

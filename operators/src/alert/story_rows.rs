@@ -157,7 +157,7 @@ pub(super) fn batch(alert: &str, rows: &[Arc<StoryRow>]) -> RecordBatch {
         .text(|row| &row.story_id)
         .text(|row| &row.group_key)
         .text(|row| &row.status)
-        .text(|row| super::story::severity_word(row.severity))
+        .text(|row| super::live::severity_word(row.severity))
         .number(|row| Some(row.score))
         .number(|row| row.confidence)
         .count(|row| Some(row.revision))

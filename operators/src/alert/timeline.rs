@@ -13,79 +13,19 @@
 //! that changed, plus, in a reorg, the signals after finality of the keys that the lost blocks touched.
 
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
-use std::fmt::Debug;
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use highwater_engine::error::StateError;
-use highwater_engine::model::{Delta, Origin, Progress, error_delta};
+use highwater_engine::model::{Delta, Progress};
 use highwater_engine::operator::{Output, Share, StateSize, TickOperator};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::changes::{Changes, refuse};
+use super::horizon::{Outlook, order_of};
+use super::machine::Seen;
+pub use super::machine::{Clock, Horizon, Machine, Moment, ReadSignal};
 use super::saved;
-
-/// Where in history something happens.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-pub struct Moment {
-    /// What moments are ordered by: the height of the block, or the time of the row.
-    pub order: i64,
-    /// Its time in milliseconds.
-    pub time_ms: i64,
-    /// The height of its block, if moments are blocks.
-    pub block: Option<i64>,
-}
-
-/// What a moment is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Clock {
-    /// A block. Every tick adds one block at most.
-    Block,
-    /// The time that a row names.
-    Row,
-}
-
-/// How far the machine sees.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Horizon {
-    /// To the head.
-    #[default]
-    Head,
-    /// To the block that has this many blocks on top of it, or is final. With [`Clock::Row`] as [`Horizon::Head`].
-    Confirmed(u32),
-    /// To the newest final block.
-    Final,
-}
-
-/// A key's signals of one tick as read from a batch: key, time (for [`Clock::Row`]), signal; or why not.
-pub type ReadSignal<S> = Result<(Arc<[u8]>, i64, S), String>;
-
-/// The state machine of one key.
-pub trait Machine: 'static {
-    /// What happens to it.
-    type Signal: Ord + Clone + Debug + Serialize + DeserializeOwned;
-    /// Its state. The default is that of a key that was never seen.
-    type State: Clone + Default + PartialEq + Debug + Serialize + DeserializeOwned;
-    /// A row of the output.
-    type Row: Ord + Debug;
-
-    /// Reads the rows of a batch.
-    fn read(&self, batch: &RecordBatch) -> Vec<ReadSignal<Self::Signal>>;
-    /// Time passes: what was due before `now_ms` happens. `advance(a)` then `advance(b)` is `advance(b)` for a <= b.
-    fn advance(&self, state: &mut Self::State, now_ms: i64);
-    /// The signals of a moment with how often each came (or, negative, went).
-    fn apply(&self, state: &mut Self::State, moment: Moment, signals: &[(Self::Signal, i64)]);
-    /// When something is due next.
-    fn due(&self, state: &Self::State) -> Option<i64>;
-    /// The rows that stand, without those that were settled.
-    fn rows(&self, state: &Self::State) -> Vec<Arc<Self::Row>>;
-    /// The state is final: how many of the first rows can never change and need not be kept.
-    fn settled(&self, state: &Self::State) -> usize;
-    /// Forgets the first rows; they stay published.
-    fn forget(&self, state: &mut Self::State, rows: usize);
-    /// The rows as a batch.
-    fn batch(&self, rows: &[Arc<Self::Row>]) -> RecordBatch;
-}
 
 /// Signals by moment, each with how often it came.
 type Log<S> = Vec<(Moment, Vec<(S, i64)>)>;
@@ -134,27 +74,14 @@ pub struct Timelines<M: Machine> {
     shape: String,
     machine: M,
     clock: Clock,
-    horizon: Horizon,
+    outlook: Outlook,
     keys: BTreeMap<Key, Timeline<M>>,
     /// Keys by the order at which something of theirs happened that is not final.
     touched: BTreeMap<i64, BTreeSet<Key>>,
     /// Keys by the time at which something is due.
     schedule: BTreeMap<i64, BTreeSet<Key>>,
-    /// Times of the blocks that are not final, and of the newest final one.
-    times: BTreeMap<i64, i64>,
     /// What was visible after the last tick.
     seen: Seen,
-}
-
-/// The newest order and time that count.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Seen {
-    order: i64,
-    now_ms: i64,
-}
-
-impl Seen {
-    const NOTHING: Seen = Seen { order: i64::MIN, now_ms: i64::MIN };
 }
 
 /// Keys to look at: whether each has to begin again from its base.
@@ -168,60 +95,11 @@ impl<M: Machine> Timelines<M> {
             shape,
             machine,
             clock,
-            horizon,
+            outlook: Outlook::new(clock, horizon),
             keys: BTreeMap::new(),
             touched: BTreeMap::new(),
             schedule: BTreeMap::new(),
-            times: BTreeMap::new(),
             seen: Seen::NOTHING,
-        }
-    }
-
-    /// How far is seen at this tick.
-    fn look(&mut self, progress: &Progress) -> Seen {
-        let head = order_of(progress.head_number);
-        if self.clock == Clock::Block {
-            // A reorg takes the times of the old branch back.
-            self.times.split_off(&head);
-            self.times.insert(head, progress.now_ms);
-        }
-        let all = match self.clock {
-            Clock::Block => Seen { order: head, now_ms: progress.now_ms },
-            Clock::Row => Seen { order: progress.now_ms, now_ms: progress.now_ms },
-        };
-        match self.horizon {
-            Horizon::Head => all,
-            _ if progress.end_of_input => all,
-            Horizon::Confirmed(blocks) if self.clock == Clock::Block => {
-                let confirmed = head.saturating_sub(i64::from(blocks));
-                let newest = confirmed.max(progress.finalized_number.map_or(i64::MIN, order_of)).min(head);
-                match self.times.range(..=newest).next_back() {
-                    Some((order, time)) => Seen { order: *order, now_ms: *time },
-                    None => Seen::NOTHING,
-                }
-            }
-            Horizon::Confirmed(_) => all,
-            Horizon::Final => match (progress.finalized_number, progress.finalized_ms) {
-                (Some(number), Some(now_ms)) => match self.clock {
-                    Clock::Block => Seen { order: order_of(number).min(head), now_ms },
-                    Clock::Row => Seen { order: now_ms, now_ms },
-                },
-                _ => Seen::NOTHING,
-            },
-        }
-    }
-
-    /// The order and time up to which nothing can change any more.
-    fn finality(&self, progress: &Progress) -> Seen {
-        if progress.end_of_input {
-            return Seen { order: i64::MAX, now_ms: progress.now_ms };
-        }
-        match (progress.finalized_number, progress.finalized_ms) {
-            (Some(number), Some(now_ms)) => match self.clock {
-                Clock::Block => Seen { order: order_of(number), now_ms },
-                Clock::Row => Seen { order: now_ms, now_ms },
-            },
-            _ => Seen::NOTHING,
         }
     }
 
@@ -271,7 +149,7 @@ impl<M: Machine> Timelines<M> {
                 }
             }
         }
-        let seen = self.look(progress);
+        let seen = self.outlook.look(progress);
         for (key, signals) in self.take_back(progress, seen, work) {
             let moments = incoming.entry(key).or_default().entry(of_block).or_default();
             for (signal, count) in signals {
@@ -405,7 +283,7 @@ impl<M: Machine> Timelines<M> {
     fn load_batch(&mut self, batch: &RecordBatch, share: Share) -> Result<(), StateError> {
         let rows = saved::read(&self.name, &self.shape, batch)?;
         self.seen = Seen { order: rows.order, now_ms: rows.now_ms };
-        self.times = rows.times.iter().copied().collect();
+        self.outlook.times = rows.times.iter().copied().collect();
         for (key, text) in rows.keys.iter().filter(|(key, _)| owns(share, key)) {
             let kept: Kept<M::State, M::Signal> = saved::parse(&self.name, text)?;
             let key: Key = key.as_slice().into();
@@ -439,10 +317,6 @@ fn owns(share: Share, key: &[u8]) -> bool {
     if key.is_empty() { share.index == 0 } else { share.owns(key) }
 }
 
-fn order_of(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
 fn reschedule<M: Machine>(
     schedule: &mut BTreeMap<i64, BTreeSet<Key>>,
     key: &Key,
@@ -463,45 +337,12 @@ fn reschedule<M: Machine>(
     timeline.scheduled = next;
 }
 
-fn refuse(delta: &Delta, row: usize, diff: i64, reason: String, output: &mut Output) {
-    let mut text = String::new();
-    highwater_engine::model::format::write_json_row(&mut text, &delta.batch, row);
-    output.errors.push(error_delta(&[(reason, text)], vec![diff], Origin::Derived));
-}
-
-/// The rows that came and went in a tick.
-struct Changes<M: Machine>(BTreeMap<Arc<M::Row>, i64>);
-
-impl<M: Machine> Default for Changes<M> {
-    fn default() -> Changes<M> {
-        Changes(BTreeMap::new())
-    }
-}
-
-impl<M: Machine> Changes<M> {
-    fn compare(&mut self, before: Vec<Arc<M::Row>>, after: Vec<Arc<M::Row>>) {
-        let same = before.iter().zip(&after).take_while(|(a, b)| Arc::ptr_eq(a, b)).count();
-        for (rows, diff) in [(before, -1), (after, 1)] {
-            for row in rows.into_iter().skip(same) {
-                *self.0.entry(row).or_default() += diff;
-            }
-        }
-    }
-
-    fn emit(self, machine: &M, output: &mut Output) {
-        let (rows, diffs): (Vec<_>, Vec<_>) = self.0.into_iter().filter(|(_, diff)| *diff != 0).unzip();
-        if !rows.is_empty() {
-            output.deltas.push(Delta::derived(machine.batch(&rows), diffs));
-        }
-    }
-}
-
 impl<M: Machine> TickOperator for Timelines<M> {
     fn on_tick(&mut self, input: Vec<Delta>, progress: &Progress, output: &mut Output) {
         let mut work = Work::new();
         self.take_in(input, progress, &mut work, output);
         self.wake(&mut work);
-        let finality = self.finality(progress);
+        let finality = self.outlook.finality(progress);
         // Nothing that is seen can change any more: no past needs to be kept.
         let settled = self.seen.order <= finality.order && self.seen.now_ms <= finality.now_ms;
         let mut changes = Changes::default();
@@ -511,11 +352,7 @@ impl<M: Machine> TickOperator for Timelines<M> {
         changes.emit(&self.machine, output);
         // What is not seen yet is not worked off yet.
         self.settle(Seen { order: finality.order.min(self.seen.order), now_ms: finality.now_ms.min(self.seen.now_ms) });
-        if let Some((newest, _)) = self.times.range(..=finality.order).next_back() {
-            let lag = if let Horizon::Confirmed(blocks) = self.horizon { i64::from(blocks) } else { 0 };
-            let newest = newest.saturating_sub(lag);
-            self.times = self.times.split_off(&newest);
-        }
+        self.outlook.forget(finality);
     }
 
     fn save(&self) -> Result<Vec<RecordBatch>, StateError> {
@@ -527,7 +364,7 @@ impl<M: Machine> TickOperator for Timelines<M> {
         let rows = saved::Rows {
             order: self.seen.order,
             now_ms: self.seen.now_ms,
-            times: self.times.iter().map(|(order, time)| (*order, *time)).collect(),
+            times: self.outlook.times.iter().map(|(order, time)| (*order, *time)).collect(),
             touched: self
                 .touched
                 .iter()

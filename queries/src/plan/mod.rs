@@ -8,6 +8,7 @@
 //! Read next: `job` (a whole job), `query` (one SELECT), `lower` (logical plan to nodes), `facts`
 //! (when rows are final).
 
+mod alert_options;
 mod alerts;
 mod block_relations;
 mod catalog;
