@@ -6,6 +6,7 @@
 //! * [`mev`]: trades and MEV against planted truth and labels, and the theorem over every relation.
 //! * [`live`]: the same over scripted nodes, followed while they are reorganised, killed and lied to.
 //! * [`bad_input`]: what is wrong is named, and what came before is kept.
+//! * [`reload`]: reference tables that change while the job runs.
 //! * [`state`]: stopping, dying and going on changes nothing.
 //! * [`emit`]: when rows go out, and rows that cannot be evaluated.
 //! * [`surface`]: the other commands, exit codes, terminals.
@@ -22,6 +23,7 @@ mod live_command;
 mod mainnet;
 mod mev;
 mod recorded;
+mod reload;
 mod rows;
 mod state;
 mod surface;
