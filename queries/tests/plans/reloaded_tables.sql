@@ -1,5 +1,5 @@
 CREATE SOURCE eth WITH (connector = 'simulator');
-CREATE TABLE watchlist (address ADDRESS NOT NULL, label TEXT, score INT, until TIMESTAMP)
+CREATE TABLE watchlist (address ADDRESS NOT NULL, label TEXT, score INT, until TIMESTAMP(3) WITH TIME ZONE)
 WITH (connector = 'csv', path = 'watchlist.csv', reload = INTERVAL '5 seconds');
 CREATE TABLE tokens (token ADDRESS, symbol VARCHAR) AS VALUES ('0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48', 'USDC');
 CREATE TABLE once (address ADDRESS) WITH (connector = 'csv', path = 'watchlist.csv');

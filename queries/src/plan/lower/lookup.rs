@@ -196,7 +196,7 @@ impl Lowerer<'_> {
     }
 
     fn null_in_list(&self, table: &str) -> Diagnostic {
-        let message = format!("NOT IN with \"{table}\", which is reloaded, where either side may be NULL");
+        let message = format!("NOT IN with \"{table}\", which is reloaded, needs sides that are never NULL");
         Diagnostic::new(Code::UnsupportedJoin, message, self.join_place())
             .with_hint("write NOT EXISTS (SELECT 1 FROM table WHERE …): a NULL is in no list there")
     }
