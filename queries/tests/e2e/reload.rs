@@ -115,7 +115,10 @@ fn an_address_counts_from_the_next_block_and_half_a_file_changes_nothing() {
     let listed: Vec<&str> = listed.keys().map(|row| row.0.as_str()).collect();
     assert!(matches!(listed.as_slice(), [only] if only.contains("third")), "{listed:?}");
     let metrics = std::fs::read_to_string(metrics).unwrap();
-    for count in ["highwater_table_reloads_total{table=\"watchlist\"} 2", "highwater_table_reload_errors_total{table=\"watchlist\"} 2"] {
+    for count in [
+        "highwater_table_reloads_total{table=\"watchlist\"} 2",
+        "highwater_table_reload_errors_total{table=\"watchlist\"} 2",
+    ] {
         assert!(metrics.contains(count), "{count} is not in\n{metrics}");
     }
 }
