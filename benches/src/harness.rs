@@ -171,8 +171,9 @@ impl Opener {
             None => reader,
             Some(confirmations) => Box::new(Live { reader, confirmations, run: None, at: 0 }),
         };
-        let blocks_per_tick = knobs.blocks_per_tick;
-        Ok(JobSource { name: planned.name.clone(), reader, tables: count, blocks_per_tick, one_block_a_tick: false })
+        let one_block_a_tick = plan.has_alerts_by_block();
+        let blocks_per_tick = if one_block_a_tick { 1 } else { knobs.blocks_per_tick };
+        Ok(JobSource { name: planned.name.clone(), reader, tables: count, blocks_per_tick, one_block_a_tick })
     }
 
     fn outputs(&self, plan: &JobPlan) -> anyhow::Result<(Vec<JobOutput>, Vec<OutputPlan>)> {

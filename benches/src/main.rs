@@ -11,6 +11,7 @@ mod memory;
 mod meter;
 mod q1;
 mod q2;
+mod q6;
 mod startup;
 
 use std::io::Write as _;
@@ -31,6 +32,8 @@ enum Command {
     Q1(q1::Q1Arguments),
     /// Sandwiches in a folder of trades, from Parquet to Parquet
     Q2(q2::Q2Arguments),
+    /// First alerts of failing contracts, from Parquet to Parquet
+    Q6(q6::Q6Arguments),
     /// Thread CPU of the dataflow for one live block
     Latency(latency::LatencyArguments),
     /// From the last byte of a block on the socket to its row at the sink
@@ -47,6 +50,7 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Q1(arguments) => q1::run(&arguments),
         Command::Q2(arguments) => q2::run(&arguments),
+        Command::Q6(arguments) => q6::run(&arguments),
         Command::Latency(arguments) => latency::run(&arguments),
         Command::Live(arguments) => live::run(&arguments),
         Command::Ingest(arguments) => ingest::run(&arguments),

@@ -7,7 +7,7 @@ mod logs;
 
 use highwater_connectors::evm::decode::Address;
 
-use logs::{COIN0, COIN1, NATIVE, POOL, ROUTER, Transaction, USER, Value, number};
+use logs::{COIN0, COIN1, COIN2, NATIVE, POOL, ROUTER, Transaction, USER, Value, number};
 
 #[test]
 fn aggregators_without_amounts() {
@@ -230,4 +230,41 @@ fn what_is_cut_off_is_skipped_and_counted() {
             assert_eq!(skipped.count, 1, "{}", skipped.reason);
         }
     }
+}
+
+/// What a trader gave and got is told by the only transfers of the trader in the transaction.
+#[test]
+fn fills_are_completed_by_transfers() {
+    const FILL: &str = "Fill(bytes32,address,address,uint256)";
+    const ORDER_FILLED: &str = "OrderFilled(address,bytes32,uint256)";
+    let (order, filler, stranger) = (number(7), POOL, [0x77; 20]);
+    let told = |transaction: &Transaction| {
+        let mut reader = transaction.read(&[]);
+        assert_eq!(reader.take_skipped(), None);
+        let trades = reader.decoded().aggregator_trades.iter();
+        let told =
+            trades.map(|trade| [(trade.token_sold, trade.amount_sold), (trade.token_bought, trade.amount_bought)]);
+        told.collect::<Vec<_>>()
+    };
+    let of = |token: Address, amount: u128| (Some(token), Some(number(amount)));
+    let nothing = (None, None);
+    let fill = |transaction: Transaction| transaction.log(ROUTER, FILL, &[&order, &filler, &USER], &[&1u128]);
+    let moved = || Transaction::default().transfer(COIN0, USER, filler, 70).transfer(COIN1, ROUTER, USER, 50);
+    assert_eq!(told(&fill(moved())), [[of(COIN0, 70), of(COIN1, 50)]]);
+    // Paid out in native coin.
+    assert_eq!(told(&fill(Transaction::default().transfer(COIN0, USER, filler, 70))), [[of(COIN0, 70), nothing]]);
+    // Two transfers one way, or one from a stranger, leave that side open.
+    let twice = moved().transfer(COIN2, USER, filler, 1);
+    assert_eq!(told(&fill(twice)), [[nothing, of(COIN1, 50)]]);
+    let strange = Transaction::default().transfer(COIN0, USER, filler, 70).transfer(COIN1, stranger, USER, 50);
+    assert_eq!(told(&fill(strange)), [[of(COIN0, 70), nothing]]);
+    // One coin both ways is no trade, and two fills of one trader share their transfers.
+    let same = Transaction::default().transfer(COIN0, USER, filler, 70).transfer(COIN0, ROUTER, USER, 50);
+    assert_eq!(told(&fill(same)), [[nothing; 2]]);
+    assert_eq!(told(&fill(fill(moved()))), [[nothing; 2]; 2]);
+    // 1inch names no counterparty, so anybody may be it.
+    let order_filled = |transaction: Transaction| transaction.log(ROUTER, ORDER_FILLED, &[&USER], &[&order, &0u128]);
+    let moved = || Transaction::default().transfer(COIN0, USER, stranger, 70).transfer(COIN1, filler, USER, 50);
+    assert_eq!(told(&order_filled(moved())), [[of(COIN0, 70), of(COIN1, 50)]]);
+    assert_eq!(told(&order_filled(order_filled(moved()))), [[nothing; 2]; 2]);
 }

@@ -7,6 +7,8 @@
 mod live;
 mod support;
 
+use arrow::array::AsArray;
+use arrow::record_batch::RecordBatch;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -95,10 +97,19 @@ fn a_node_that_dies_and_comes_back_is_waited_for() {
     assert!(live.metric("highwater_rpc_errors_total", "connect") > 0);
 }
 
+/// Why endpoints were left for others, of the rows of `rpc_samples`.
+fn failovers(rows: &RecordBatch) -> Vec<String> {
+    let text = |name: &str| rows.column_by_name(name).unwrap().as_string::<i32>().clone();
+    let (methods, kinds) = (text("method"), text("error_kind"));
+    let failovers = (0..rows.num_rows()).filter(|row| methods.value(*row) == "failover");
+    failovers.map(|row| kinds.value(row).to_owned()).collect()
+}
+
 #[test]
 fn the_other_endpoint_takes_over_without_gap_or_repeat() {
     let nodes = twins(10, 60);
-    let live = follow_both(&nodes, &[]);
+    let urls = format!("{}, {}", nodes[0].http_url(), nodes[1].http_url());
+    let live = Live::with(&usual(&urls, &[]), &["blocks", "rpc_samples"], |_| {});
     live.wait_for_chain_of(&nodes[0]);
     let both = |count| nodes.iter().map(|node| node.step(count)).sum::<usize>();
     nodes[0].stop();
@@ -113,7 +124,11 @@ fn the_other_endpoint_takes_over_without_gap_or_repeat() {
         live.wait_for_chain_of(&nodes[0]);
     }
     live.look(|seen| assert_eq!((seen.chain.len(), seen.repeated, seen.reorgs.len()), (51, 0, 0)));
-    assert!(live.metric("highwater_rpc_rotations_total", "") > 0);
+    let rotations = live.metric("highwater_rpc_rotations_total", "");
+    // Each is a row that says why, but for those after the last block.
+    let why = live.look(|seen| seen.rows.values().flat_map(failovers).collect::<Vec<_>>());
+    assert!(!why.is_empty() && why.len() as u64 <= rotations, "{} of {rotations}", why.len());
+    assert!(why.contains(&"connect".to_owned()) && why.contains(&"http".to_owned()), "{why:?}");
 }
 
 #[test]

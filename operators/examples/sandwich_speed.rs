@@ -10,11 +10,12 @@ use arrow::array::{ArrayRef, BinaryArray, FixedSizeBinaryBuilder, Int64Array, St
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
 use highwater_engine::clock::thread_cpu;
+use highwater_engine::model::evm;
 use highwater_operators::block_kernel::BlockRows;
-use highwater_operators::mev::MevSettings;
 use highwater_operators::mev::columns::{TRADE_COLUMNS, Trades};
 use highwater_operators::mev::sandwich_rule::detect;
 use highwater_operators::mev::sandwiches::SANDWICH_LEGS;
+use highwater_operators::mev::{InputTable, MevSettings, RELATIONS};
 
 const BLOCKS: u64 = 50_000;
 const SWAPS: usize = 40;
@@ -47,6 +48,45 @@ fn main() {
     println!(
         "rule {rule:.0} cpu-ns/swap, {found} sandwiches; with rows of sandwich_legs {relation:.0} cpu-ns/swap, {legs} rows"
     );
+    let (told, judged) = look_back(&blocks, &settings);
+    println!(
+        "previous_trades, which one worker makes in order: {:.0} cpu-ns/swap; arbitrages, which all share: {:.0}",
+        told / rows,
+        judged / rows
+    );
+}
+
+/// CPU nanoseconds of the kernels of `previous_trades` and of `arbitrages`, which reads it.
+fn look_back(blocks: &[RecordBatch], settings: &Arc<MevSettings>) -> (f64, f64) {
+    let relation = |name: &str| RELATIONS.iter().find(|relation| relation.name == name).expect("it is listed");
+    let picked = |batch: &RecordBatch, names: &[&str]| {
+        let places: Vec<usize> = names.iter().map(|name| batch.schema().index_of(name).expect("a column")).collect();
+        batch.project(&places).expect("columns of the batch")
+    };
+    let nothing = |input: &InputTable| {
+        let known = RELATIONS.iter().find(|relation| relation.name == input.name);
+        let schema = known.map(|known| (known.schema)()).or_else(|| evm::schema(input.name)).expect("a table");
+        picked(&RecordBatch::new_empty(schema), input.columns)
+    };
+    let (previous, arbitrages) = (relation("previous_trades"), relation("arbitrages"));
+    let mut tables: Vec<RecordBatch> = arbitrages.inputs.iter().map(nothing).collect();
+    let place = arbitrages.inputs.iter().position(|input| input.name == previous.name).expect("an input");
+    let inputs: Vec<RecordBatch> = blocks.iter().map(|block| picked(block, previous.inputs[0].columns)).collect();
+    let (mut memory, mut rule) = ((previous.kernel)(settings), (arbitrages.kernel)(settings));
+    let (mut told, mut judged) = (0.0, 0.0);
+    for (number, (block, input)) in (0..).zip(blocks.iter().zip(&inputs)) {
+        let start = thread_cpu();
+        let rows =
+            memory.block(BlockRows { number, hash: [1; 32], timestamp_ms: 0, tables: std::slice::from_ref(input) });
+        memory.finalize(number.saturating_sub(64));
+        let middle = thread_cpu();
+        tables[place] = picked(&rows, arbitrages.inputs[place].columns);
+        tables[0] = block.clone();
+        rule.block(BlockRows { number, hash: [1; 32], timestamp_ms: 0, tables: &tables });
+        told += (middle - start).as_nanos() as f64;
+        judged += (thread_cpu() - middle).as_nanos() as f64;
+    }
+    (told, judged)
 }
 
 /// Swaps of a block in order.

@@ -3,6 +3,10 @@
 
 mod alert_history;
 mod harness;
+#[path = "reference/story.rs"]
+mod reference;
+
+use std::collections::BTreeMap;
 
 use alert_history::{Block, Contents, Found, Pipeline, columns, difference, step, stories, templates};
 use harness::{Random, Relation, assert_same};
@@ -133,6 +137,75 @@ fn check(setup: &Setup, seed: u64, lag: usize, reorg_percent: u64) {
     assert_eq!(pipeline.errors(), 0);
 }
 
+/// A chain without reorgs and healthy signals, against the naive definition.
+fn check_gaps(seed: u64, lifecycle: &Lifecycle) {
+    let mut random = Random::new(seed);
+    let setup = Setup {
+        lifecycle: lifecycle.clone(),
+        dispatch: Dispatch::default(),
+        limit: Limit { count: 1, period_ms: SECOND },
+        by_row: false,
+    };
+    let (mut pipeline, mut findings) = (setup.pipeline(1), setup.findings(1));
+    let mut signals: BTreeMap<&str, reference::Signals> = BTreeMap::new();
+    let mut seen: BTreeMap<(&str, &str), Vec<i64>> = BTreeMap::new();
+    let mut blocks: Vec<Block> = Vec::new();
+    for tick in 1..40 {
+        let mut block = grow(&mut random, &blocks, false);
+        block.view.retain(|((_, _, _, _, healthy), _), _| !healthy);
+        let before = blocks.last().map_or_else(Contents::new, |block| block.view.clone());
+        for ((found, at), count) in &block.view {
+            for _ in before.get(&(*found, *at)).copied().unwrap_or_default()..*count {
+                let severity = SEVERITIES.iter().position(|word| *word == found.2).expect("one of them");
+                signals.entry(found.0).or_default().push((block.time_ms, severity));
+                seen.entry((found.0, found.1)).or_default().push(block.time_ms);
+            }
+        }
+        let deltas = difference(&before, &block.view);
+        pipeline.tick(step(tick, &block, deltas.clone(), None, None));
+        findings.tick(step(tick, &block, deltas, None, None));
+        let wanted: Vec<String> = signals
+            .iter()
+            .flat_map(|(group, signals)| {
+                let (cool, resolve) = (lifecycle.cool_after_ms, lifecycle.resolve_after_ms);
+                let stories = reference::stories(signals, cool, resolve, block.time_ms);
+                stories.into_iter().map(move |(first, last, count, severity, status)| {
+                    format!("{group} {status} {} {count} {} {}", SEVERITIES[severity], time(first), time(last))
+                })
+            })
+            .collect();
+        let shown = |row: &String| {
+            let cells: Vec<&str> = row.split('|').collect();
+            format!("{} {} {} {} {} {}", cells[2], cells[3], cells[4], cells[15], cells[18], cells[20])
+        };
+        let got = pipeline.relations()[0].keys().filter(|row| row.ends_with('~')).map(shown);
+        assert_same(
+            &harness::relation(got),
+            &harness::relation(wanted),
+            &format!("stories of seed {seed}, tick {tick}"),
+        );
+        let wanted = seen.iter().flat_map(|((group, entity), times)| {
+            let found = reference::findings(times, lifecycle.same_for_ms);
+            found.into_iter().map(move |(first, count)| format!("{group} {entity} {count} {}", time(first)))
+        });
+        let got = findings.relations()[0].keys().map(|row| {
+            let cells: Vec<&str> = row.split('|').collect();
+            format!("{} {} {} {}", cells[2], cells[3], cells[11], cells[12])
+        });
+        assert_same(
+            &harness::relation(got),
+            &harness::relation(wanted),
+            &format!("findings of seed {seed}, tick {tick}"),
+        );
+        blocks.push(block);
+    }
+}
+
+fn time(ms: i64) -> String {
+    let batch = alert_history::rows(&[(("a", "x", "low", 0, false), ms)]);
+    harness::cells(&batch, 0).remove(5)
+}
+
 fn lifecycles() -> impl Strategy<Value = Lifecycle> {
     let times = (1..60_i64, 0..90_i64, 0..60_i64, 1..200_i64, 1..90_i64);
     (times, 1..3_u32, 1..3_u32, 0..3_u32, any::<bool>()).prop_map(
@@ -185,6 +258,17 @@ proptest! {
     ) {
         let limit = Limit { count: limit, period_ms: 60 * SECOND };
         check(&Setup { lifecycle, dispatch, limit, by_row: false }, seed, lag, reorg_percent);
+    }
+
+    #[test]
+    fn stories_and_findings_are_gaps_in_a_list_of_times(
+        seed in any::<u64>(), cool in 1..60_i64, more in 0..90_i64, same in 1..90_i64,
+    ) {
+        let (cool_ms, resolve_ms, same_ms) = (cool * SECOND, (cool + more) * SECOND, same * SECOND);
+        let lifecycle = Lifecycle {
+            cool_after_ms: cool_ms, resolve_after_ms: resolve_ms, same_for_ms: same_ms, ..Lifecycle::default()
+        };
+        check_gaps(seed, &lifecycle);
     }
 
     #[test]

@@ -10,12 +10,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
-use chain_rows::{TradeRow, addresses, batch, costs, ints, line, text, texts, trades, wide};
+use chain_rows::{
+    TradeRow, addresses, batch, costs, fixed, ints, line, pools, text, texts, trades, transaction_hash, wide,
+};
 use highwater_operators::block_kernel::BlockRows;
 use highwater_operators::mev::arbitrages::ARBITRAGES;
 use highwater_operators::mev::{Label, MevSettings};
 use proptest::prelude::*;
-use reference::{Around, COIN, Found, Known, Transfer, arbitrages};
+use reference::{Around, COIN, Found, Known, Transfer, arbitrages, superseded, trigger};
 
 const NATIVE: u8 = 10;
 const ROUTER: u8 = 40;
@@ -56,11 +58,31 @@ fn tables(rows: &[TradeRow], around: &Around, prices: &[(u8, f64)]) -> Vec<Recor
         &["transaction_index", "lender"],
         vec![ints(around.loans.iter().map(|loan| Some(loan.0))), addresses(around.loans.iter().map(|loan| loan.1))],
     );
+    let liquidations = batch(&["transaction_index"], vec![ints(around.liquidations.iter().copied().map(Some))]);
+    let hashes = || fixed(around.liquidity.iter().map(|index| Some(transaction_hash(*index))));
+    let liquidity = batch(&["mint_tx", "burn_tx"], vec![hashes(), hashes()]);
     [trades(rows)]
         .into_iter()
         .chain(costs(20, &around.payments, Some(around.miner), prices))
-        .chain([transfers, fills, loans])
+        .chain([transfers, fills, loans, previous_trades(&around.previous), liquidations, liquidity])
         .collect()
+}
+
+fn previous_trades(rows: &[TradeRow]) -> RecordBatch {
+    let all = || rows.iter();
+    batch(
+        ARBITRAGES.inputs[8].columns,
+        vec![
+            ints(all().map(|trade| Some(trade.transaction))),
+            ints(all().map(|trade| Some(trade.log))),
+            fixed(all().map(|trade| Some(transaction_hash(trade.transaction)))),
+            pools(all().map(|trade| trade.pool)),
+            addresses(all().map(|trade| trade.tokens.0)),
+            addresses(all().map(|trade| trade.tokens.1)),
+            addresses(all().map(|trade| trade.from)),
+            addresses(all().map(|trade| trade.to)),
+        ],
+    )
 }
 
 fn run(tables: &[RecordBatch], loose: bool) -> RecordBatch {
@@ -177,6 +199,30 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     #[test]
+    fn triggers_and_precedence_equal_the_definition(
+        plans in proptest::collection::vec(plan(), 1..6),
+        before in proptest::collection::vec(plan(), 0..6),
+        liquidations in proptest::collection::vec(0..6_i64, 0..2),
+        liquidity in proptest::collection::vec(0..6_i64, 0..2),
+    ) {
+        let (rows, around) = block(&plans);
+        let (mut previous, _) = block(&before);
+        previous.iter_mut().for_each(|trade| trade.transaction += 100);
+        let around = Around { previous, liquidations, liquidity, ..around };
+        let answer = run(&tables(&rows, &around, &[]), true);
+        for row in 0..answer.num_rows() {
+            let own = text(&answer, "transaction_index", row).parse().expect("a number");
+            let want = match trigger(&rows, &around, &known(true), own) {
+                Some((transaction, Some(distance))) => format!("{transaction} {distance} true"),
+                Some((transaction, None)) => format!("{transaction} - false"),
+                None => "- - -".to_owned(),
+            };
+            let columns = ["trigger_tx", "trigger_distance", "trigger_same_block", "superseded_by"];
+            prop_assert_eq!(line(&answer, &columns, row), format!("{want} {}", superseded(&around, own)));
+        }
+    }
+
+    #[test]
     fn equals_the_definition(plans in proptest::collection::vec(plan(), 0..6), loose: bool) {
         let (rows, around) = block(&plans);
         let answer = found(&run(&tables(&rows, &around, &[]), loose));
@@ -193,14 +239,21 @@ proptest! {
 fn random_blocks_hold_every_case() {
     use proptest::strategy::ValueTree;
     let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let mut kinds = BTreeMap::new();
+    let (mut kinds, mut triggers) = (BTreeMap::new(), [0; 3]);
     for _ in 0..1000 {
         let plans = proptest::collection::vec(plan(), 0..6).new_tree(&mut runner).expect("no filter").current();
         let (rows, around) = block(&plans);
         for (_, kind, _) in expected(&rows, &around, true) {
             *kinds.entry(kind).or_insert(0) += 1;
         }
+        for (transaction, _, _) in expected(&rows, &around, true) {
+            // Any block may come before any other.
+            let around = Around { previous: rows.clone(), ..around.clone() };
+            let found = trigger(&rows, &around, &known(true), transaction);
+            triggers[found.map_or(0, |(_, distance)| 1 + usize::from(distance.is_none()))] += 1;
+        }
     }
+    assert!(triggers.iter().all(|count| *count > 10), "{triggers:?}");
     assert!(kinds.len() == 3 && kinds.values().all(|count| *count > 10), "{kinds:?}");
 }
 
@@ -241,5 +294,6 @@ fn the_columns_of_an_arbitrage() {
     assert_eq!(said(&["profit_token", "start_amount", "end_amount", "profit"]), "10 1000 1100 100");
     assert_eq!(said(&["gas_cost_wei", "tip_wei", "net_profit", "profit_usd"]), "200 30 -130 -260");
     assert_eq!(said(&["flash_loan", "trigger_tx", "trigger_distance", "confidence"]), "true 1 2 high");
+    assert_eq!(said(&["trigger_same_block", "superseded_by"]), "true -");
     assert_eq!(said(&["profit_vector"]), format!("[0x{}:100]", "0a".repeat(20)));
 }

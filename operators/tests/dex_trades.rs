@@ -91,14 +91,21 @@ fn announcement(random: &mut Random, place: (i64, i64)) -> Row {
     let (venue, pool, coins) = random.pick(&pools());
     let factory = if pool.len() == 32 { venue } else { FACTORY };
     let lies = random.chance(20);
+    // A pool that is asked names any two of its coins.
+    let called = random.chance(40);
+    let first = if called { random.index(coins.len() - 1) } else { 0 };
+    let index = |index: usize| Cell::Int(i64::try_from(index).expect("few"));
     Row::from([
         ("transaction_index", Cell::Int(place.0)),
         ("log_index", Cell::Int(place.1)),
         ("pool", Cell::Bytes(pool)),
         ("factory", Cell::Bytes(factory.to_vec())),
         ("listed", Cell::Bool(!lies && random.chance(35))),
-        ("token0", Cell::Bytes(if lies { DOLLAR } else { coins[0] }.to_vec())),
-        ("token1", Cell::Bytes(if lies { WRAPPED } else { coins[1] }.to_vec())),
+        ("index0", index(first)),
+        ("index1", index(first + 1)),
+        ("token0", Cell::Bytes(if lies { DOLLAR } else { coins[first] }.to_vec())),
+        ("token1", Cell::Bytes(if lies { WRAPPED } else { coins[first + 1] }.to_vec())),
+        ("source", Cell::Text(if called { "call" } else { "event" }.to_owned())),
     ])
 }
 
@@ -106,9 +113,12 @@ fn tables(random: &mut Random, block: &KernelBlock) -> Vec<arrow::record_batch::
     let (mut swaps, mut announcements) = (Vec::new(), Vec::new());
     for index in 0..i64::try_from(random.below(12)).expect("few") {
         let place = (index / 3, index);
-        if random.chance(12) {
+        let announces = random.chance(12);
+        if announces {
             announcements.push(announcement(random, place));
-        } else {
+        }
+        // What a pool was asked stands at the place of its swap.
+        if !announces || random.chance(30) {
             swaps.push(swap(random, place));
         }
     }
@@ -219,14 +229,18 @@ fn a_price_a_day_old_is_none() {
 #[test]
 fn a_stranger_names_coins_and_lends_no_trust() {
     let announcement = |place: i64, pool: u8, listed: bool, coins: [Address; 2]| {
+        let source = if pool == 33 { "call" } else { "event" };
         Row::from([
             ("transaction_index", Cell::Int(place)),
             ("log_index", Cell::Int(place)),
             ("pool", Cell::Bytes(vec![pool; 20])),
             ("factory", Cell::Bytes(FACTORY.to_vec())),
             ("listed", Cell::Bool(listed)),
+            ("index0", Cell::Int(0)),
+            ("index1", Cell::Int(1)),
             ("token0", Cell::Bytes(coins[0].to_vec())),
             ("token1", Cell::Bytes(coins[1].to_vec())),
+            ("source", Cell::Text(source.to_owned())),
         ])
     };
     let nameless = |place: i64, pool: u8| {

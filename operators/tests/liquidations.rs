@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use highwater_engine::model::evm;
-use highwater_operators::mev::{BlockRelation, MevSettings, RELATIONS};
+use highwater_operators::mev::{BlockRelation, LookBack, MevSettings, RELATIONS};
 use proptest::prelude::*;
 
 use harness::Random;
@@ -29,6 +29,7 @@ fn settings() -> Arc<MevSettings> {
     settings.wrapped_native.insert(WRAPPED);
     settings.stablecoins.insert(DOLLAR, 2);
     settings.prices.insert(TABLED, 1_700_000_060_000, 2.5);
+    settings.look_back = LookBack { auction_blocks: 3, compound_v3_blocks: 1, ..LookBack::default() };
     Arc::new(settings)
 }
 
@@ -87,6 +88,15 @@ fn random_event(random: &mut Random, at: (i64, i64)) -> Row {
     };
     row.extend([("liquidator", liquidator), ("debt_token", debt), ("collateral_token", collateral)]);
     row.extend([("debt_repaid", amount(random)), ("collateral_seized", amount(random))]);
+    let events = ["liquidation_call", "bark", "bark", "kick", "take", "take", "absorb_collateral", "buy_collateral"];
+    row.insert("event", Cell::Text(random.pick(&events).to_owned()));
+    row.insert("market", address([0x30 + u8::try_from(random.below(2)).expect("few"); 20]));
+    row.insert("transaction_hash", Cell::Bytes(random.next().to_be_bytes().repeat(4)));
+    if random.chance(90) {
+        row.insert("auction_id", Cell::Amount(u128::from(random.below(3))));
+        row.insert("borrower", address([u8::try_from(random.below(200)).expect("few"); 20]));
+        row.insert("market_id", Cell::Bytes(vec![u8::try_from(random.below(200)).expect("few"); 32]));
+    }
     row
 }
 
@@ -103,8 +113,8 @@ fn tables(random: &mut Random, block: &KernelBlock) -> Vec<RecordBatch> {
     for log in 0..i64::try_from(random.below(24)).expect("few") {
         let at = (log / 10, log);
         match random.below(10) {
-            0..2 => events.push(random_event(random, at)),
-            2 => {
+            0..3 => events.push(random_event(random, at)),
+            3 => {
                 let mut row = place(at.0, at.1);
                 row.insert("transaction_hash", Cell::Bytes(vec![u8::try_from(log).expect("few"); 32]));
                 oracle.push(row);
@@ -135,6 +145,11 @@ fn found(output: &RecordBatch) -> Vec<reference::Found> {
     rows_of(output).into_iter().map(found).collect()
 }
 
+fn linked(output: &RecordBatch) -> Vec<reference::Linked> {
+    let linked = |row: BTreeMap<String, Cell>| reference::LINKED.map(|name| row[name].clone());
+    rows_of(output).into_iter().map(linked).collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -143,6 +158,8 @@ proptest! {
         let shape = KernelShape { seed, steps: 6, max_depth: 4, reorg_percent: 30, restart_percent: 20, lag: 4 };
         let make = || (relation("liquidations").kernel)(&settings());
         drive(&shape, make, tables, |chain, outputs| {
+            let linked: Vec<Vec<reference::Linked>> = outputs.iter().map(linked).collect();
+            assert_eq!(linked, reference::links(chain, &settings()));
             for (block, output) in chain.iter().zip(outputs) {
                 assert_eq!(found(output), reference::liquidations(block, &settings()), "block {}", block.number);
                 let events = rows_of(&block.tables[0]);
@@ -152,6 +169,72 @@ proptest! {
             }
         });
     }
+}
+
+/// Random histories hold links within a block, over blocks, and steps without any.
+#[test]
+fn histories_hold_every_link() {
+    let mut counts = BTreeMap::new();
+    let shape = KernelShape { seed: 7, steps: 40, max_depth: 1, reorg_percent: 0, restart_percent: 0, lag: 100 };
+    let make = || (relation("liquidations").kernel)(&settings());
+    drive(&shape, make, tables, |chain, outputs| {
+        let height = chain.last().expect("a block").number;
+        for (event, link) in
+            rows_of(outputs.last().expect("a block")).iter().zip(linked(outputs.last().expect("a block")))
+        {
+            let Cell::Text(event) = &event["event"] else { panic!("an event has a name") };
+            let distance =
+                if let Cell::Int(block) = link[1] { Some(i64::try_from(height).expect("small") - block) } else { None };
+            *counts.entry((event.clone(), distance)).or_insert(0) += 1;
+        }
+    });
+    let all = [("kick", Some(0)), ("take", Some(0)), ("take", Some(3)), ("take", None), ("buy_collateral", Some(1))];
+    assert!(all.iter().all(|(event, distance)| counts.contains_key(&((*event).to_owned(), *distance))), "{counts:?}");
+}
+
+#[test]
+fn memory_is_what_may_still_be_joined() {
+    let mut kernel = (relation("liquidations").kernel)(&settings());
+    for number in 1..200 {
+        let mut block = KernelBlock { number, hash: [1; 32], timestamp_ms: 0, tables: Vec::new() };
+        let mut bark = place(0, 0);
+        bark.extend([("event", Cell::Text("bark".into())), ("auction_id", Cell::Amount(u128::from(number)))]);
+        block.tables = block_tables(&block, [&[bark], &[], &[], &[], &[]]);
+        kernel.block(block.rows());
+        kernel.finalize(number.saturating_sub(10));
+        assert!(kernel.size().entries <= 13, "{} entries", kernel.size().entries);
+    }
+}
+
+#[test]
+fn a_purchase_from_an_auction_of_maker() {
+    // Next to nothing, since rads do not fit the amounts of tests, buys 2 tokens at 60 dollars; gas is 20 dollars.
+    let settings = {
+        let mut settings = (*settings()).clone();
+        settings.prices.insert(TABLED, 1_700_000_000_000, 60e-18);
+        Arc::new(settings)
+    };
+    let run = |decimals: u32| {
+        let mut take = place(0, 1);
+        let rads = 10_u128.pow(33);
+        take.extend([("event", Cell::Text("take".into())), ("debt_repaid", Cell::Amount(rads))]);
+        take.insert("collateral_seized", Cell::Amount(2 * 10_u128.pow(18)));
+        let bought = transfer((0, 3), TABLED, [9; 20], LIQUIDATOR, 2 * 10_u128.pow(decimals));
+        let earlier = transfer((0, 0), TABLED, [9; 20], LIQUIDATOR, 2 * 10_u128.pow(decimals));
+        let transaction =
+            Row::from([("transaction_index", Cell::Int(0)), ("gas_used", Cell::Int(10)), ("gas_price", Cell::Wei(4))]);
+        let price = Row::from([("token_address", address(WRAPPED)), ("usd_per_raw_unit", Cell::Float(0.5))]);
+        let mut block = KernelBlock { number: 1, hash: [1; 32], timestamp_ms: 1_700_000_000_000, tables: Vec::new() };
+        block.tables = block_tables(&block, [&[take], &[earlier, bought], &[transaction], &[price], &[]]);
+        let mut kernel = (relation("liquidations").kernel)(&settings);
+        found(&kernel.block(block.rows())).remove(0)
+    };
+    let (received, gas, _, profit, _) = run(18);
+    assert_eq!((received, gas), (Some((TABLED.to_vec(), 2 * 10_u128.pow(18))), Cell::Amount(40)));
+    let Cell::Float(profit) = profit else { panic!("prices are known") };
+    assert!((profit - 100.0).abs() < 1e-6, "{profit}");
+    assert_eq!(run(8).0, Some((TABLED.to_vec(), 200_000_000)));
+    assert_eq!(run(7).0, None);
 }
 
 fn one_block(events: &[Row], transfers: &[Row]) -> Vec<reference::Found> {

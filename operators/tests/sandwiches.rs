@@ -7,7 +7,7 @@ mod constant_product;
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
-use chain_rows::{TradeRow, costs, line, text, trades};
+use chain_rows::{TradeRow, batch, costs, ints, line, text, trades};
 use constant_product::{after, amount_out, outs};
 use highwater_operators::block_kernel::BlockRows;
 use highwater_operators::mev::sandwiches::{SANDWICH_LEGS, SANDWICHES};
@@ -50,7 +50,13 @@ fn pool(mut reserves: (u128, u128), of: &[(u8, i64, u128)], fee_pips: u128) -> V
 }
 
 fn whole(rows: &[TradeRow]) -> Vec<RecordBatch> {
-    [trades(rows)].into_iter().chain(costs(20, &[(2, 20, 9, 40)], Some(9), &[(NATIVE, 0.5)])).collect()
+    with_liquidations(rows, &[])
+}
+
+fn with_liquidations(rows: &[TradeRow], liquidations: &[i64]) -> Vec<RecordBatch> {
+    let liquidations = batch(&["transaction_index"], vec![ints(liquidations.iter().copied().map(Some))]);
+    let costs = costs(20, &[(2, 20, 9, 40)], Some(9), &[(NATIVE, 0.5)]);
+    [trades(rows)].into_iter().chain(costs).chain([liquidations]).collect()
 }
 
 #[test]
@@ -89,7 +95,9 @@ fn what_is_not_known_is_null() {
     let mut rows = pool((1_000_000, 3_000_000), &[(20, 0, 50_000), (21, 0, 100_000), (20, 1, 142_000)], 3000);
     rows[1].amounts.1 -= 10_000;
     rows.iter_mut().for_each(|row| row.tokens.0 = 0);
-    let tables: Vec<RecordBatch> = [trades(&rows)].into_iter().chain(costs(2, &[], None, &[])).collect();
+    let liquidations = batch(&["transaction_index"], vec![ints([])]);
+    let costs = costs(2, &[], None, &[]);
+    let tables: Vec<RecordBatch> = [trades(&rows)].into_iter().chain(costs).chain([liquidations]).collect();
     let found = run(&SANDWICHES, &tables);
     let columns =
         ["token_in", "gas_cost_wei", "tip_wei", "net_profit", "victim_loss", "victim_loss_bound", "profit_usd"];
@@ -158,5 +166,15 @@ proptest! {
         };
         let expected: i128 = victims.iter().map(lost).sum();
         prop_assert_eq!(text(&found, "victim_loss", 0), expected.to_string());
+    }
+}
+
+#[test]
+fn a_sandwich_that_liquidates_is_a_liquidation() {
+    let bought = amount_out((1_000_000, 3_000_000), 0, 50_000, 3000);
+    let rows = pool((1_000_000, 3_000_000), &[(20, 0, 50_000), (21, 0, 100_000), (20, 1, bought)], 3000);
+    for (liquidates, superseded) in [(0, "liquidation"), (1, "-"), (2, "liquidation")] {
+        let found = run(&SANDWICHES, &with_liquidations(&rows, &[liquidates]));
+        assert_eq!(text(&found, "superseded_by", 0), superseded, "transaction {liquidates}");
     }
 }

@@ -1,5 +1,6 @@
 -- Atomic arbitrages: transactions that trade in a round over several pools and keep a profit, with the trade
--- that made them possible. Fills of solvers and trades of users through routers are none.
+-- that made them possible, in the same block or the one before. Fills of solvers and trades of users through
+-- routers are none; what liquidates on the way says so in superseded_by.
 --
 --   highwater run queries/jobs/arbitrage_watch.sql
 
@@ -14,7 +15,7 @@ SET mev.stablecoins = '0xe7f1725E7734CE288F8367e1Bb143E90bb3F0512:6, 0x9fE467366
 CREATE MATERIALIZED VIEW arbitrages AS
 SELECT block_number, block_timestamp, transaction_hash, kind, account, contract, swap_count, pools, profit_token,
        format_units(profit, 18) AS profit, format_units(net_profit, 18) AS net_profit, profit_usd,
-       flash_loan, trigger_tx, trigger_distance, confidence
+       flash_loan, trigger_tx, trigger_distance, trigger_same_block, superseded_by, confidence
 FROM eth.arbitrages
 WHERE kind <> 'long_tail';
 

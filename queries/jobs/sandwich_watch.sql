@@ -22,6 +22,20 @@ WHERE confidence <> 'low';
 
 CREATE SINK sandwiches_out FROM sandwiches WITH (connector = 'stdout');
 
+-- One story an attacker: ten sandwiches in a minute are one message that grows.
+CREATE ALERT sandwich_attacks FROM sandwiches WITH (
+  key = 'pool', group_by = 'coalesce(attacker_contract, attacker_eoa)',
+  severity = 'CASE WHEN profit_usd > 10000 THEN ''critical'' WHEN profit_usd > 1000 OR victim_count > 2 THEN ''high'' ELSE ''medium'' END',
+  score = 'least(5.0, 1.0 + victim_count)',
+  title = '{{ group|short }} sandwiches on {{ protocol }}',
+  reason = '{{ victim_count }} trade{{ ''s'' if victim_count > 1 }} in block {{ block_number }} on {{ pool|short }}, {{ gross_profit }} earned',
+  body = '{{ occurrences }} sandwich{{ ''es'' if occurrences > 1 }} on {{ entity_count }} pool{{ ''s'' if entity_count > 1 }} since {{ opened_at }}',
+  why = '{{ confidence }} confidence, amounts {{ match }}',
+  cool_after = INTERVAL '2 minutes', resolve_after = INTERVAL '10 minutes'
+);
+
+CREATE SINK attacks FROM sandwich_attacks WITH (connector = 'stdout', group_wait = INTERVAL '24 seconds');
+
 -- One row a trade, for analysts: role is front, victim or back.
 CREATE SINK sandwich_legs FROM (
   SELECT sandwich_id, block_number, block_timestamp, role, transaction_hash, log_index, tx_from, pool,

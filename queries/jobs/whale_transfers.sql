@@ -16,5 +16,15 @@ JOIN tokens k ON k.token = t.token_address
 WHERE t.amount >= k.threshold
   AND t.block_number > 40;                  -- the first 40 blocks of this chain only hand tokens out
 
-CREATE SINK whales FROM whale_transfers WITH (connector = 'stdout');
+-- One story a sender: whoever moves a fortune in ten transfers is one message, not ten.
+CREATE ALERT whales FROM whale_transfers WITH (
+  key = 'from_address',
+  severity = 'medium',
+  title = '{{ from_address|short }} moves {{ symbol }}',
+  reason = '{{ tokens }} {{ symbol }} to {{ to_address|short }}',
+  body = '{{ occurrences }} large transfer{{ ''s'' if occurrences > 1 }} since {{ opened_at }}',
+  cool_after = INTERVAL '5 minutes', resolve_after = INTERVAL '20 minutes'
+);
+
+CREATE SINK whale_watch FROM whales WITH (connector = 'stdout');
 CREATE SINK whales_parquet FROM whale_transfers WITH (connector = 'parquet', path = 'out/whale_transfers', mode = 'changelog') EMIT ON FINALITY;

@@ -23,4 +23,17 @@ mod direct;
 mod lines;
 
 /// All kinds of sinks, in the order reference pages list them.
-pub const SINKS: &[&dyn SinkConnector] = &[&stdout::Stdout, &file::File, &parquet::Parquet];
+pub const SINKS: &[&dyn SinkConnector] = &[
+    &stdout::Stdout,
+    &file::File,
+    &parquet::Parquet,
+    &alert::webhook::WEBHOOK,
+    &alert::script::SCRIPT,
+    &alert::slack::SLACK,
+    &alert::discord::DISCORD,
+    &alert::telegram::TELEGRAM,
+    &alert::email::EMAIL,
+    &alert::pagerduty::PAGERDUTY,
+    &alert::opsgenie::OPSGENIE,
+    &alert::alertmanager::ALERTMANAGER,
+];

@@ -9,12 +9,35 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use common::*;
-use highwater_engine::sink::{Sink, SinkConnector, SinkError, SinkRequest};
+use highwater_engine::model::alert::notification_schema;
+use highwater_engine::sink::{Notifications, Sink, SinkConnector, SinkError, SinkRequest};
 use highwater_sinks::SINKS;
 use highwater_sinks::stdout::Stdout;
 
 fn connector(name: &str) -> &'static dyn SinkConnector {
     *SINKS.iter().find(|connector| connector.name() == name).unwrap()
+}
+
+/// The options without which a sink does not open: those that are required, and the leave to run a program.
+fn needed(sink: &dyn SinkConnector) -> impl Iterator<Item = (&'static str, &str)> {
+    let needed = sink.options().iter().filter(|option| option.default == "required" || option.name == "enabled");
+    needed.map(|option| (option.name, option.example))
+}
+
+/// Options of a sink that are taken with another one only, and in the place of a third.
+const TOGETHER: &[(&str, &str, (&str, &str), &str)] = &[
+    ("slack", "token", ("channel", "C0123456789"), "url"),
+    ("slack", "channel", ("token", "xoxb-1-2-abcdef"), "url"),
+    ("email", "user", ("password", "pass-word"), ""),
+    ("email", "password", ("user", "alerts@example.org"), ""),
+];
+
+/// What the sink can show.
+fn request_of(sink: &dyn SinkConnector) -> SinkRequest {
+    match sink.notifications() {
+        Notifications::Only => SinkRequest { schema: notification_schema(), key: None, closing: None, ..request() },
+        _ => request(),
+    }
 }
 
 /// Sinks that keep what they write, in each of their forms.
@@ -81,7 +104,8 @@ fn run(dir: &Path, name: &str, options: &[(&str, &str)]) -> Box<dyn Sink> {
 #[test]
 fn names_are_unique_and_documented() {
     let mut names: Vec<_> = SINKS.iter().map(|sink| sink.name()).collect();
-    assert_eq!(names, ["stdout", "file", "parquet"]);
+    let alerts = ["slack", "discord", "telegram", "email", "pagerduty", "opsgenie", "alertmanager"];
+    assert_eq!(names, [&["stdout", "file", "parquet", "webhook", "script"][..], &alerts].concat());
     names.dedup();
     assert_eq!(names.len(), SINKS.len());
     for sink in SINKS {
@@ -95,13 +119,16 @@ fn every_documented_option_is_taken() {
     let dir = tempfile::tempdir().unwrap();
     for sink in SINKS {
         for option in sink.options() {
-            let mut given = vec![(option.name, option.example)];
-            if option.name != "path" && sink.options().iter().any(|option| option.name == "path") {
-                given.push(("path", "out"));
-            }
             let example = option.example.replace("to_address", "total");
-            given[0].1 = &example;
-            sink.check(&request(), options(dir.path(), &given)).unwrap();
+            let others = needed(*sink).filter(|(name, _)| *name != option.name);
+            let mut given: Vec<(&str, &str)> = others.chain([(option.name, example.as_str())]).collect();
+            if let Some((_, _, with, without)) =
+                TOGETHER.iter().find(|(s, o, ..)| (*s, *o) == (sink.name(), option.name))
+            {
+                given.retain(|(name, _)| name != without);
+                given.push(*with);
+            }
+            sink.check(&request_of(*sink), options(dir.path(), &given)).unwrap();
         }
     }
 }
@@ -110,10 +137,19 @@ fn every_documented_option_is_taken() {
 fn an_unknown_option_is_named() {
     let dir = tempfile::tempdir().unwrap();
     for sink in SINKS {
-        let given = [("path", "out"), ("formatt", "json")];
-        let given = if sink.name() == "stdout" { &given[1..] } else { &given[..] };
-        let error = sink.check(&request(), options(dir.path(), given)).unwrap_err();
+        let given: Vec<_> = needed(*sink).chain([("formatt", "json")]).collect();
+        let error = sink.check(&request_of(*sink), options(dir.path(), &given)).unwrap_err();
         assert_eq!(error.to_string(), "sink \"failing\" has no option \"formatt\"");
+    }
+}
+
+#[test]
+fn alert_channels_refuse_other_views() {
+    let dir = tempfile::tempdir().unwrap();
+    for sink in SINKS.iter().filter(|sink| sink.notifications() == Notifications::Only) {
+        let given: Vec<_> = needed(*sink).collect();
+        let error = sink.check(&request(), options(dir.path(), &given)).unwrap_err();
+        assert!(matches!(error, SinkError::Unsupported { .. }), "{}", sink.name());
     }
 }
 

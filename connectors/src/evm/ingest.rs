@@ -9,10 +9,11 @@ use highwater_engine::model::{BlockHash, BlockRef, BlockRun};
 use highwater_engine::source::{ReadRequest, SourceError};
 
 use super::decode::Feeds;
+use super::decode::called::CalledPool;
 use super::decode::transaction::LogReader;
 use super::field::{Fault, Field};
 use super::json::reader::Json;
-use super::json::{self, Block, Log, Receipt, TraceItem, Transaction};
+use super::json::{self, Block, Log, PoolAnswer, Receipt, TraceItem, Transaction};
 use super::tables::{self, Place, RECEIPT_COLUMNS, TABLES, Table, decoded, transactions};
 use super::traces::{self, TraceRow};
 use super::validate::{self, Violation};
@@ -67,6 +68,8 @@ pub struct BlockData<'a> {
     pub receipts: Option<Vec<Receipt<'a>>>,
     /// Its traces, if they were read.
     pub traces: Option<Vec<TraceItem<'a>>>,
+    /// What a node answered about its pools.
+    pub(crate) pools: Vec<PoolAnswer<'a>>,
 }
 
 /// Collects blocks and turns them into the tables of a [`BlockRun`].
@@ -169,12 +172,22 @@ impl EvmIngest {
         receipts: Option<&str>,
         traces: Option<&str>,
     ) -> Result<BlockRef, SourceError> {
+        self.push_told(place, [Some(block), receipts, traces, None])
+    }
+
+    /// The same for the texts of block, receipts, traces, and what a node answered about the block's pools.
+    pub(crate) fn push_told(
+        &mut self,
+        place: &dyn Display,
+        [block, receipts, traces, pools]: [Option<&str>; 4],
+    ) -> Result<BlockRef, SourceError> {
         let receipts = receipts.filter(|_| self.needs.receipts);
         let traces = traces.filter(|_| self.needs.traces);
         let data = BlockData {
-            block: parse(place, "the block", block)?,
+            block: parse(place, "the block", block.unwrap_or_default())?,
             receipts: receipts.map(|text| parse(place, "the receipts", text)).transpose()?,
             traces: traces.map(|text| parse(place, "the traces", text)).transpose()?,
+            pools: pools.map(|text| parse(place, "the pools", text)).transpose()?.unwrap_or_default(),
         };
         self.push_data(place, data)
     }
@@ -241,7 +254,9 @@ impl EvmIngest {
         let rows = transaction_rows(&data.block.transactions, receipts);
         let ordered = receipts_in_order(receipts);
         let logs: Vec<&Log<'_>> = ordered.iter().flat_map(|receipt| &receipt.logs).collect();
-        self.logs.read(ordered.iter().copied());
+        let answers = data.pools.iter().map(CalledPool::read).collect::<Result<Vec<_>, _>>();
+        let answers = answers.map_err(|fault| Violation::of(fault, "an answer about a pool"))?;
+        self.logs.read_with(ordered.iter().copied(), &answers);
         let mut trace_items = data.traces;
         let place = Place { chain: &self.settings.chain, chain_id: self.settings.chain_id, block };
         for (table, builder) in &mut self.tables {
@@ -357,7 +372,7 @@ fn transaction_rows<'b, 'a>(
     rows
 }
 
-fn receipts_in_order<'b, 'a>(receipts: &'b [Receipt<'a>]) -> Vec<&'b Receipt<'a>> {
+pub(crate) fn receipts_in_order<'b, 'a>(receipts: &'b [Receipt<'a>]) -> Vec<&'b Receipt<'a>> {
     let mut ordered: Vec<_> = receipts.iter().collect();
     sort_by_index(&mut ordered, |receipt| receipt.transaction_index);
     ordered

@@ -228,6 +228,39 @@ pub struct Call<'a> {
     pub calls: Vec<Call<'a>>,
 }
 
+/// What a node answered about a pool, as recordings keep it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PoolAnswer<'a> {
+    /// The contract that told the swap.
+    pub(crate) venue: Field<'a>,
+    /// Its address, or its id there.
+    pub(crate) pool: Field<'a>,
+    pub(crate) index0: Field<'a>,
+    pub(crate) index1: Field<'a>,
+    pub(crate) token0: Field<'a>,
+    pub(crate) token1: Field<'a>,
+    pub(crate) factory: Field<'a>,
+    pub(crate) fee_pips: Field<'a>,
+    pub(crate) tick_spacing: Field<'a>,
+    pub(crate) hooks: Field<'a>,
+    /// Whether the factory was asked and names the same pool.
+    pub(crate) confirmed: bool,
+}
+
+object!(PoolAnswer, Other, {
+    "venue" => venue,
+    "pool" => pool,
+    "index0" => index0,
+    "index1" => index1,
+    "token0" => token0,
+    "token1" => token1,
+    "factory" => factory,
+    "fee_pips" => fee_pips,
+    "tick_spacing" => tick_spacing,
+    "hooks" => hooks,
+    "confirmed" => confirmed,
+});
+
 object!(Block, Block, {
     "number" => number,
     "hash" => hash,

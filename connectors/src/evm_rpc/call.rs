@@ -106,6 +106,13 @@ impl CallError {
         }
     }
 
+    /// Whether a contract refused the call, which is an answer.
+    pub(super) fn is_revert(&self) -> bool {
+        let says = |text: &str| self.detail.to_ascii_lowercase().contains(text);
+        self.kind == ErrorKind::JsonRpc
+            && (self.jsonrpc_code == Some(3) || says("revert") || says("invalid opcode") || says("invalid jump"))
+    }
+
     /// Whether the node says that it does not know the method, now or ever.
     pub(super) fn is_unknown_method(&self) -> bool {
         let says = |text: &str| self.detail.to_ascii_lowercase().contains(text);

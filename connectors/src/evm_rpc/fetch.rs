@@ -58,6 +58,8 @@ pub(super) struct Fetched {
     pub(super) block: Box<RawValue>,
     pub(super) receipts: Option<Box<RawValue>>,
     pub(super) traces: Option<Box<RawValue>>,
+    /// What an endpoint answered about its pools, once they were asked.
+    pub(super) pools: Option<Box<RawValue>>,
 }
 
 /// Fetches blocks.
@@ -85,13 +87,12 @@ impl Fetcher {
     /// Every endpoint keeps contradicting the question or refusing it, or serves another chain.
     pub(super) async fn fetch(&self, want: Want, mut wish: Wish) -> Result<Option<Fetched>, SourceError> {
         let mut trouble = Trouble::default();
-        let mut before = None;
+        let mut before: Option<(usize, CallError)> = None;
         loop {
             let at = self.pool.choose(&wish).await?;
-            if let Some(before) = before.filter(|before| *before != at) {
-                self.pool.rotated(before);
+            if let Some((before, why)) = before.take().filter(|(before, _)| *before != at) {
+                self.pool.rotated(before, &why);
             }
-            before = Some(at);
             let error = match self.fetch_from(at, want).await {
                 Ok(fetched) => return Ok(Some(fetched)),
                 Err(error) => error,
@@ -122,6 +123,7 @@ impl Fetcher {
                 wish.avoid.clear();
                 trouble.rest().await;
             }
+            before = Some((at, error));
         }
     }
 
@@ -154,7 +156,7 @@ impl Fetcher {
             None => None,
         };
         let traces = self.traces(at, &header).await?;
-        Ok(Fetched { endpoint: at, header, block, receipts, traces })
+        Ok(Fetched { endpoint: at, header, block, receipts, traces, pools: None })
     }
 
     /// That the block is the one that was asked for.

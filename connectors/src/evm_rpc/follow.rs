@@ -20,6 +20,7 @@ use super::heads::{Board, Hint};
 use super::intake::Intake;
 use super::outlet::{Closed, Outlet};
 use super::pool::{Pool, Wish};
+use super::pool_book::PoolBook;
 use super::record::Recorder;
 use super::window::{Fork, Window};
 
@@ -59,6 +60,8 @@ impl From<SourceError> for Ended {
 pub(super) struct Follower {
     pub(super) fetcher: Fetcher,
     pub(super) intake: Intake,
+    /// Asks for the coins of pools.
+    pub(super) pool_book: PoolBook,
     pub(super) window: Window,
     pub(super) finality: Finality,
     pub(super) board: Rc<Board>,
@@ -206,9 +209,10 @@ impl Follower {
     pub(super) async fn deliver(
         &mut self,
         fork: Fork,
-        blocks: Vec<Fetched>,
+        mut blocks: Vec<Fetched>,
         history: Option<u64>,
     ) -> Result<bool, Ended> {
+        self.pool_book.ask(&self.fetcher.pool, &mut blocks).await;
         let mut taken = Vec::new();
         for fetched in blocks {
             match self.take_in(fetched).await? {
@@ -275,7 +279,7 @@ impl Follower {
             }
             let wish = Wish { prefer: None, avoid: avoid.clone() };
             match self.fetcher.fetch(Want::Hash(wanted.hash), wish).await? {
-                Some(again) => fetched = again,
+                Some(again) => fetched = Fetched { pools: fetched.pools, ..again },
                 None => return Ok(None),
             }
         }

@@ -74,7 +74,8 @@ impl Intake {
     pub(super) fn push(&mut self, place: &str, fetched: &Fetched) -> Result<(), SourceError> {
         let receipts = fetched.receipts.as_ref().map(|text| text.get());
         let traces = fetched.traces.as_ref().map(|text| text.get());
-        self.ingest.push(&place, fetched.block.get(), receipts, traces).map(drop)
+        let pools = fetched.pools.as_ref().map(|text| text.get());
+        self.ingest.push_told(&place, [Some(fetched.block.get()), receipts, traces, pools]).map(drop)
     }
 
     /// Everything taken in since the last call, as one run, with the samples that wait.

@@ -7,6 +7,7 @@
 //! fetch      one block with receipts, traces    by hash near the head, by height in history
 //! pool       which endpoint is asked            weights, breaker, limiter, samples, metrics
 //! call       one request                        alloy's transports, kinds of failure, no secrets
+//! pool_book  coins of pools that no log tells   asked by eth_call if wanted, delivered with the block
 //! ```
 //!
 //! All of it runs on one thread of its own; blocks leave it through a bounded queue.
@@ -31,6 +32,8 @@ mod notes;
 mod options;
 mod outlet;
 mod pool;
+mod pool_book;
+mod pool_call;
 mod reader;
 mod receipts;
 mod record;

@@ -9,7 +9,11 @@ use serde_json::value::RawValue;
 use super::breaker::BreakerState;
 use super::call::{CallError, ErrorKind};
 use super::pool::Pool;
+use super::pool_call;
 use super::samples::Sample;
+
+/// What the column `method` says where an endpoint was left for another.
+const FAILOVER: &str = "failover";
 
 impl Pool {
     /// A request came back.
@@ -37,6 +41,11 @@ impl Pool {
                 state.succeed(now);
                 false
             }
+            // Questions about pools are extras: whatever the contract or the node says to one, blocks can be had.
+            Some(error) if error.kind == ErrorKind::JsonRpc && method == pool_call::METHOD => {
+                state.succeed(now);
+                false
+            }
             Some(error) if error.kind == ErrorKind::RateLimited => {
                 state.breaker.abandon();
                 retry_after = Some(state.limiter.refuse(now, retry_after));
@@ -52,7 +61,7 @@ impl Pool {
             tracing::debug!(endpoint = %error.place, method, kind = error.kind.name(), detail = error.detail, "a request failed");
         }
         if opened && let Some(error) = error {
-            self.left(at);
+            self.left(at, error);
             tracing::warn!(endpoint = %error.place, kind = error.kind.name(), detail = error.detail, "an endpoint fails and is left for a while");
         }
         self.samples.note(|| {
@@ -98,9 +107,7 @@ impl Pool {
     pub(super) fn distrust(&self, at: usize, method: &'static str, rule: &'static str, detail: &str) {
         let endpoint = &self.endpoints[at];
         let now = self.clock.elapsed();
-        if endpoint.state.borrow_mut().breaker.offend(now, self.len() == 1) {
-            self.left(at);
-        }
+        let opened = endpoint.state.borrow_mut().breaker.offend(now, self.len() == 1);
         endpoint.meters.breaker.set(BreakerState::Open.level());
         self.meters.error(ErrorKind::Inconsistent);
         tracing::warn!(
@@ -111,21 +118,33 @@ impl Pool {
         );
         let error = CallError::new(ErrorKind::Inconsistent, self.label(at), method, detail);
         self.samples.note(|| self.sample(at, method, Duration::ZERO, Some(&error), None, BreakerState::Open));
+        if opened {
+            self.left(at, &error);
+        }
     }
 
-    fn left(&self, at: usize) {
+    /// Others are asked from now on, if there are any.
+    fn left(&self, at: usize, why: &CallError) {
         if self.len() > 1 {
-            self.endpoints[at].meters.rotations.add(1);
+            self.note_failover(at, why);
         }
     }
 
     /// An endpoint was left for another within one fetch.
-    pub(super) fn rotated(&self, from: usize) {
-        let endpoint = &self.endpoints[from];
-        // When the breaker opened, that was counted.
-        if endpoint.state.borrow().breaker.state(self.clock.elapsed()) == BreakerState::Closed {
-            endpoint.meters.rotations.add(1);
+    pub(super) fn rotated(&self, from: usize, why: &CallError) {
+        // When the breaker opened, that was noted.
+        if self.endpoints[from].state.borrow().breaker.state(self.clock.elapsed()) == BreakerState::Closed {
+            self.note_failover(from, why);
         }
+    }
+
+    fn note_failover(&self, from: usize, why: &CallError) {
+        let endpoint = &self.endpoints[from];
+        endpoint.meters.rotations.add(1);
+        self.samples.note(|| {
+            let breaker = endpoint.state.borrow().breaker.state(self.clock.elapsed());
+            self.sample(from, FAILOVER, Duration::ZERO, Some(why), None, breaker)
+        });
     }
 
     /// An endpoint that announces blocks was connected, or was lost.

@@ -83,6 +83,13 @@ pub(super) const DOCS: &[OptionDoc] = &[
         "geth",
     ),
     doc(
+        "pool_identity",
+        "'events' or 'call'",
+        "events",
+        "Who tells the coins of a pool: logs alone, or also the node, which is then asked by eth_call at the first swap of a pool whose coins no log tells: two to four small requests a pool, once. Answers are rows of the table pools, and are recorded.",
+        "call",
+    ),
+    doc(
         "verify",
         "'off', 'bloom' or 'roots'",
         "bloom; without the filter on chains that leave logs out of it",
@@ -147,6 +154,8 @@ pub(super) struct Settings {
     pub(super) request_timeout: Duration,
     pub(super) traces: TraceApi,
     pub(super) verify: Option<Level>,
+    /// Whether the node is asked for the coins of pools.
+    pub(super) asks_pools: bool,
     /// Where every delivered block is written down.
     pub(super) record: Option<PathBuf>,
     pub(super) factories: Vec<[u8; 20]>,
@@ -190,6 +199,7 @@ impl Settings {
                 )?
                 .unwrap_or(TraceApi::Off),
             verify: take_verify(&mut options)?,
+            asks_pools: options.take_choice("pool_identity", &[("events", false), ("call", true)])?.unwrap_or(false),
             record: take_record(&mut options)?,
             factories: take_factories(&mut options)?,
         };

@@ -20,6 +20,7 @@ use super::intake::Intake;
 use super::options::{FinalityRule, Settings, Start};
 use super::outlet::{Closed, Inlet, Outlet, queue};
 use super::pool::Pool;
+use super::pool_book::PoolBook;
 use super::record::Recorder;
 use super::samples::{self, SampleLog};
 use super::window::Window;
@@ -195,6 +196,7 @@ impl Connected {
             ahead: settings.concurrency * self.fetcher.pool.len() * 2,
             fetcher: self.fetcher,
             intake: self.intake,
+            pool_book: PoolBook::new(settings, request),
             window: Window::resume(&request.known),
             finality: self.finality,
             board: self.board,

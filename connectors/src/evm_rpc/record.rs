@@ -144,6 +144,10 @@ impl Recorder {
             lines.extend_from_slice(b",\"receipts\":");
             push_text(lines, receipts);
         }
+        if let Some(pools) = &fetched.pools {
+            lines.extend_from_slice(b",\"pools\":");
+            push_text(lines, pools);
+        }
         lines.extend_from_slice(b"}\n");
     }
 

@@ -1,4 +1,5 @@
-//! The table `rpc_samples`: one row a request, riding on the blocks.
+//! The table `rpc_samples`: one row a request, riding on the blocks; and one whenever an endpoint was left for
+//! another, with `failover` as its method and as `error_kind` why.
 //!
 //! Rows belong to blocks, so samples wait for the next block that is delivered. When that block is taken
 //! back its rows go with it; the samples are kept until the block is final, and those of blocks taken

@@ -21,7 +21,7 @@ use super::options::{Files, LIVE_CONFIRMATIONS, Settings, require};
 use crate::evm::field::Field;
 use crate::evm::ingest::{BlockData, EvmIngest, Needs, parse};
 use crate::evm::json::shape::{PassedOver, object};
-use crate::evm::json::{Block, Receipt, TraceItem};
+use crate::evm::json::{Block, PoolAnswer, Receipt, TraceItem};
 use crate::range::BlockRange;
 
 struct Event<'a, R> {
@@ -29,15 +29,17 @@ struct Event<'a, R> {
     block: Option<Block<'a>>,
     receipts: Option<R>,
     finalized: Field<'a>,
+    /// What the node answered about pools of the block.
+    pools: Vec<PoolAnswer<'a>>,
 }
 
 impl<R> Default for Event<'_, R> {
     fn default() -> Self {
-        Event { event: None, block: None, receipts: None, finalized: Field::Absent }
+        Event { event: None, block: None, receipts: None, finalized: Field::Absent, pools: Vec::new() }
     }
 }
 
-object!(Event<R>, Other, { "event" => event, "block" => block, "receipts" => receipts, "finalized" => finalized, });
+object!(Event<R>, Other, { "event" => event, "block" => block, "receipts" => receipts, "finalized" => finalized, "pools" => pools, });
 
 #[derive(Default)]
 struct TraceLine<'a> {
@@ -213,7 +215,7 @@ impl EventReader {
             return Err(SourceError::Malformed { place: place.to_string(), detail });
         }
         let traces = self.traces.as_ref().map(read_traces).transpose()?;
-        self.ingest.push_data(&place, BlockData { block, receipts: line.receipts, traces })?;
+        self.ingest.push_data(&place, BlockData { block, receipts: line.receipts, traces, pools: line.pools })?;
         self.finalized = self.finalized.max(line.finalized.u64().ok());
         Ok(if is_branch { Taken::Branch } else { Taken::Single })
     }
@@ -255,7 +257,7 @@ fn read_event<'a>(
         return parse(place, "the event", text);
     }
     let line: Event<'a, PassedOver> = parse(place, "the event", text)?;
-    Ok(Event { event: line.event, block: line.block, receipts: None, finalized: line.finalized })
+    Ok(Event { event: line.event, block: line.block, receipts: None, finalized: line.finalized, pools: line.pools })
 }
 
 fn read_traces(lines: &Lines) -> Result<Vec<TraceItem<'_>>, SourceError> {

@@ -104,6 +104,7 @@ impl FolderReader {
             block,
             receipts: parse_line(self.receipts.as_ref(), "the receipts")?,
             traces: parse_line(self.traces.as_ref(), "the traces")?,
+            ..BlockData::default()
         };
         let block = self.ingest.push_data(&place, data)?;
         self.deliver(block)?;

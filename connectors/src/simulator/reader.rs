@@ -223,7 +223,7 @@ impl Names {
             transactions: transactions.map(|(index, tx)| self.transaction(block, tx, index)).collect(),
             ..Block::default()
         };
-        BlockData { block, receipts, traces: None }
+        BlockData { block, receipts, ..BlockData::default() }
     }
 
     fn transaction<'a>(&'a self, block: &SimBlock, tx: &'a SimTransaction, index: u64) -> Transaction<'a> {

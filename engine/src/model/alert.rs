@@ -176,7 +176,8 @@ pub fn finding_schema() -> SchemaRef {
 /// `notification_id` is the same on every run and every branch for the same sink, alert, story, revision and
 /// kind. `decision` is `send` or `suppress`; `suppressed_by` then says why: `min_severity`, `mute`, `cooldown`,
 /// `over` (the story was over before its quiet hours or its `group_wait` were) or `rate_limit`. `suppressed` counts
-/// the notifications of the story that were suppressed since the last one that was sent.
+/// the notifications of the story that were suppressed since the last one that was sent. `block_number` is that of the
+/// change it tells of.
 pub fn notification_schema() -> SchemaRef {
     static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         let mut fields = vec![text("sink"), text("notification_id"), text("alert"), text("story_id")];

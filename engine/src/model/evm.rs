@@ -57,7 +57,7 @@ pub fn tables() -> &'static [EvmTable] {
             ),
             table(
                 "pools",
-                "One row a pool that a factory announced; `listed` says whether the factory is a known one.",
+                "One row a pool whose coins were told; `source` is 'event' for a factory's announcement, 'call' for the answer of a node asked at a swap. `index0` and `index1` are positions of the coins in the pool; `listed` says whether a known factory's word or the pool's own name proves it.",
                 pool_columns(),
             ),
             table(
@@ -72,7 +72,7 @@ pub fn tables() -> &'static [EvmTable] {
             ),
             table(
                 "aggregator_trades",
-                "One row a fill of an aggregator, a settlement or an order book. Tokens and amounts are NULL where the event does not tell them.",
+                "One row a fill of an aggregator, a settlement or an order book. Tokens and amounts are NULL where neither the event nor the trader's only transfers tell them.",
                 aggregator_trade_columns(),
             ),
             table("flash_loans", "One row a flash loan of one token.", flash_loan_columns()),
@@ -281,19 +281,24 @@ fn dex_swap_columns() -> Vec<Field> {
     ])
 }
 
-/// One row a pool that a factory announced. `listed` says whether the factory is a known one.
+/// One row a pool whose coins were told: `source` is `event` for the announcement of a factory, `call` for the
+/// answer of a node that was asked at the pool's first swap. `index*` is the position of the coin in its pool (0
+/// and 1 for pairs). `listed` says whether the factory is a known one; of a `call`, whether that was proven too.
 fn pool_columns() -> Vec<Field> {
     of_log(vec![
         text("protocol", false),
         text("version", false),
         bytes("pool", false),
-        address("factory"),
+        address_opt("factory"),
         Field::new("listed", DataType::Boolean, false),
+        int("index0"),
+        int("index1"),
         address("token0"),
         address("token1"),
         int_opt("fee_pips"),
         int_opt("tick_spacing"),
         address_opt("hooks"),
+        text("source", false),
     ])
 }
 
@@ -340,8 +345,9 @@ fn liquidation_event_columns() -> Vec<Field> {
     ])
 }
 
-/// One row a fill of an aggregator, a settlement or an order book. Amounts and tokens are NULL where the
-/// event does not tell them.
+/// One row a fill of an aggregator, a settlement or an order book. Where the event does not tell tokens and amounts
+/// (`fill` of UniswapX, `order_filled` of 1inch) they are those of the only transfers that the trader sent and got
+/// in the transaction, and NULL where these are not the only ones.
 fn aggregator_trade_columns() -> Vec<Field> {
     of_log(vec![
         text("protocol", false),

@@ -191,6 +191,14 @@ fn fixed(out: &mut String, field: &Field, array: &FixedSizeBinaryArray, row: usi
     }
 }
 
+/// A time in milliseconds as text: `2023-11-14T22:13:20Z`.
+pub fn timestamp_text(ms: i64) -> String {
+    match temporal_conversions::timestamp_ms_to_datetime(ms) {
+        Some(time) => time.format("%Y-%m-%dT%H:%M:%S%.fZ").to_string(),
+        None => ms.to_string(),
+    }
+}
+
 fn timestamp(out: &mut String, array: &dyn Array, row: usize, unit: TimeUnit) {
     let time = match unit {
         TimeUnit::Second => {

@@ -1,6 +1,6 @@
 //! Findings: is it new, or seen before, and how often.
 //!
-//! Definition: `tests/reference/finding.rs`. Signals of one identity within `same_for` of the first are one finding,
+//! Definition: `tests/reference/story.rs`. Signals of one identity within `same_for` of the first are one finding,
 //! seen that many times; the next one after that begins a new finding.
 //!
 //! State: one entry a finding that is not over and final.
@@ -63,7 +63,7 @@ impl Findings {
         templates: Templates,
     ) -> Result<(Timelines<Findings>, Route), ArrowError> {
         let clock = if columns.time.is_some() { Clock::Row } else { Clock::Block };
-        let shape = format!("findings of {:?} by {:?} for {same_for_ms}", columns.input.fields(), columns.finding);
+        let shape = format!("findings of {:?} by {:?}", columns.input.fields(), columns.finding);
         let reader = SignalReader::new(columns, KeyedBy::Finding)?;
         let route = Route::Key(reader.key().to_vec());
         let machine = Findings { alert: alert.to_owned(), reader, same_for_ms, templates };

@@ -1,6 +1,6 @@
 //! Notifications: what a sink is to tell of the changes of an alert's stories, and when.
 //!
-//! Definition: `tests/reference/notification.rs`. A story that begins is told after `group_wait`, with what is known by
+//! Definition: case by case in `tests/story_lifecycle.rs`. A story that begins is told after `group_wait`, with what is known by
 //! then, unless its severity is too low, it is muted, or its group was told within `cooldown`; what rises in
 //! severity later is told in spite of that. Further changes of a story that was told follow at least
 //! `group_interval` apart, the newest alone. In quiet hours only critical ones are told; others wait for their
@@ -117,7 +117,7 @@ pub struct NotificationRow {
     pub story: Arc<StoryRow>,
     /// A position in [`NotificationKind::ALL`].
     pub kind: u8,
-    /// The block at which it was made, if a block made it and not the passing of time.
+    /// The block of the change it tells of.
     pub block: Option<i64>,
     /// Why it is not told.
     pub suppressed_by: Option<Suppressed>,
@@ -153,6 +153,8 @@ struct Held {
     /// A position in [`NotificationKind::ALL`].
     kind: u8,
     row: Arc<StoryRow>,
+    /// The block of what it tells.
+    block: Option<i64>,
 }
 
 const DAY_MS: i64 = 86_400_000;
@@ -176,7 +178,8 @@ impl Notifications {
         clock: Clock,
         dispatch: Dispatch,
     ) -> Result<(Timelines<Notifications>, Route), ArrowError> {
-        let shape = format!("notifications of {dispatch:?}");
+        // What a sink wants may change between two runs.
+        let shape = "notifications".to_owned();
         let horizon = dispatch.horizon;
         let groups = RowCodec::new(&changes_schema(), &[group_column()])?;
         let machine = Notifications { sink: sink.to_owned(), alert: alert.to_owned(), dispatch, groups };
@@ -218,6 +221,7 @@ impl Notifications {
             NotificationKind::Escalate | NotificationKind::Update => match (&mut track.held, track.told) {
                 (Some(held), _) => {
                     held.row = row.clone();
+                    held.block = moment.block;
                     held.kind = held.kind.min(change_of(kind));
                     if Severity::ALL[usize::from(row.severity)] == Severity::Critical {
                         held.due_ms =
@@ -230,7 +234,7 @@ impl Notifications {
                 (None, None) => {}
             },
         }
-        self.release(state, &mut track, moment.time_ms, moment.block);
+        self.release(state, &mut track, moment.time_ms);
         state.story = Some(track);
     }
 
@@ -256,7 +260,8 @@ impl Notifications {
         }
         let waited = if rises { at_ms } else { at_ms.saturating_add(self.dispatch.group_wait_ms) };
         let due_ms = self.quiet_until(row, waited);
-        track.held = Some(Held { due_ms, kind: change_of(NotificationKind::Fire), row: row.clone() });
+        track.held =
+            Some(Held { due_ms, kind: change_of(NotificationKind::Fire), row: row.clone(), block: moment.block });
     }
 
     /// More of a story that was told.
@@ -276,7 +281,7 @@ impl Notifications {
         }
         let last = track.told.map_or(i64::MIN, |(_, last)| last.saturating_add(self.dispatch.group_interval_ms));
         let due_ms = self.quiet_until(row, moment.time_ms.max(last));
-        track.held = Some(Held { due_ms, kind: change_of(kind), row: row.clone() });
+        track.held = Some(Held { due_ms, kind: change_of(kind), row: row.clone(), block: moment.block });
     }
 
     fn over(&self, state: &mut DispatchState, mut track: Track, row: &Arc<StoryRow>, moment: Moment) {
@@ -342,10 +347,10 @@ impl Notifications {
     }
 
     /// Tells what was held until `now_ms`.
-    fn release(&self, state: &mut DispatchState, track: &mut Track, now_ms: i64, block: Option<i64>) {
+    fn release(&self, state: &mut DispatchState, track: &mut Track, now_ms: i64) {
         let Some(held) = track.held.take_if(|held| held.due_ms <= now_ms) else { return };
         let kind = NotificationKind::ALL[usize::from(held.kind)];
-        self.tell(state, track, kind, &held.row, held.due_ms.max(held.row.changed_at_ms), block);
+        self.tell(state, track, kind, &held.row, held.due_ms.max(held.row.changed_at_ms), held.block);
     }
 
     /// When a story that is over needs to be known no more.
@@ -378,7 +383,7 @@ impl Machine for Notifications {
     fn advance(&self, state: &mut DispatchState, now_ms: i64) {
         if let Some(mut track) = state.story.take() {
             if track.held.as_ref().is_some_and(|held| held.due_ms < now_ms) {
-                self.release(state, &mut track, now_ms - 1, None);
+                self.release(state, &mut track, now_ms - 1);
             }
             state.story = Some(track);
         }

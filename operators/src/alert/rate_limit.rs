@@ -68,7 +68,7 @@ impl RateLimit {
     pub fn operator(id: &str, clock: Clock, limit: Limit) -> Result<(Timelines<RateLimit>, Route), ArrowError> {
         let schema = notification_schema();
         let codec = RowCodec::new(&schema, &(0..schema.fields().len()).collect::<Vec<_>>())?;
-        let shape = format!("at most {} in {} ms", limit.count, limit.period_ms);
+        let shape = "rate limit".to_owned();
         Ok((Timelines::new(id, shape, RateLimit { limit, codec }, clock, Horizon::Head), Route::First))
     }
 

@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 
+use highwater_engine::model::format::timestamp_text;
 use minijinja::value::Value;
 use minijinja::{Environment, UndefinedBehavior};
 
@@ -190,26 +191,15 @@ impl Context {
         add("entity_count", known.entity_count.into());
         add("findings", known.findings.into());
         add("group", known.group.into());
-        add("last_seen_at", time(known.last_seen_at_ms).into());
+        add("last_seen_at", timestamp_text(known.last_seen_at_ms).into());
         add("occurrences", known.occurrences.into());
-        add("opened_at", time(known.opened_at_ms).into());
+        add("opened_at", timestamp_text(known.opened_at_ms).into());
         add("score", known.score.into());
         add("severity", known.severity.into());
         add("status", known.status.into());
         let values = Value::from_serialize(&values);
         Context { alert: known.alert.to_owned(), group: known.group.to_owned(), fields, values }
     }
-}
-
-/// `2026-01-01T00:00:00Z`
-fn time(ms: i64) -> String {
-    use arrow::array::TimestampMillisecondArray;
-    use arrow::datatypes::Field;
-    let array = TimestampMillisecondArray::from(vec![ms]).with_timezone("UTC");
-    let field = Field::new("time", highwater_engine::model::wide::timestamp_type(), false);
-    let mut text = String::new();
-    highwater_engine::model::format::write_text(&mut text, &field, &array, 0);
-    text
 }
 
 fn plain_reason(fields: &serde_json::Map<String, serde_json::Value>) -> String {

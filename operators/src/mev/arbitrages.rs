@@ -1,24 +1,32 @@
 //! `arbitrages`: what `arbitrage_rule` finds, with its route, profit, cost and trigger.
 //!
-//! A function of one block, so a reorg takes its rows back with the block. The front and back transactions of
-//! a sandwich are not arbitrages, whatever else they trade: the sandwich comes first.
+//! A function of one block and of `previous_trades`, so a reorg takes its rows back with the block. The front and
+//! back transactions of a sandwich are not arbitrages, whatever else they trade: the sandwich comes first. An
+//! arbitrage in a transaction that liquidates, or that adds or takes just-in-time liquidity, is a row that says
+//! so in `superseded_by` (`precedence.rs`).
+//!
+//! `trigger_distance` counts transactions of one block; it is NULL if the trigger is in the block before, and
+//! `trigger_same_block` is false.
 
 use std::sync::Arc;
 
 use alloy_primitives::{I256, U256, hex, keccak256};
-use arrow::array::{ArrayRef, AsArray, BooleanArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
 use arrow::datatypes::{DataType, Field, Int64Type, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use highwater_engine::model::wide::{ADDRESS_TYPE, int256_field, uint256_field};
 
 use super::arbitrage_rule::{Arbitrage, Evidence, Hop, TOKEN_TRANSFERS, Transfers, find};
+use super::arbitrage_trigger::{Actor, Candidates, Trigger, trigger};
 use super::columns::{
     TRADE_COLUMNS, Trades, address, address_opt, binary_lists, bytes_at, common, evidence, fixed, fixed_lists,
-    float_opt, floats, hash, hash_opt, int, int_opt, ints, ints_opt, list, signed, table, text, text_lists, texts,
-    unsigned,
+    float_opt, floats, hash, hash_opt, int, int_opt, ints, ints_opt, list, signed, table, text, text_lists, text_opt,
+    texts, texts_opt, unsigned,
 };
 use super::costs::{BLOCKS, Costs, Paid, TOKEN_PRICES, TRACES, TRANSACTIONS};
-use super::sandwich_rule::{RULE_VERSION, detect};
+use super::precedence::{LIQUIDATIONS, Liquidating, Precedence, attacks};
+use super::previous_trades::PREVIOUS_TRADES;
+use super::sandwich_rule::RULE_VERSION;
 use super::{Address, BlockRelation, InputTable, MevSettings};
 use crate::block_kernel::{BlockKernel, BlockRows};
 
@@ -35,6 +43,9 @@ pub const ARBITRAGES: BlockRelation = BlockRelation {
         TOKEN_TRANSFERS,
         InputTable { name: "aggregator_trades", columns: &["transaction_index"], optional: true },
         InputTable { name: "flash_loans", columns: &["transaction_index", "lender"], optional: true },
+        PREVIOUS_TRADES,
+        LIQUIDATIONS,
+        InputTable { name: "jit_liquidity", columns: &["mint_tx", "burn_tx"], optional: true },
     ],
     schema,
     state: None,
@@ -66,6 +77,8 @@ fn schema() -> SchemaRef {
         Field::new("flash_loan", DataType::Boolean, false),
         hash_opt("trigger_tx"),
         int_opt("trigger_distance"),
+        Field::new("trigger_same_block", DataType::Boolean, true),
+        text_opt("superseded_by"),
         text("confidence"),
         int("rule_version"),
         list("evidence", DataType::Utf8),
@@ -91,8 +104,26 @@ struct Finding<'a> {
     net: Option<I256>,
     usd: Option<f64>,
     flash_loan: bool,
-    /// Row of the trade it answers.
-    trigger: Option<usize>,
+    /// The trade it answers.
+    trigger: Option<Trigger<'a>>,
+    superseded_by: Option<&'static str>,
+}
+
+/// What else a block tells of its arbitrages.
+struct Around<'a> {
+    /// Trades of the block before.
+    previous: Candidates<'a>,
+    liquidations: Liquidating,
+    /// Hashes of transactions that add or take just-in-time liquidity, sorted.
+    liquidity: Vec<&'a [u8]>,
+}
+
+impl Around<'_> {
+    /// The kind of MEV that comes before an arbitrage, if the transaction is also of that.
+    fn superseding(&self, transaction: i64, hash: &[u8]) -> Option<&'static str> {
+        let is_jit = || self.liquidity.binary_search(&hash).is_ok();
+        self.liquidations.superseding(&[transaction]).or_else(|| is_jit().then(|| Precedence::Jit.name()))
+    }
 }
 
 impl BlockKernel for ArbitrageKernel {
@@ -115,8 +146,17 @@ impl BlockKernel for ArbitrageKernel {
             attacks: attacks(&trades, &self.settings),
             settings: &self.settings,
         };
-        let findings: Vec<Finding<'_>> =
-            find(&evidence).into_iter().map(|arbitrage| self.finding(&evidence, arbitrage)).collect();
+        let arbitrages = find(&evidence);
+        if arbitrages.is_empty() {
+            return self.empty.clone();
+        }
+        let around = Around {
+            previous: Candidates::of_previous(&rows.tables[8]),
+            liquidations: Liquidating::of(&rows.tables[9]),
+            liquidity: hashes(&rows.tables[10]),
+        };
+        let finding = |arbitrage| self.finding(&evidence, &around, arbitrage);
+        let findings: Vec<Finding<'_>> = arbitrages.into_iter().map(finding).collect();
         let mut columns = common(&trades, &rows, findings.len());
         columns.extend(self.who(&trades, &rows.hash, &findings));
         columns.extend(worth(&trades, &findings));
@@ -134,15 +174,14 @@ fn lenders(batch: &RecordBatch) -> Vec<(i64, &[u8])> {
     sorted((0..batch.num_rows()).map(|row| (transaction.value(row), lender.value(row))).collect())
 }
 
-/// Transactions that are the front or the back of a sandwich.
-fn attacks(trades: &Trades<'_>, settings: &MevSettings) -> Vec<i64> {
-    let sandwiches = detect(trades, settings);
-    let legs = sandwiches.iter().flat_map(|sandwich| sandwich.fronts.iter().chain(&sandwich.backs));
-    sorted(legs.map(|leg| trades.transaction_index[leg.rows[0]]).collect())
+/// Hashes of all columns.
+fn hashes(batch: &RecordBatch) -> Vec<&[u8]> {
+    let columns = batch.columns().iter().map(|column| column.as_fixed_size_binary());
+    sorted(columns.flat_map(|column| (0..column.len()).map(|row| column.value(row))).collect())
 }
 
 impl ArbitrageKernel {
-    fn finding<'a>(&self, evidence: &Evidence<'_, 'a>, arbitrage: Arbitrage<'a>) -> Finding<'a> {
+    fn finding<'a>(&self, evidence: &Evidence<'_, 'a>, around: &Around<'a>, arbitrage: Arbitrage<'a>) -> Finding<'a> {
         let trades = evidence.trades;
         let first = arbitrage.hops[0].row;
         let transaction = trades.transaction_index[first];
@@ -150,6 +189,8 @@ impl ArbitrageKernel {
         let paid = evidence.costs.of_all(&[transaction]);
         let loans = evidence.lenders.partition_point(|(of, _)| *of < transaction);
         let usd = |(token, net): &(&[u8], I256)| evidence.costs.value(token, *net);
+        let contract = bytes_at(trades.tx_to, first).filter(|to| self.own_contract(to));
+        let actor = Actor { sender: trades.tx_from.value(first), contract };
         let gained = arbitrage.profit.iter().map(usd).try_fold(0.0, |sum, usd| Some(sum + usd?));
         Finding {
             first,
@@ -160,7 +201,8 @@ impl ArbitrageKernel {
             usd: evidence.costs.after_costs(gained, &paid),
             paid,
             flash_loan: evidence.lenders.get(loans).is_some_and(|(of, _)| *of == transaction),
-            trigger: self.trigger(trades, &arbitrage.hops),
+            trigger: trigger(trades, &around.previous, &arbitrage.hops, &actor, &self.settings),
+            superseded_by: around.superseding(transaction, trades.transaction_hash.value(first)),
             arbitrage,
         }
     }
@@ -183,24 +225,6 @@ impl ArbitrageKernel {
             .or_else(|| gains().next())
             .or_else(|| arbitrage.profit.first().copied())
             .unwrap_or((arbitrage.hops[0].sold, I256::ZERO))
-    }
-
-    /// The nearest earlier trade of another actor that moved the price of a pool the way that this one moves
-    /// it back.
-    fn trigger(&self, trades: &Trades<'_>, hops: &[Hop<'_>]) -> Option<usize> {
-        let own = hops[0].row;
-        let contract = bytes_at(trades.tx_to, own).filter(|to| self.own_contract(to));
-        let answers = |row: &usize, hop: &Hop<'_>| {
-            trades.pool.value(*row) == trades.pool.value(hop.row)
-                && bytes_at(trades.token_sold, *row).map(|token| self.settings.wrapped(token)) == Some(hop.bought)
-                && bytes_at(trades.token_bought, *row).map(|token| self.settings.wrapped(token)) == Some(hop.sold)
-        };
-        (0..trades.len())
-            .filter(|row| trades.transaction_index[*row] < trades.transaction_index[own])
-            .filter(|row| trades.tx_from.value(*row) != trades.tx_from.value(own))
-            .filter(|row| contract.is_none() || bytes_at(trades.tx_to, *row) != contract)
-            .filter(|row| hops.iter().any(|hop| answers(row, hop)))
-            .max_by_key(|row| trades.position(*row))
     }
 
     fn own_contract(&self, address: &[u8]) -> bool {
@@ -261,9 +285,6 @@ fn worth(trades: &Trades<'_>, findings: &[Finding<'_>]) -> Vec<ArrayRef> {
         let shown = |(token, net): &(&[u8], I256)| format!("{}:{net}", hex::encode_prefixed(token));
         finding.arbitrage.profit.iter().map(shown).collect()
     };
-    let distance = |finding: &Finding<'_>| {
-        finding.trigger.map(|row| trades.transaction_index[finding.first] - trades.transaction_index[row])
-    };
     let shown = |hop: &Hop<'_>| evidence(trades.transaction_hash.value(hop.row), trades.log_index[hop.row]);
     vec![
         fixed(20, all().map(|finding| Some(finding.profit_token))),
@@ -276,8 +297,10 @@ fn worth(trades: &Trades<'_>, findings: &[Finding<'_>]) -> Vec<ArrayRef> {
         signed(all().map(|finding| finding.net)),
         floats(all().map(|finding| finding.usd)),
         Arc::new(all().map(|finding| Some(finding.flash_loan)).collect::<BooleanArray>()),
-        fixed(32, all().map(|finding| finding.trigger.map(|row| trades.transaction_hash.value(row)))),
-        ints_opt(all().map(distance)),
+        fixed(32, all().map(|finding| finding.trigger.as_ref().map(|trigger| trigger.transaction_hash))),
+        ints_opt(all().map(|finding| finding.trigger.as_ref()?.distance)),
+        Arc::new(all().map(|finding| Some(finding.trigger.as_ref()?.distance.is_some())).collect::<BooleanArray>()),
+        texts_opt(all().map(|finding| finding.superseded_by)),
         texts(all().map(|finding| finding.arbitrage.confidence.name())),
         ints(all().map(|_| RULE_VERSION)),
         text_lists(all().map(|finding| finding.arbitrage.hops.iter().map(shown).collect())),

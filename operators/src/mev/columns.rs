@@ -208,6 +208,10 @@ pub(crate) fn text(name: &str) -> Field {
     Field::new(name, DataType::Utf8, false)
 }
 
+pub(crate) fn text_opt(name: &str) -> Field {
+    Field::new(name, DataType::Utf8, true)
+}
+
 pub(crate) fn float_opt(name: &str) -> Field {
     Field::new(name, DataType::Float64, true)
 }

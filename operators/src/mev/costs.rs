@@ -171,6 +171,12 @@ pub(crate) struct Paid {
 }
 
 impl Paid {
+    /// Together with what others paid. Each is unknown if one side is.
+    pub(crate) fn and(self, other: Paid) -> Paid {
+        let sum = |a: Option<U256>, b: Option<U256>| Some(a?.saturating_add(b?));
+        Paid { gas: sum(self.gas, other.gas), tip: sum(self.tip, other.tip) }
+    }
+
     /// What is left of a profit in native coins; tips that are not known count as none.
     pub(crate) fn net(&self, profit: I256) -> Option<I256> {
         let spent = I256::try_from(self.gas?.saturating_add(self.tip.unwrap_or_default())).unwrap_or(I256::MAX);

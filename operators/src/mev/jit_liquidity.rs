@@ -1,29 +1,42 @@
 //! `jit_liquidity`: what `jit_rule` finds, with its amounts, fees and cost.
 //!
-//! A function of one block, so a reorg takes its rows back with the block.
+//! By default a function of one block, which any worker computes. With `SET mev.jit_blocks = '3'` a position may
+//! shrink up to two blocks after it grew: the row is of the block in which it shrank and goes with that block,
+//! and so with any block below; worth and prices are those of that block.
+//!
+//! A position that a sandwich or a liquidation goes with says so in `superseded_by` (`precedence.rs`).
+//!
+//! State: none for one block; else see `jit_memory.rs`, bounded by the blocks that are not final and those that
+//! a position may live.
 
 use std::sync::Arc;
 
 use alloy_primitives::{U256, keccak256};
-use arrow::array::Int64Array;
+use arrow::array::{ArrayRef, Int64Array};
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use arrow::record_batch::RecordBatch;
+use highwater_engine::error::StateError;
 use highwater_engine::model::wide::{HASH_TYPE, uint256_field};
+use highwater_engine::operator::StateSize;
 
 use super::columns::{
     TRADE_COLUMNS, Trades, address, address_opt, binaries, bytes_at, common_columns, evidence, fixed, fixed_lists,
-    float_opt, floats, hash, int, int_at, int_lists, ints, list, table, text, text_lists, texts, unsigned, wide_at,
+    float_opt, floats, hash, int, int_at, int_lists, ints, list, table, text, text_lists, text_opt, texts, texts_opt,
+    unsigned, wide_at,
 };
 use super::costs::{BLOCKS, Costs, Paid, TOKEN_PRICES, TRACES, TRANSACTIONS};
-use super::jit_rule::{Changes, Finding, LIQUIDITY_EVENTS, find};
+use super::jit_memory::JitMemory;
+use super::jit_rule::{Changes, Finding, LIQUIDITY_EVENTS, View};
+use super::precedence::{LIQUIDATIONS, Liquidating, Precedence, attacks};
 use super::sandwich_rule::{RULE_VERSION, difference};
-use super::{BlockRelation, InputTable, MevSettings};
-use crate::block_kernel::{BlockKernel, BlockRows};
+use super::{BlockRelation, Confidence, InputTable, MevSettings};
+use crate::block_kernel::{BlockKernel, BlockRows, Memory};
 
 /// The relation `jit_liquidity`.
 pub const JIT_LIQUIDITY: BlockRelation = BlockRelation {
     name: "jit_liquidity",
-    about: "One row for each position that grew and shrank in one block around the trades of others.",
+    about: "One row for each position that grew and shrank around the trades of others, in one block or within \
+            `mev.jit_blocks` of them; it is of the block in which it shrank.",
     inputs: &[
         InputTable { name: "dex_trades", columns: TRADE_COLUMNS, optional: false },
         TRANSACTIONS,
@@ -31,10 +44,19 @@ pub const JIT_LIQUIDITY: BlockRelation = BlockRelation {
         BLOCKS,
         TOKEN_PRICES,
         LIQUIDITY_EVENTS,
+        LIQUIDATIONS,
     ],
     schema,
-    state: None,
-    kernel: |settings| Box::new(JitKernel { settings: settings.clone(), empty: RecordBatch::new_empty(schema()) }),
+    state: Some((
+        "position",
+        "positions and trades of their pools in the last `mev.jit_blocks` blocks; none for one block",
+    )),
+    kernel: |settings| {
+        let blocks = settings.look_back.jit_blocks;
+        let memory = JitMemory::new(blocks);
+        let empty = RecordBatch::new_empty(schema());
+        Box::new(JitKernel { settings: settings.clone(), remembers: blocks > 1, memory, empty })
+    },
 };
 
 fn schema() -> SchemaRef {
@@ -47,8 +69,12 @@ fn schema() -> SchemaRef {
         address_opt("owner"),
         Field::new("position_key", DataType::Binary, false),
         hash("mint_tx"),
+        int("mint_block_number"),
+        int("mint_transaction_index"),
         hash("burn_tx"),
+        int("burn_transaction_index"),
         list("victim_txs", HASH_TYPE),
+        list("victim_block_numbers", DataType::Int64),
         list("victim_transaction_indexes", DataType::Int64),
         int("tick_lower"),
         int("tick_upper"),
@@ -63,6 +89,7 @@ fn schema() -> SchemaRef {
         uint256_field("gas_cost_wei", true),
         uint256_field("tip_wei", true),
         float_opt("profit_usd"),
+        text_opt("superseded_by"),
         text("confidence"),
         int("rule_version"),
         list("evidence", DataType::Utf8),
@@ -71,6 +98,9 @@ fn schema() -> SchemaRef {
 
 struct JitKernel {
     settings: Arc<MevSettings>,
+    /// Whether positions may live longer than one block.
+    remembers: bool,
+    memory: JitMemory,
     /// The answer for a block without any: made once, since most blocks have none.
     empty: RecordBatch,
 }
@@ -80,35 +110,76 @@ impl BlockKernel for JitKernel {
         self.empty.schema()
     }
 
+    fn memory(&self) -> Memory {
+        if self.remembers { Memory::Chain } else { Memory::None }
+    }
+
     fn block(&mut self, rows: BlockRows<'_>) -> RecordBatch {
-        let (trades, changes) = (Trades::of(&rows.tables[0]), Changes::of(&rows.tables[5]));
-        let findings = find(&self.settings, &trades, &changes);
-        if findings.is_empty() {
+        let seen = self.memory.with_earlier(rows.number, &rows.tables[0], &rows.tables[5]);
+        let view = seen.view(&self.settings);
+        let found = view.find();
+        if !self.remembers && found.findings.is_empty() {
             return self.empty.clone();
         }
         let costs = Costs::of(&rows.tables[1..5], &self.settings);
+        if self.remembers {
+            self.memory.keep(&seen, &view, &found, &costs);
+        }
+        if found.findings.is_empty() {
+            return self.empty.clone();
+        }
         // A finding has victims, so there are trades to name the chain.
-        let (chain, chain_id) = (trades.chain.value(0), trades.chain_id.value(0));
-        let mut columns = common_columns(chain, chain_id, &rows, findings.len());
-        columns.extend(self.who(&trades, &changes, &rows.hash, &findings));
-        columns.extend(worth(&trades, &changes, &costs, &findings));
+        let (chain, chain_id) = (view.trades.chain.value(0), view.trades.chain_id.value(0));
+        let mut columns = common_columns(chain, chain_id, &rows, found.findings.len());
+        columns.extend(self.who(&view, &rows.hash, &found.findings));
+        let superseded = self.superseded(&view, &rows, &found.findings);
+        columns.extend(worth(&view, &Bills { costs: &costs, earlier: &seen.paid }, &found.findings, &superseded));
         RecordBatch::try_new(self.empty.schema(), columns).expect("columns are those of the schema")
+    }
+
+    fn forget(&mut self, number: u64) {
+        self.memory.forget(number);
+    }
+
+    fn finalize(&mut self, number: u64) {
+        self.memory.finalize(number);
+    }
+
+    fn save(&self) -> Result<Vec<RecordBatch>, StateError> {
+        if self.remembers { self.memory.save() } else { Ok(Vec::new()) }
+    }
+
+    fn load(&mut self, state: &[RecordBatch]) -> Result<(), StateError> {
+        self.memory.load(state)
+    }
+
+    fn size(&self) -> StateSize {
+        self.memory.size()
     }
 }
 
 impl JitKernel {
-    fn who(
-        &self,
-        trades: &Trades<'_>,
-        changes: &Changes<'_>,
-        block_hash: &[u8; 32],
-        findings: &[Finding],
-    ) -> Vec<arrow::array::ArrayRef> {
+    /// For each position the kind that takes its transactions away from it; those of earlier blocks do not count.
+    fn superseded(&self, view: &View<'_>, rows: &BlockRows<'_>, findings: &[Finding]) -> Vec<Option<&'static str>> {
+        let liquidating = Liquidating::of(&rows.tables[6]);
+        let attacks = attacks(&Trades::of(&rows.tables[0]), &self.settings);
+        let of_position = |finding: &Finding| {
+            let own = [finding.mint, finding.burn].into_iter().filter(|row| view.change_blocks[*row] == rows.number);
+            let transactions: Vec<i64> = own.map(|row| view.changes.transaction_index[row]).collect();
+            let attacks = transactions.iter().any(|transaction| attacks.binary_search(transaction).is_ok());
+            liquidating.superseding(&transactions).or_else(|| attacks.then(|| Precedence::JitSandwich.name()))
+        };
+        findings.iter().map(of_position).collect()
+    }
+
+    fn who(&self, view: &View<'_>, block_hash: &[u8; 32], findings: &[Finding]) -> Vec<ArrayRef> {
+        let (trades, changes) = (&view.trades, &view.changes);
         let all = || findings.iter();
+        let height = |number: u64| i64::try_from(number).expect("heights fit 63 bits");
         let victims = |finding: &Finding| {
             // A transaction may trade more than once.
             let mut rows = finding.victims.clone();
-            rows.dedup_by_key(|row| trades.transaction_index[*row]);
+            rows.dedup_by_key(|row| (view.trade_blocks[*row], trades.transaction_index[*row]));
             rows
         };
         let ticks =
@@ -131,12 +202,18 @@ impl JitKernel {
             fixed(20, all().map(|finding| bytes_at(changes.owner, finding.mint))),
             binaries(keys.iter().map(Vec::as_slice)),
             fixed(32, all().map(|finding| Some(changes.transaction_hash.value(finding.mint)))),
+            ints(all().map(|finding| height(view.change_blocks[finding.mint]))),
+            ints(all().map(|finding| changes.transaction_index[finding.mint])),
             fixed(32, all().map(|finding| Some(changes.transaction_hash.value(finding.burn)))),
+            ints(all().map(|finding| changes.transaction_index[finding.burn])),
             fixed_lists(
                 32,
                 all().map(|finding| {
                     victims(finding).into_iter().map(|row| trades.transaction_hash.value(row)).collect()
                 }),
+            ),
+            int_lists(
+                all().map(|finding| victims(finding).into_iter().map(|row| height(view.trade_blocks[row])).collect()),
             ),
             int_lists(
                 all().map(|finding| victims(finding).into_iter().map(|row| trades.transaction_index[row]).collect()),
@@ -157,18 +234,35 @@ fn position_key(changes: &Changes<'_>, row: usize) -> Vec<u8> {
     key
 }
 
+/// What transactions paid: those of the block, and those of the mints before it, which are the first changes.
+struct Bills<'b, 'a> {
+    costs: &'b Costs<'a>,
+    earlier: &'b [Paid],
+}
+
+impl Bills<'_, '_> {
+    fn paid(&self, changes: &Changes<'_>, finding: &Finding) -> Paid {
+        let burn = changes.transaction_index[finding.burn];
+        match self.earlier.get(finding.mint) {
+            Some(mint) => mint.and(self.costs.of_all(&[burn])),
+            None => self.costs.of_all(&[changes.transaction_index[finding.mint], burn]),
+        }
+    }
+}
+
 fn worth(
-    trades: &Trades<'_>,
-    changes: &Changes<'_>,
-    costs: &Costs<'_>,
+    view: &View<'_>,
+    bills: &Bills<'_, '_>,
     findings: &[Finding],
-) -> Vec<arrow::array::ArrayRef> {
+    superseded: &[Option<&'static str>],
+) -> Vec<ArrayRef> {
+    let (trades, changes, costs) = (&view.trades, &view.changes, bills.costs);
     let all = || findings.iter();
     let amounts = [changes.amount0, changes.amount1];
     let minted = |place: usize| unsigned(all().map(move |finding| wide_at(amounts[place], finding.mint)));
     let burned = |place: usize| unsigned(all().map(move |finding| wide_at(amounts[place], finding.burn)));
     let fees = |place: usize| unsigned(all().map(move |finding| fees(changes, finding, place)));
-    let paid: Vec<Paid> = all().map(|finding| paid(changes, costs, finding)).collect();
+    let paid: Vec<Paid> = all().map(|finding| bills.paid(changes, finding)).collect();
     let usd = |(finding, paid): (&Finding, &Paid)| costs.after_costs(gained_usd(trades, changes, costs, finding), paid);
     let evidence_of = |finding: &Finding| {
         let change = |row: usize| evidence(changes.transaction_hash.value(row), changes.log_index[row]);
@@ -188,14 +282,17 @@ fn worth(
         unsigned(paid.iter().map(|paid| paid.gas)),
         unsigned(paid.iter().map(|paid| paid.tip)),
         floats(all().zip(&paid).map(usd)),
-        texts(all().map(|_| super::Confidence::High.name())),
+        texts_opt(superseded.iter().copied()),
+        texts(all().map(|finding| confidence(view, finding).name())),
         ints(all().map(|_| RULE_VERSION)),
         text_lists(all().map(evidence_of)),
     ]
 }
 
-fn paid(changes: &Changes<'_>, costs: &Costs<'_>, finding: &Finding) -> Paid {
-    costs.of_all(&[changes.transaction_index[finding.mint], changes.transaction_index[finding.burn]])
+/// Within one block nobody can provide liquidity by chance; over several, a short-lived position may be just that.
+fn confidence(view: &View<'_>, finding: &Finding) -> Confidence {
+    let in_one_block = view.change_blocks[finding.mint] == view.change_blocks[finding.burn];
+    if in_one_block { Confidence::High } else { Confidence::Medium }
 }
 
 /// What was collected beyond what the burn released; `None` if nothing was collected with it.

@@ -1,11 +1,12 @@
 //! Rule J1: which positions came and went around the trades of others. Pure: changes of liquidity and trades in.
 //!
-//! In one block and pool: a position grows (mint), others trade through its range, it shrinks again (burn) by at
-//! least 99 % of what it grew. The position is the one with the same owner, ticks, salt and, where the position
+//! In one pool, within a block or a few (`mev.jit_blocks`): a position grows (mint), others trade through its
+//! range, it shrinks again (burn) by at least 99 % of what it grew. The position is the one with the same owner, ticks, salt and, where the position
 //! manager holds it, token. Without a token both changes must have the same sender or the same contract of
 //! their own, since an owner may hold the positions of many. Each burn belongs to the first mint that it
-//! fits. A trade counts if it is of neither transaction nor of their sender or contract, and if the ticks it
-//! passed, from where the trade before left the price to where it left it, touch the range.
+//! fits, and each mint has one burn. A trade counts if it is of neither transaction nor of their sender or contract, and if the ticks it
+//! passed, from where the trade before left the price to where it left it, touch the range; trades before the
+//! block of the mint do not tell the price.
 //!
 //! Constant product pools cannot concentrate liquidity and have no such rows. Sources: brontes (mint and
 //! burn tokens, victims between), Uniswap's event documentation.
@@ -86,21 +87,12 @@ impl<'a> Changes<'a> {
         }
     }
 
-    fn position(&self, row: usize) -> (i64, i64) {
-        (self.transaction_index[row], self.log_index[row])
-    }
-
-    /// Rows of a kind that changed a range, in the order of the block.
-    fn of_kind(&self, kind: &str) -> Vec<usize> {
-        let changes = |row: &usize| {
-            self.kind.value(*row) == kind
-                && self.tick_lower.is_valid(*row)
-                && self.tick_upper.is_valid(*row)
-                && (kind == "collect" || wide_at(self.liquidity, *row).is_some_and(|liquidity| !liquidity.is_zero()))
-        };
-        let mut rows: Vec<usize> = (0..self.pool.len()).filter(changes).collect();
-        rows.sort_by_key(|row| self.position(*row));
-        rows
+    /// Whether a row is of a kind and changed a range.
+    pub(crate) fn is_of_kind(&self, row: usize, kind: &str) -> bool {
+        self.kind.value(row) == kind
+            && self.tick_lower.is_valid(row)
+            && self.tick_upper.is_valid(row)
+            && (kind == "collect" || wide_at(self.liquidity, row).is_some_and(|liquidity| !liquidity.is_zero()))
     }
 
     fn same_position(&self, a: usize, b: usize) -> bool {
@@ -131,64 +123,124 @@ pub(crate) struct Finding {
     pub(crate) victims: Vec<usize>,
 }
 
-/// Positions that came and went, in the order of their mints.
-pub(crate) fn find(settings: &MevSettings, trades: &Trades<'_>, changes: &Changes<'_>) -> Vec<Finding> {
-    let (mints, collects) = (changes.of_kind("mint"), changes.of_kind("collect"));
-    let mut burns = changes.of_kind("burn");
-    let mut findings = Vec::new();
-    for mint in mints {
-        let Some(at) = burns.iter().position(|burn| undoes(settings, changes, mint, *burn)) else { continue };
-        let burn = burns.remove(at);
-        let victims = victims(settings, trades, changes, mint, burn);
-        if !victims.is_empty() {
-            let collect = collects.iter().copied().find(|collect| {
-                changes.same_position(burn, *collect)
-                    && changes.transaction_index[*collect] == changes.transaction_index[burn]
-                    && changes.position(*collect) > changes.position(burn)
-            });
-            findings.push(Finding { mint, burn, collect, victims });
-        }
+/// A mint, by the height of its block and its log.
+pub(crate) type MintPlace = (u64, i64);
+
+/// What the rule looks at: the block in which positions may shrink, and what is remembered of blocks before.
+pub(crate) struct View<'a> {
+    pub(crate) settings: &'a MevSettings,
+    pub(crate) trades: Trades<'a>,
+    pub(crate) changes: Changes<'a>,
+    /// The block of each trade.
+    pub(crate) trade_blocks: Vec<u64>,
+    /// The block of each change.
+    pub(crate) change_blocks: Vec<u64>,
+    /// Mints of blocks before that had their burn, sorted.
+    pub(crate) used: Vec<MintPlace>,
+}
+
+/// Where something happened: block, transaction, log.
+type Place = (u64, i64, i64);
+
+/// What [`View::find`] finds.
+pub(crate) struct Found {
+    /// Positions that came and went around trades, in the order of their mints.
+    pub(crate) findings: Vec<Finding>,
+    /// Mints that had their burn in this block, around trades or not.
+    pub(crate) used: Vec<usize>,
+}
+
+impl View<'_> {
+    fn change_place(&self, row: usize) -> Place {
+        (self.change_blocks[row], self.changes.transaction_index[row], self.changes.log_index[row])
     }
-    findings
-}
 
-fn undoes(settings: &MevSettings, changes: &Changes<'_>, mint: usize, burn: usize) -> bool {
-    let enough =
-        |minted: U256, burned: U256| burned.saturating_mul(U256::from(100)) >= minted.saturating_mul(U256::from(99));
-    let contract = |row: usize| changes.contract(row, settings);
-    let one_party = changes.token_id.is_valid(mint)
-        || changes.tx_from.value(mint) == changes.tx_from.value(burn)
-        || contract(mint).is_some() && contract(mint) == contract(burn);
-    changes.position(burn) > changes.position(mint)
-        && changes.same_position(mint, burn)
-        && one_party
-        && wide_at(changes.liquidity, mint)
-            .zip(wide_at(changes.liquidity, burn))
-            .is_some_and(|(minted, burned)| enough(minted, burned))
-}
+    fn trade_place(&self, row: usize) -> Place {
+        (self.trade_blocks[row], self.trades.transaction_index[row], self.trades.log_index[row])
+    }
 
-fn victims(settings: &MevSettings, trades: &Trades<'_>, changes: &Changes<'_>, mint: usize, burn: usize) -> Vec<usize> {
-    let pool = changes.pool.value(mint);
-    let mut here: Vec<usize> = (0..trades.len()).filter(|row| trades.pool.value(*row) == pool).collect();
-    here.sort_by_key(|row| trades.position(*row));
-    let of_actor = |row: usize| {
-        let contract = own_contract(bytes_at(trades.tx_to, row), settings);
-        [mint, burn].into_iter().any(|change| {
-            trades.transaction_index[row] == changes.transaction_index[change]
-                || trades.tx_from.value(row) == changes.tx_from.value(change)
-                || contract.is_some() && contract == changes.contract(change, settings)
-        })
-    };
-    let between = |row: usize| {
-        let position = trades.position(row);
-        changes.position(mint) < position && position < changes.position(burn)
-    };
-    let before = |index: usize| index.checked_sub(1).and_then(|earlier| int_at(trades.tick, here[earlier]));
-    (0..here.len())
-        .filter(|index| between(here[*index]) && !of_actor(here[*index]))
-        .filter(|index| touches(changes, mint, before(*index), int_at(trades.tick, here[*index])))
-        .map(|index| here[index])
-        .collect()
+    /// The mint of a row.
+    pub(crate) fn mint_place(&self, row: usize) -> MintPlace {
+        (self.change_blocks[row], self.changes.log_index[row])
+    }
+
+    /// Rows of a kind that changed a range, in the order of the chain.
+    pub(crate) fn of_kind(&self, kind: &str) -> Vec<usize> {
+        let mut rows: Vec<usize> =
+            (0..self.change_blocks.len()).filter(|row| self.changes.is_of_kind(*row, kind)).collect();
+        rows.sort_by_key(|row| self.change_place(*row));
+        rows
+    }
+
+    /// Positions that shrank in the block.
+    pub(crate) fn find(&self) -> Found {
+        let mut mints = self.of_kind("mint");
+        mints.retain(|mint| self.used.binary_search(&self.mint_place(*mint)).is_err());
+        // Blocks before are remembered by their mints alone: burns and collects are of this block.
+        let collects = self.of_kind("collect");
+        let mut found = Found { findings: Vec::new(), used: Vec::new() };
+        for burn in self.of_kind("burn") {
+            let Some(at) = mints.iter().position(|mint| self.undoes(*mint, burn)) else { continue };
+            let mint = mints.remove(at);
+            found.used.push(mint);
+            let victims = self.victims(mint, burn);
+            if !victims.is_empty() {
+                let collect = collects.iter().copied().find(|collect| {
+                    self.changes.same_position(burn, *collect)
+                        && self.changes.transaction_index[*collect] == self.changes.transaction_index[burn]
+                        && self.change_place(*collect) > self.change_place(burn)
+                });
+                found.findings.push(Finding { mint, burn, collect, victims });
+            }
+        }
+        found.findings.sort_by_key(|finding| self.change_place(finding.mint));
+        found
+    }
+
+    fn undoes(&self, mint: usize, burn: usize) -> bool {
+        let enough = |minted: U256, burned: U256| {
+            burned.saturating_mul(U256::from(100)) >= minted.saturating_mul(U256::from(99))
+        };
+        let changes = &self.changes;
+        let contract = |row: usize| changes.contract(row, self.settings);
+        let one_party = changes.token_id.is_valid(mint)
+            || changes.tx_from.value(mint) == changes.tx_from.value(burn)
+            || contract(mint).is_some() && contract(mint) == contract(burn);
+        self.change_place(burn) > self.change_place(mint)
+            && changes.same_position(mint, burn)
+            && one_party
+            && wide_at(changes.liquidity, mint)
+                .zip(wide_at(changes.liquidity, burn))
+                .is_some_and(|(minted, burned)| enough(minted, burned))
+    }
+
+    fn victims(&self, mint: usize, burn: usize) -> Vec<usize> {
+        let (trades, changes) = (&self.trades, &self.changes);
+        let pool = changes.pool.value(mint);
+        let mut here: Vec<usize> = (0..trades.len())
+            .filter(|row| trades.pool.value(*row) == pool && self.trade_blocks[*row] >= self.change_blocks[mint])
+            .collect();
+        here.sort_by_key(|row| self.trade_place(*row));
+        let of_actor = |row: usize| {
+            let contract = own_contract(bytes_at(trades.tx_to, row), self.settings);
+            [mint, burn].into_iter().any(|change| {
+                let (block, transaction, _) = self.change_place(change);
+                (self.trade_blocks[row], trades.transaction_index[row]) == (block, transaction)
+                    || trades.tx_from.value(row) == changes.tx_from.value(change)
+                    || contract.is_some() && contract == changes.contract(change, self.settings)
+            })
+        };
+        let between = |row: usize| {
+            let place = self.trade_place(row);
+            self.change_place(mint) < place && place < self.change_place(burn)
+        };
+        let before = |index: usize| index.checked_sub(1).and_then(|earlier| int_at(trades.tick, here[earlier]));
+        (0..here.len())
+            .filter(|index| between(here[*index]) && !of_actor(here[*index]))
+            .filter(|index| touches(changes, mint, before(*index), int_at(trades.tick, here[*index])))
+            .map(|index| here[index])
+            .collect()
+    }
 }
 
 /// Whether a trade that moved the price from one tick to another went through the range of a position. Where

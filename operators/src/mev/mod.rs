@@ -4,6 +4,7 @@
 //! that has what they read (`eth.sandwiches`). Rules and their sources stand in the header of each file.
 
 mod arbitrage_rule;
+mod arbitrage_trigger;
 pub mod arbitrages;
 pub mod block_attribution;
 pub(crate) mod block_facts;
@@ -11,9 +12,13 @@ pub mod columns;
 pub(crate) mod costs;
 pub mod dex_trades;
 pub mod jit_liquidity;
+mod jit_memory;
 mod jit_rule;
 pub mod labels;
 pub mod liquidations;
+pub mod precedence;
+pub mod previous_trades;
+mod recent_blocks;
 pub mod sandwich_rule;
 pub mod sandwiches;
 pub mod token_prices;
@@ -60,12 +65,14 @@ pub const RELATIONS: &[BlockRelation] = &[
     // Inputs first.
     dex_trades::RELATION,
     token_prices::RELATION,
+    previous_trades::RELATION,
     liquidations::RELATION,
     block_attribution::RELATION,
     sandwiches::SANDWICHES,
     sandwiches::SANDWICH_LEGS,
-    arbitrages::ARBITRAGES,
     jit_liquidity::JIT_LIQUIDITY,
+    arbitrages::ARBITRAGES,
+    precedence::MEV_TRANSACTIONS,
 ];
 
 /// An address.
@@ -94,6 +101,34 @@ pub struct MevSettings {
     pub loose_matches: bool,
     /// Prices from a table of the user's.
     pub prices: PriceTable,
+    /// How far rules look back.
+    pub look_back: LookBack,
+}
+
+/// How many blocks rules look back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LookBack {
+    /// Blocks within which a position grows, is traded through and shrinks again: 1, all in one block.
+    pub jit_blocks: u64,
+    /// Blocks within which what happens in an auction of Maker is joined to its beginning.
+    pub auction_blocks: u64,
+    /// Blocks within which collateral that a Compound III market sells is joined to its absorption.
+    pub compound_v3_blocks: u64,
+}
+
+impl LookBack {
+    /// The most that a setting may say: about a month of Ethereum. Memory grows with it.
+    pub const MOST_BLOCKS: u64 = 216_000;
+}
+
+impl Default for LookBack {
+    /// One block for liquidity. A day of 12-second blocks for auctions: Maker's run for hours, and start
+    /// anew when their time is up. An hour for absorbed collateral: it is for sale at a discount from the
+    /// moment it is absorbed, so the next buyer who sees it takes it, mostly in the same transaction; what is
+    /// sold much later comes from a stock that many absorptions have filled.
+    fn default() -> LookBack {
+        LookBack { jit_blocks: 1, auction_blocks: 7200, compound_v3_blocks: 300 }
+    }
 }
 
 /// Prices by token and time.

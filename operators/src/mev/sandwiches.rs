@@ -1,7 +1,8 @@
 //! `sandwiches` and `sandwich_legs`: what [`super::sandwich_rule`] finds, with what it earned and cost.
 //!
 //! Both are functions of one block, so a reorg takes their rows back with the block. A transaction that is
-//! part of several sandwiches (one for each pool) counts its gas in each of them.
+//! part of several sandwiches (one for each pool) counts its gas in each of them. A sandwich whose front or back
+//! also liquidates is a row with `superseded_by` (`precedence.rs`).
 
 use std::sync::Arc;
 
@@ -14,9 +15,10 @@ use highwater_engine::model::wide::{HASH_TYPE, int256_field, uint256_field};
 use super::block_facts::BlockFacts;
 use super::columns::{
     TRADE_COLUMNS, Trades, address, address_opt, binaries, bytes_at, common, evidence, fixed, fixed_lists, float_opt,
-    floats, hash, int, int_lists, ints, list, signed, table, text, text_lists, texts, unsigned,
+    floats, hash, int, int_lists, ints, list, signed, table, text, text_lists, text_opt, texts, texts_opt, unsigned,
 };
 use super::costs::{BLOCKS, Costs, Paid, TOKEN_PRICES, TRACES, TRANSACTIONS};
+use super::precedence::{LIQUIDATIONS, Liquidating};
 use super::sandwich_rule::{Leg, RULE_VERSION, Sandwich, detect, totals};
 use super::victim_loss::{victim_loss, victim_loss_bound};
 use super::{BlockRelation, InputTable, MevSettings};
@@ -28,7 +30,7 @@ const TRADES: InputTable = InputTable { name: "dex_trades", columns: TRADE_COLUM
 pub const SANDWICHES: BlockRelation = BlockRelation {
     name: "sandwiches",
     about: "One row for each sandwich: an actor trades in front of others in a pool and undoes it behind them.",
-    inputs: &[TRADES, TRANSACTIONS, TRACES, BLOCKS, TOKEN_PRICES],
+    inputs: &[TRADES, TRANSACTIONS, TRACES, BLOCKS, TOKEN_PRICES, LIQUIDATIONS],
     schema: sandwich_schema,
     state: None,
     kernel: |settings| {
@@ -78,6 +80,7 @@ fn sandwich_schema() -> SchemaRef {
         uint256_field("victim_loss_bound", true),
         float_opt("profit_usd"),
         text("match"),
+        text_opt("superseded_by"),
         text("confidence"),
         int("rule_version"),
         list("evidence", DataType::Utf8),
@@ -134,6 +137,7 @@ struct Finding<'a> {
     gross: I256,
     net: Option<I256>,
     usd: Option<f64>,
+    superseded_by: Option<&'static str>,
 }
 
 impl SandwichKernel {
@@ -141,7 +145,7 @@ impl SandwichKernel {
         &self,
         trades: &Trades<'a>,
         facts: &BlockFacts<'a>,
-        costs: &Costs<'_>,
+        (costs, liquidating): (&Costs<'_>, &Liquidating),
         sandwich: &'a Sandwich,
     ) -> Finding<'a> {
         let first = sandwich.fronts[0].rows[0];
@@ -163,6 +167,7 @@ impl SandwichKernel {
             gross,
             net: if native { paid.net(gross) } else { None },
             usd: costs.after_costs(token.and_then(|token| costs.value(token, gross)), &paid),
+            superseded_by: liquidating.superseding(&transactions),
             paid,
         }
     }
@@ -180,9 +185,10 @@ impl BlockKernel for SandwichKernel {
             return self.empty.clone();
         }
         let facts = BlockFacts::of(&trades, &trades.in_order(), &self.settings);
-        let costs = Costs::of(&rows.tables[1..], &self.settings);
-        let findings: Vec<Finding<'_>> =
-            sandwiches.iter().map(|sandwich| self.finding(&trades, &facts, &costs, sandwich)).collect();
+        let costs = Costs::of(&rows.tables[1..5], &self.settings);
+        let liquidating = Liquidating::of(&rows.tables[5]);
+        let finding = |sandwich| self.finding(&trades, &facts, (&costs, &liquidating), sandwich);
+        let findings: Vec<Finding<'_>> = sandwiches.iter().map(finding).collect();
         let mut columns = common(&trades, &rows, findings.len());
         columns.extend(who(&trades, &rows.hash, &findings));
         columns.extend(places(&trades, &findings));
@@ -269,6 +275,7 @@ fn worth(trades: &Trades<'_>, findings: &[Finding<'_>]) -> Vec<ArrayRef> {
         unsigned(all().map(|finding| victim_loss_bound(trades, finding.sandwich))),
         floats(all().map(|finding| finding.usd)),
         texts(all().map(|finding| finding.sandwich.matching.name())),
+        texts_opt(all().map(|finding| finding.superseded_by)),
         texts(all().map(|finding| finding.sandwich.confidence().name())),
         ints(all().map(|_| RULE_VERSION)),
         text_lists(all().map(evidence)),

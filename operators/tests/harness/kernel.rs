@@ -1,13 +1,15 @@
 //! Drives block kernels through random histories of a chain: growth, reorgs, finality, restarts.
 //!
-//! After every step three things must hold: the rows that stand are those a new kernel makes of the
-//! canonical chain; they are those of the definition (the check that the test hands in); and the saved
-//! state is the one that the new kernel saves, so that what was forgotten left no trace.
+//! After every step four things must hold: the rows that stand are those a new kernel makes of the
+//! canonical chain; they are those of the definition (the check that the test hands in); the saved
+//! state is the one that the new kernel saves, so that what was forgotten left no trace; and the kernel run as an
+//! operator, a step a tick, has emitted just those rows (`fold.rs`).
 
 use arrow::record_batch::RecordBatch;
 use highwater_operators::block_kernel::{BlockKernel, BlockRows, Memory};
 
 use super::Random;
+use super::fold::{Folded, Tick};
 
 /// One block and the tables of it that the kernel reads, in the order of its inputs.
 #[derive(Clone, Debug)]
@@ -68,17 +70,21 @@ impl<R: FnMut(&mut Random, &KernelBlock) -> Vec<RecordBatch>> Chain<R> {
         self.canonical.push(block);
     }
 
-    fn revert(&mut self, kernel: &mut dyn BlockKernel, max_depth: u64) {
+    /// The blocks that were taken back, newest first.
+    fn revert(&mut self, kernel: &mut dyn BlockKernel, max_depth: u64) -> Vec<KernelBlock> {
+        let mut reverted = Vec::new();
         for _ in 0..=self.random.below(max_depth) {
             if self.head().0 <= self.finalized.max(GENESIS) {
-                return;
+                break;
             }
             let block = self.canonical.pop().expect("the head is above the first block");
             self.outputs.pop();
             if kernel.memory() == Memory::Chain {
                 kernel.forget(block.number);
             }
+            reverted.push(block);
         }
+        reverted
     }
 
     fn finalize(&mut self, kernel: &mut dyn BlockKernel, lag: u64) {
@@ -111,21 +117,26 @@ pub(crate) fn drive(
 ) {
     let (canonical, outputs) = (Vec::new(), Vec::new());
     let mut chain = Chain { random: Random::new(shape.seed), rows, canonical, outputs, finalized: 0 };
-    let mut kernel = make();
+    let (mut kernel, mut folded) = (make(), None);
     for _ in 0..shape.steps {
-        if chain.random.chance(shape.reorg_percent) {
-            chain.revert(kernel.as_mut(), shape.max_depth);
-        }
+        let reorg = chain.random.chance(shape.reorg_percent);
+        let reverted = if reorg { chain.revert(kernel.as_mut(), shape.max_depth) } else { Vec::new() };
+        let standing = chain.canonical.len();
         for _ in 0..=chain.random.below(3) {
             chain.grow(kernel.as_mut());
         }
         chain.finalize(kernel.as_mut(), shape.lag);
+        let applied = &chain.canonical[standing..];
+        let folded = folded.get_or_insert_with(|| Folded::new(&make, &applied[0], shape.seed));
+        folded.tick(&Tick { reverted: &reverted, applied, finalized: chain.finalized });
         if chain.random.chance(shape.restart_percent) {
             let saved = kernel.save().expect("saves");
             kernel = make();
             kernel.load(&saved).expect("the state fits");
+            folded.restart(&make);
         }
         chain.compare(kernel.as_ref(), &make);
+        folded.compare(&chain.outputs);
         check(&chain.canonical, &chain.outputs);
     }
     forget_all(&mut chain, kernel.as_mut(), &make);

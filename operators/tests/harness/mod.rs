@@ -1,6 +1,7 @@
 //! Drives operators through random histories of a chain and compares them with naive definitions.
 #![allow(dead_code, missing_docs, reason = "each test binary uses its part of the harness")]
 
+pub(crate) mod fold;
 pub(crate) mod kernel;
 pub(crate) mod tables;
 

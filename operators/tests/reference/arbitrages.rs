@@ -22,6 +22,12 @@ pub(crate) struct Around {
     /// Transactions and lenders.
     pub(crate) loans: Vec<(i64, u8)>,
     pub(crate) miner: u8,
+    /// Trades of the block before.
+    pub(crate) previous: Vec<TradeRow>,
+    /// Transactions that liquidate.
+    pub(crate) liquidations: Vec<i64>,
+    /// Transactions that add or take liquidity for a moment.
+    pub(crate) liquidity: Vec<i64>,
 }
 
 /// What is known of addresses and tokens.
@@ -45,6 +51,35 @@ struct Hop {
     bought: u8,
     amounts: (i128, i128),
     native: bool,
+}
+
+/// The transaction that an arbitrage answers, and how many transactions it is away in its own block.
+pub(crate) fn trigger(trades: &[TradeRow], around: &Around, known: &Known, own: i64) -> Option<(i64, Option<i64>)> {
+    let transfers: Vec<Transfer> = around.transfers.iter().copied().filter(|transfer| transfer.0 == own).collect();
+    let mine: Vec<&TradeRow> = trades.iter().filter(|trade| trade.transaction == own).collect();
+    let hops: Vec<Hop> = mine.iter().filter_map(|trade| hop(trade, &transfers, known)).collect();
+    let (from, to) = (mine[0].from, mine[0].to);
+    let wrapped = |token| if token == COIN { known.native } else { token };
+    let answers = |trade: &&TradeRow| {
+        let (sold, bought) = (wrapped(trade.tokens.0), wrapped(trade.tokens.1));
+        let same_contract = to != 0 && !known.public.contains(&to) && trade.to == to;
+        let against = |hop: &Hop| hop.pool == trade.pool && hop.sold == bought && hop.bought == sold;
+        trade.from != from && !same_contract && hops.iter().any(against)
+    };
+    let place = |trade: &&TradeRow| (trade.transaction, trade.log);
+    let here = trades.iter().filter(|trade| trade.transaction < own).filter(answers).max_by_key(place);
+    let before = around.previous.iter().filter(answers).max_by_key(place);
+    let here = here.map(|trade| (trade.transaction, Some(own - trade.transaction)));
+    here.or(before.map(|trade| (trade.transaction, None)))
+}
+
+/// The kind that comes before an arbitrage.
+pub(crate) fn superseded(around: &Around, own: i64) -> &'static str {
+    match (around.liquidations.contains(&own), around.liquidity.contains(&own)) {
+        (true, _) => "liquidation",
+        (false, true) => "jit",
+        (false, false) => "-",
+    }
 }
 
 fn signed(amount: u128) -> i128 {

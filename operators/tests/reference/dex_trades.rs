@@ -33,7 +33,7 @@ fn events(chain: &[KernelBlock]) -> Vec<Event> {
     let mut events = Vec::new();
     for block in chain {
         let mut of_block: Vec<Event> = Vec::new();
-        for (is_swap, table) in [(true, &block.tables[0]), (false, &block.tables[1])] {
+        for (is_swap, table) in [(false, &block.tables[1]), (true, &block.tables[0])] {
             let event = |row| Event { block: block.number, time_ms: block.timestamp_ms, is_swap, row };
             of_block.extend(rows_of(table).into_iter().map(event));
         }
@@ -92,7 +92,8 @@ fn known(past: &[Event]) -> Known {
         let swaps = events.iter().filter(|event| event.is_swap && trust(&event.row) == wanted);
         swaps.filter_map(|event| told(event)).collect::<Vec<_>>()
     };
-    let announced = |event: &Event| TOKENS.map(|(index, name)| (index, event.row[name].clone()));
+    let announced =
+        |event: &Event| TOKENS.map(|(index, name)| (int(&event.row[index]).expect("a place"), event.row[name].clone()));
     // A listed factory speaks by announcements and by swaps that are verified. The first word stands;
     // verified swaps may name further coins.
     let speaks = |event: &&Event| match event.is_swap {
@@ -100,18 +101,24 @@ fn known(past: &[Event]) -> Known {
         false => event.row["listed"] == Cell::Bool(true),
     };
     if let Some(first) = of_pool.iter().position(speaks) {
-        let word = Some(of_pool[first]).filter(|event| !event.is_swap).map(announced);
-        let words = word.into_iter().chain(swaps(&of_pool[first..], 2));
+        let words = of_pool[first..].iter().filter(|event| speaks(event)).filter_map(|event| match event.is_swap {
+            true => told(event),
+            false => Some(announced(event)),
+        });
         return Known { by_factory: true, by_transfers: false, coins: agreeing(words) };
     }
     let coins = agreeing(swaps(&of_pool, 1));
     let by_transfers = !coins.is_empty();
-    let stranger = of_pool.iter().find(|event| !event.is_swap).map(|event| announced(event));
-    let coins = if by_transfers { coins } else { agreeing(stranger) };
+    let said = |source: &str| {
+        let of_source = |event: &&&Event| !event.is_swap && event.row["source"] == Cell::Text(source.to_owned());
+        agreeing(of_pool.iter().filter(of_source).map(|event| announced(event)))
+    };
+    // What the pool itself said counts more than what strangers said of it.
+    let coins = [coins, said("call"), said("event")].into_iter().find(|coins| !coins.is_empty()).unwrap_or_default();
     Known { by_factory: false, by_transfers, coins }
 }
 
-const TOKENS: [(i64, &str); 2] = [(0, "token0"), (1, "token1")];
+const TOKENS: [(&str, &str); 2] = [("index0", "token0"), ("index1", "token1")];
 
 /// The index and the coin of both sides of a swap, if it tells two of each.
 fn told(event: &Event) -> Option<[(i64, Cell); 2]> {

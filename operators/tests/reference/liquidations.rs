@@ -25,6 +25,68 @@ fn amount(row: &Row, name: &str) -> Option<u128> {
     if let Cell::Amount(value) = row[name] { Some(value) } else { None }
 }
 
+/// The columns of a link.
+pub(crate) const LINKED: [&str; 6] = [
+    "linked_event",
+    "linked_block_number",
+    "linked_tx_hash",
+    "linked_log_index",
+    "linked_borrower",
+    "linked_market_id",
+];
+pub(crate) type Linked = [Cell; 6];
+
+/// The links of all events of a chain, block by block: of all events of the chain the last that fits.
+pub(crate) fn links(chain: &[KernelBlock], settings: &MevSettings) -> Vec<Vec<Linked>> {
+    let all: Vec<(u64, Vec<Row>)> = chain.iter().map(|block| (block.number, rows_of(&block.tables[0]))).collect();
+    let everything = || all.iter().flat_map(|(number, rows)| rows.iter().map(move |row| (*number, row)));
+    let place = |number: u64, row: &Row| (number, int(row, "transaction_index"), int(row, "log_index"));
+    let link = |number: u64, row: &Row| {
+        let Cell::Text(event) = &row["event"] else { panic!("an event has a name") };
+        let (beginning, same, blocks) = match event.as_str() {
+            "kick" => ("bark", "auction_id", 0),
+            "take" => ("bark", "auction_id", settings.look_back.auction_blocks),
+            "buy_collateral" => ("absorb_collateral", "collateral_token", settings.look_back.compound_v3_blocks),
+            _ => return LINKED.map(|_| Cell::Null),
+        };
+        let fits = |(height, other): &(u64, &Row)| {
+            let before = if event == "kick" {
+                *height == number && other["transaction_index"] == row["transaction_index"]
+            } else {
+                place(*height, other) < place(number, row) && number - height <= blocks
+            };
+            other["event"] == Cell::Text(beginning.to_owned())
+                && before
+                && other["market"] == row["market"]
+                && other[same] == row[same]
+                && row[same] != Cell::Null
+        };
+        match everything().filter(fits).max_by_key(|(height, other)| place(*height, other)) {
+            None => LINKED.map(|_| Cell::Null),
+            Some((height, other)) => [
+                Cell::Text(beginning.to_owned()),
+                Cell::Int(i64::try_from(height).expect("small")),
+                other["transaction_hash"].clone(),
+                other["log_index"].clone(),
+                other["borrower"].clone(),
+                other["market_id"].clone(),
+            ],
+        }
+    };
+    all.iter().map(|(number, rows)| rows.iter().map(|row| link(*number, row)).collect()).collect()
+}
+
+/// The first transfer after the event of just the amount, in units of 18, else 8, else 6 decimals.
+fn bought(event: &Row, all: &[Row]) -> Option<Sum> {
+    let (at, seized) = (int(event, "log_index"), amount(event, "collateral_seized")?);
+    let units = [seized, seized / 10_u128.pow(10), seized / 10_u128.pow(12)];
+    let after: Vec<&Row> = transfers(event, all).filter(|(log, _)| Some(*log) > at).map(|(_, row)| row).collect();
+    units.into_iter().filter(|amount| *amount > 0).find_map(|units| {
+        let row = after.iter().find(|row| amount(row, "amount") == Some(units))?;
+        Some((bytes(row, "token_address")?, units))
+    })
+}
+
 fn usd(sum: &Sum, prices: &[Row], settings: &MevSettings, time_ms: i64) -> Option<f64> {
     let token: [u8; 20] = sum.0.as_slice().try_into().expect("an address");
     if let Some(decimals) = settings.stablecoins.get(&token) {
@@ -94,9 +156,12 @@ pub(crate) fn liquidations(block: &KernelBlock, settings: &MevSettings) -> Vec<F
     let usd = |sum: &Sum| usd(sum, &prices, settings, block.timestamp_ms);
     let place = |row: &Row| (int(row, "transaction_index"), int(row, "log_index"));
     let found = |event: &Row| {
-        let received = received(event, &transfers);
+        let take = event["event"] == Cell::Text("take".to_owned());
+        let rads = amount(event, "debt_repaid").filter(|_| take && event["collateral_seized"] != Cell::Null);
+        let received = received(event, &transfers).or_else(|| bought(event, &transfers).filter(|_| rads.is_some()));
         let sum = |token: &str, units: &str| Some((bytes(event, token)?, amount(event, units)?));
         let debt = sum("debt_token", "debt_repaid").and_then(|sum| usd(&sum));
+        let debt = debt.or(rads.map(|rads| rads as f64 / 1e45));
         let seized = sum("collateral_token", "collateral_seized").and_then(|sum| usd(&sum));
         let got = received.as_ref().and_then(usd);
         let gas = gas(event, &transactions);

@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use highwater_engine::options::parse_duration;
 
+use super::alerts::AlertsCommand;
+
 /// Incremental SQL over blockchains, exact under reorg.
 #[derive(Debug, Parser)]
 #[command(
@@ -46,6 +48,17 @@ pub(crate) enum Command {
         highwater record job.sql --out recorded --format json      each block as the node gave it, reorgs included\n  \
         highwater replay job.sql --set eth.connector=parquet --set eth.path=recorded")]
     Record(RecordArgs),
+    /// See what alerts told, send again what failed, acknowledge, mute; also while the job runs
+    #[command(after_help = "Examples:\n  \
+        highwater alerts list --state state/job --in dead\n  \
+        highwater alerts retry --state state/job --dead          all dead letters again\n  \
+        highwater alerts ack --state state/job 17\n  \
+        highwater alerts mute --state state/job --alert whales --for '2 hours'")]
+    Alerts {
+        /// What to do
+        #[command(subcommand)]
+        command: AlertsCommand,
+    },
     /// Look for mistakes in a job without running it
     #[command(after_help = "Example:\n  highwater check job.sql && echo fine")]
     Check(JobArgs),

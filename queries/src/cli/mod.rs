@@ -3,6 +3,7 @@
 //! Data goes to standard output, everything else to standard error. This is the only module that
 //! sees connectors and sinks.
 
+mod alerts;
 mod args;
 mod job_file;
 mod loader;
@@ -23,6 +24,7 @@ use clap::{CommandFactory, Parser};
 use highwater_engine::error::{Classified, Fault, chain};
 use highwater_engine::job::JobError;
 use highwater_engine::sink::{Delivery, SinkError, Terminal};
+use highwater_sinks::alert::LedgerError;
 use tracing_subscriber::EnvFilter;
 
 use args::{Cli, Command, ExplainArgs, RecordArgs};
@@ -124,6 +126,20 @@ pub enum CliError {
     /// An operator refused what the planner made.
     #[error("the plan cannot be rendered; this is a bug in highwater")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The ledger of alerts cannot be used.
+    #[error("the alerts of the job cannot be looked at")]
+    Ledger(#[source] Box<LedgerError>),
+    /// There is no such delivery.
+    #[error("nothing called {which} {needed}; `highwater alerts list` shows what there is")]
+    NoDelivery {
+        /// What was asked for.
+        which: String,
+        /// What it would have to be.
+        needed: &'static str,
+    },
+    /// A mute of nothing.
+    #[error("say with --alert or --group what to keep back")]
+    MuteWhat,
     /// A file cannot be written.
     #[error("writing {} failed", path.display())]
     Write {
@@ -217,6 +233,7 @@ fn execute(command: Command, streams: Streams) -> Result<(), CliError> {
             run_and_report(&args.run, range, streams)
         }
         Command::Record(args) => record(&args, streams),
+        Command::Alerts { command } => alerts::execute(&command),
         Command::Check(args) => check(&args, streams),
         Command::Explain(args) => explain(&args),
         Command::Reference { page } => print(&reference::page(page)),

@@ -176,7 +176,9 @@ fn fingerprint(plan: &JobPlan, range: Range) -> String {
         let columns = schema.fields().iter().map(|field| format!("{} {}", field.name(), crate::plan::sql_type(field)));
         let _ = write!(text, "{}{:?}", table.name, columns.collect::<Vec<_>>());
     }
-    text.push_str(&crate::plan::explain(plan));
+    for view in plan.views.iter().filter(|view| !view.of_sink) {
+        text.push_str(&crate::plan::explain_view(plan, &view.name).unwrap_or_default());
+    }
     for settings in plan.mev_settings() {
         let _ = write!(text, "{settings:?}");
     }

@@ -121,6 +121,12 @@ impl Planner<'_> {
                 if self.context.is_broken(&name.text) {
                     return Err(Diagnostic::new(Code::UnknownTable, BROKEN, name.span));
                 }
+                if self.context.schema_of(&name.text).is_none() {
+                    let message = format!("view \"{}\" does not exist", name.text);
+                    let views = self.views.iter().map(|view| view.name.as_str());
+                    return Err(Diagnostic::new(Code::UnknownTable, message, name.span)
+                        .with_hint_opt(did_you_mean(&name.text, views)));
+                }
                 Ok((name.text.clone(), name.span))
             }
             SinkFrom::Query(query, span) => {
@@ -135,7 +141,7 @@ impl Planner<'_> {
 
     fn columns_of(&self, relation: &str, span: Span) -> Result<Vec<String>, Diagnostic> {
         let query = parse_query(&format!("SELECT * FROM {}", quoted(relation)), span)?;
-        let plan = raw_plan(&query, &self.context, &self.place(span))?;
+        let plan = raw_plan(&query, &self.context, &self.made_place(span))?;
         Ok(plan.schema().fields().iter().map(|field| field.name().clone()).collect())
     }
 
@@ -152,14 +158,14 @@ impl Planner<'_> {
         for column in computed {
             // Alone first, so that a mistake in it is shown at its place.
             let query = parse_query(&format!("SELECT {} FROM {from}", column.sql), column.span)?;
-            let plan = raw_plan(&query, &self.context, &self.place(column.span))?;
-            self.lower(&alert.name.text, plan, column.span, true)?;
+            let plan = raw_plan(&query, &self.context, &self.made_place(column.span))?;
+            self.lower_at(&alert.name.text, plan, self.made_place(column.span), true)?;
             columns.push_str(&format!(", {} AS {}", column.sql, quoted(&column.name)));
         }
         let query = parse_query(&format!("SELECT *{columns} FROM {from}"), from_span)?;
-        let plan = raw_plan(&query, &self.context, &self.place(from_span))?;
-        let planned = self.lower(&alert.name.text, plan, from_span, false)?;
-        unique_names(&planned.lowered.node.schema, &self.place(from_span))?;
+        let plan = raw_plan(&query, &self.context, &self.made_place(from_span))?;
+        let planned = self.lower_at(&alert.name.text, plan, self.made_place(from_span), false)?;
+        unique_names(&planned.lowered.node.schema, &self.made_place(from_span))?;
         Ok(planned)
     }
 
@@ -226,8 +232,8 @@ impl Planner<'_> {
     /// Keeps a query of our own as the view of a name and puts it in scope.
     pub(super) fn keep_query(&mut self, name: &Name, query: &str) -> Result<usize, Diagnostic> {
         let query = parse_query(query, name.span)?;
-        let plan = raw_plan(&query, &self.context, &self.place(name.span))?;
-        let planned = self.lower(&name.text, plan, name.span, true)?;
+        let plan = raw_plan(&query, &self.context, &self.made_place(name.span))?;
+        let planned = self.lower_at(&name.text, plan, self.made_place(name.span), true)?;
         let index = self.keep(name, planned, |_| {});
         let schema = self.views[index].schema.clone();
         self.context.add_relation(&name.text, Relation::View(index), schema);

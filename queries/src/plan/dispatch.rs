@@ -5,15 +5,18 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimestampMillisecondType};
 use arrow::record_batch::RecordBatch;
+use datafusion_expr::Operator;
+use datafusion_physical_expr::expressions::{BinaryExpr, Column, IsNotNullExpr, lit};
 use highwater_engine::model::alert::{NotificationKind, Severity, notification_schema};
 use highwater_engine::model::wide::timestamp_type;
 use highwater_engine::sink::Notifications;
 use highwater_operators::alert::notification::{Dispatch, Mute};
 use highwater_operators::alert::rate_limit::Limit;
-use highwater_operators::alert::timeline::Horizon;
+use highwater_operators::alert::timeline::{Clock, Horizon};
 
 use super::alerts::{Alert, quoted};
 use super::ir::{Emit, Node, NodeKind, PlannedOption, StateEntry};
@@ -21,7 +24,7 @@ use super::job::Planner;
 use super::lower::duration;
 use super::options::Taken;
 use crate::diagnostic::{Code, Diagnostic, Span};
-use crate::sql::{SinkFrom, SinkStatement, Statement};
+use crate::sql::{Name, SinkFrom, SinkStatement, Statement};
 
 /// The options of a sink that say when it is told; the others are the connector's.
 const OPTIONS: [&str; 9] = [
@@ -39,22 +42,61 @@ const OPTIONS: [&str; 9] = [
 impl Planner<'_> {
     /// Plans what every sink is to tell of an alert; once.
     pub(super) fn tell_alerts(&mut self) {
+        if self.alerts.is_empty() || std::mem::replace(&mut self.alerts_told, true) {
+            return;
+        }
         let job = self.job;
+        let mut wishes = Vec::new();
         for statement in &job.statements {
             let Statement::Sink(sink) = statement else { continue };
-            if self.told.contains_key(&sink.name.text) {
-                continue;
-            }
             let Some((alert, delivers)) = self.alert_of(sink) else { continue };
             match self.tell(sink, alert, delivers) {
-                Ok(told) => {
-                    self.told.insert(sink.name.text.clone(), told);
-                }
+                Ok(wish) => wishes.push(wish),
                 Err(mistake) => {
                     self.blame(mistake);
                     self.context.add_broken(&sink.name.text);
                 }
             }
+        }
+        match self.overall_limit() {
+            Ok(None) => {}
+            Ok(Some(limit)) => self.limit_all(&mut wishes, limit),
+            Err(mistake) => self.mistakes.push(mistake),
+        }
+        for Wish { name, node, state, options } in wishes {
+            let view = self.keep_node(&name, node, state);
+            self.views[view].of_sink = true;
+            self.told.insert(name.text, Told { view, options });
+        }
+    }
+
+    /// `SET alerts.rate_limit = '100 per hour'`
+    fn overall_limit(&self) -> Result<Option<Limit>, Diagnostic> {
+        let mut limit = None;
+        for statement in &self.job.statements {
+            let Statement::Set(set) = statement else { continue };
+            if set.name.text == OVERALL_LIMIT {
+                limit = Some(read_limit(OVERALL_LIMIT, &set.value, set.value_span)?);
+            }
+        }
+        Ok(limit)
+    }
+
+    /// Sends the notifications of all sinks through one limit.
+    fn limit_all(&mut self, wishes: &mut [Wish], limit: Limit) {
+        let Some(first) = wishes.first() else { return };
+        let name = Name { text: "all notifications".to_owned(), span: first.name.span };
+        let by_block = self.alerts.iter().any(|alert| alert.planned.clock() == Clock::Block);
+        let clock = if by_block { Clock::Block } else { Clock::Row };
+        let inputs = wishes.iter().map(|wish| wish.node.clone()).collect();
+        let union = Node { kind: NodeKind::Union { inputs }, schema: notification_schema() };
+        let mut states: Vec<StateEntry> = wishes.iter_mut().flat_map(|wish| std::mem::take(&mut wish.state)).collect();
+        states.push(limit_state("alerts/rate-limit"));
+        let kind = NodeKind::RateLimit { id: "alerts/rate-limit".to_owned(), input: Box::new(union), clock, limit };
+        let view = self.keep_node(&name, Node { kind, schema: notification_schema() }, states);
+        self.views[view].of_sink = true;
+        for wish in wishes {
+            wish.node = of_sink(view, &wish.name.text);
         }
     }
 
@@ -71,7 +113,7 @@ impl Planner<'_> {
         (shows != Notifications::Never).then_some((alert, shows == Notifications::Only))
     }
 
-    fn tell(&mut self, sink: &SinkStatement, alert: usize, delivers: bool) -> Result<Told, Diagnostic> {
+    fn tell(&mut self, sink: &SinkStatement, alert: usize, delivers: bool) -> Result<Wish, Diagnostic> {
         let (mut request, _) = self.request(&sink.name, &sink.options, "connector")?;
         for option in OPTIONS {
             let Some(value) = self.catalog.overridden(&sink.name.text, option) else { continue };
@@ -96,13 +138,16 @@ impl Planner<'_> {
                 }
             }
         }
-        let limit = options.text("rate_limit").map(|(text, span)| read_limit(&text, span)).transpose()?;
+        let limit = options.text("rate_limit").map(|(text, span)| read_limit("rate_limit", &text, span)).transpose()?;
         let input = self.changes_of(changes);
         let state = StateEntry {
             id: format!("{}/notifications", sink.name.text),
             operator: "notifications",
             key: "group_key".to_owned(),
-            bound: format!("the end of a story, {} of cooldown, and finality", duration(dispatch.cooldown_ms)),
+            bound: match dispatch.cooldown_ms {
+                0 => "the end of a story, and finality".to_owned(),
+                cooldown_ms => format!("the end of a story, {} of cooldown, and finality", duration(cooldown_ms)),
+            },
             unbounded: false,
         };
         let kind = NodeKind::Notifications {
@@ -116,17 +161,10 @@ impl Planner<'_> {
         let mut states = vec![state];
         if let Some(limit) = limit {
             let id = format!("{}/rate-limit", sink.name.text);
-            states.push(StateEntry {
-                id: id.clone(),
-                operator: "rate limit",
-                key: "none".to_owned(),
-                bound: "one time, and rows not final".to_owned(),
-                unbounded: false,
-            });
+            states.push(limit_state(&id));
             let kind = NodeKind::RateLimit { id, input: Box::new(node), clock: planned.clock(), limit };
             node = Node { kind, schema: notification_schema() };
         }
-        let view = self.keep_node(&sink.name, node, states);
         let mut rest = options.rest();
         // Lines of a file say what was taken back in any case.
         if !corrections && delivers {
@@ -137,7 +175,7 @@ impl Planner<'_> {
                 value_span: sink.name.span,
             });
         }
-        Ok(Told { view, options: rest })
+        Ok(Wish { name: sink.name.clone(), node, state: states, options: rest })
     }
 
     /// What happens to the stories of an alert.
@@ -147,8 +185,8 @@ impl Planner<'_> {
         let input = Node { kind: NodeKind::View { view, columns }, schema: schema.clone() };
         let change =
             schema.index_of(highwater_operators::alert::CHANGE).expect("the changes of an alert say what happened");
-        let column = datafusion_physical_expr::expressions::Column::new(schema.field(change).name(), change);
-        let predicate = datafusion_physical_expr::expressions::IsNotNullExpr::new(Arc::new(column));
+        let column = Column::new(schema.field(change).name(), change);
+        let predicate = IsNotNullExpr::new(Arc::new(column));
         Node { kind: NodeKind::Filter { input: Box::new(input), predicate: Arc::new(predicate) }, schema }
     }
 
@@ -198,7 +236,41 @@ impl Planner<'_> {
         let each = self.told.keys().map(|sink| format!("SELECT * FROM {}", quoted(sink)));
         let query = each.collect::<Vec<_>>().join(" UNION ALL ");
         self.keep_of_all("deliveries", &query);
+        if let Some(index) = self.view_index("deliveries") {
+            self.views[index].of_sink = true;
+        }
     }
+}
+
+/// The setting of a limit over all sinks.
+pub(super) const OVERALL_LIMIT: &str = "alerts.rate_limit";
+
+/// What a sink wants to tell.
+struct Wish {
+    name: Name,
+    node: Node,
+    state: Vec<StateEntry>,
+    options: Vec<PlannedOption>,
+}
+
+fn limit_state(id: &str) -> StateEntry {
+    StateEntry {
+        id: id.to_owned(),
+        operator: "rate limit",
+        key: "none".to_owned(),
+        bound: "one time, and rows not final".to_owned(),
+        unbounded: false,
+    }
+}
+
+/// The notifications of one sink among all.
+fn of_sink(view: usize, sink: &str) -> Node {
+    let schema = notification_schema();
+    let input =
+        Node { kind: NodeKind::View { view, columns: (0..schema.fields().len()).collect() }, schema: schema.clone() };
+    let column = schema.index_of("sink").expect("a notification has a sink");
+    let is_it = BinaryExpr::new(Arc::new(Column::new("sink", column)), Operator::Eq, lit(sink));
+    Node { kind: NodeKind::Filter { input: Box::new(input), predicate: Arc::new(is_it) }, schema }
 }
 
 /// What a sink tells of an alert.
@@ -240,7 +312,7 @@ fn read_hours(text: &str, span: Span) -> Result<(i64, i64), Diagnostic> {
 }
 
 /// `20 per minute`, `100 per 2 hours`.
-fn read_limit(text: &str, span: Span) -> Result<Limit, Diagnostic> {
+fn read_limit(option: &str, text: &str, span: Span) -> Result<Limit, Diagnostic> {
     let read = || {
         let (count, period) = text.split_once(" per ")?;
         let count = count.trim().parse().ok().filter(|count| *count > 0)?;
@@ -254,27 +326,29 @@ fn read_limit(text: &str, span: Span) -> Result<Limit, Diagnostic> {
         let period_ms = i64::try_from(period.as_millis()).ok().filter(|ms| *ms > 0)?;
         Some(Limit { count, period_ms })
     };
-    let message = "option \"rate_limit\" is not a number per time such as '20 per minute'";
+    let message = format!("option \"{option}\" is not a number per time such as '20 per minute'");
     read().ok_or_else(|| Diagnostic::new(Code::BadOption, message, span))
 }
 
 fn read_mutes(rows: &RecordBatch) -> Result<Vec<Mute>, String> {
     let column = |name: &str, wanted: &DataType| match rows.column_by_name(name) {
         None => Ok(None),
-        Some(column) if column.data_type() == wanted => Ok(Some(column)),
-        Some(_) => Err(format!("column \"{name}\" of the mutes has the wrong type")),
+        Some(column) => match cast(column, wanted) {
+            Ok(column) => Ok(Some(column)),
+            Err(_) => Err(format!("column \"{name}\" of the mutes has the wrong type")),
+        },
     };
     let groups = column("group_key", &DataType::Utf8)?.ok_or("the table of mutes has no column \"group_key\"")?;
     let (from, until) = (column("muted_from", &timestamp_type())?, column("muted_until", &timestamp_type())?);
-    let time = |column: Option<&Arc<dyn Array>>, row: usize| {
-        let times = column?.as_primitive::<TimestampMillisecondType>();
+    let time = |column: &Option<ArrayRef>, row: usize| {
+        let times = column.as_ref()?.as_primitive::<TimestampMillisecondType>();
         times.is_valid(row).then(|| times.value(row))
     };
     let groups = groups.as_string::<i32>();
     let mute = |row: usize| Mute {
         group: groups.is_valid(row).then(|| groups.value(row).to_owned()),
-        from_ms: time(from, row),
-        until_ms: time(until, row),
+        from_ms: time(&from, row),
+        until_ms: time(&until, row),
     };
     Ok((0..rows.num_rows()).map(mute).collect())
 }
@@ -290,9 +364,9 @@ mod tests {
         assert_eq!(read_hours("22:00-07:30", SPAN).unwrap(), (79_200_000, 27_000_000));
         assert!(read_hours("22-7", SPAN).is_err());
         assert!(read_hours("25:00-07:00", SPAN).is_err());
-        assert_eq!(read_limit("20 per minute", SPAN).unwrap(), Limit { count: 20, period_ms: 60_000 });
-        assert_eq!(read_limit("100 per 2 hours", SPAN).unwrap(), Limit { count: 100, period_ms: 7_200_000 });
-        assert!(read_limit("0 per minute", SPAN).is_err());
+        assert_eq!(read_limit("x", "20 per minute", SPAN).unwrap(), Limit { count: 20, period_ms: 60_000 });
+        assert_eq!(read_limit("x", "100 per 2 hours", SPAN).unwrap(), Limit { count: 100, period_ms: 7_200_000 });
+        assert!(read_limit("x", "0 per minute", SPAN).is_err());
         let (kinds, corrections) = read_kinds("fire, resolve", SPAN).unwrap();
         assert_eq!((kinds, corrections), (vec![NotificationKind::Fire, NotificationKind::Resolve], false));
         assert!(read_kinds("fire,retract", SPAN).unwrap().1);

@@ -48,6 +48,8 @@ impl From<PlanIssue> for DataFusionError {
 pub(super) struct Place<'a> {
     pub(super) lines: &'a LineIndex,
     pub(super) within: Span,
+    /// Whether the query is not the text that stands there, so that places in it mean nothing.
+    pub(super) made: bool,
 }
 
 impl Place<'_> {
@@ -69,7 +71,7 @@ impl Place<'_> {
     fn diagnose_at(&self, error: &DataFusionError, span: Option<Span>) -> Diagnostic {
         match error {
             DataFusionError::Diagnostic(diagnostic, inner) => {
-                let own = diagnostic.span.and_then(|span| self.lines.planner_span(span));
+                let own = diagnostic.span.filter(|_| !self.made).and_then(|span| self.lines.planner_span(span));
                 self.diagnose_at(inner, span.or(own))
             }
             DataFusionError::Context(_, inner) => self.diagnose_at(inner, span),
@@ -95,7 +97,8 @@ impl Place<'_> {
             return diagnostic.clone().or_at(span).or_at(self.find(quoted));
         }
         if let Some(issue) = error.downcast_ref::<PlanIssue>() {
-            return Diagnostic::new(issue.code, &issue.message, self.lines.span(issue.span))
+            let own = if self.made { None } else { self.lines.span(issue.span) };
+            return Diagnostic::new(issue.code, &issue.message, own)
                 .or_at(span)
                 .or_at(self.start())
                 .with_hint_opt(issue.hint.clone());

@@ -96,6 +96,8 @@ pub struct PlannedView {
     pub on_error_stop: bool,
     /// Whether the SQL said MATERIALIZED.
     pub materialized: bool,
+    /// Whether it is what a sink tells of an alert: it may change between two runs as sinks may.
+    pub of_sink: bool,
     /// Options of the view that the planner does not read itself (such as `retain`).
     pub options: Vec<PlannedOption>,
     /// Its name in the job's text; of a sink's query, the sink's name.

@@ -10,7 +10,7 @@ use highwater_engine::model::errors_schema;
 use super::alerts::Alert;
 use super::catalog::{Catalog, LoadRequest};
 use super::context::{BROKEN, Context, Relation};
-use super::dispatch::Told;
+use super::dispatch::{OVERALL_LIMIT, Told};
 use super::errors::Place;
 use super::explain::{self, Names};
 use super::ir::{JobPlan, PlannedOption, PlannedSetting, PlannedSink, PlannedView, ReloadedTable, StateEntry};
@@ -38,6 +38,7 @@ pub fn plan(job: &Job, catalog: &mut dyn Catalog) -> Result<JobPlan, Vec<Diagnos
         sinks: Vec::new(),
         alerts: Vec::new(),
         told: BTreeMap::new(),
+        alerts_told: false,
         state: Vec::new(),
         mistakes: names::duplicates(job),
     };
@@ -63,6 +64,8 @@ pub(super) struct Planner<'j> {
     pub(super) alerts: Vec<Alert>,
     /// What sinks tell of alerts, by the sink's name.
     pub(super) told: BTreeMap<String, Told>,
+    /// Whether that was planned.
+    pub(super) alerts_told: bool,
     pub(super) state: Vec<StateEntry>,
     pub(super) mistakes: Vec<Diagnostic>,
 }
@@ -80,7 +83,7 @@ impl<'j> Planner<'j> {
             let Statement::Set(set) = statement else { continue };
             let setting =
                 PlannedSetting { name: set.name.text.clone(), value: set.value.clone(), span: set.value_span };
-            if mev_settings::is_mev(&setting.name) {
+            if mev_settings::is_mev(&setting.name) || setting.name == OVERALL_LIMIT {
                 settings.push(setting);
                 continue;
             }
@@ -199,6 +202,7 @@ impl<'j> Planner<'j> {
             }
         }
         self.tell_alerts();
+        self.offer_alert_relations(&names::read_at_the_end(job));
     }
 
     /// Notes a mistake, unless its cause was noted already.
@@ -278,7 +282,16 @@ impl<'j> Planner<'j> {
         span: Span,
         unbounded: bool,
     ) -> Result<Planned, Diagnostic> {
-        let place = self.place(span);
+        self.lower_at(name, plan, self.place(span), unbounded)
+    }
+
+    pub(super) fn lower_at(
+        &self,
+        name: &str,
+        plan: LogicalPlan,
+        place: Place<'_>,
+        unbounded: bool,
+    ) -> Result<Planned, Diagnostic> {
         let plan = optimized(plan, &place)?;
         let mut lowerer = Lowerer::new(name, place, &self.infos, unbounded);
         let lowered = lowerer.root(&plan)?;
@@ -286,7 +299,12 @@ impl<'j> Planner<'j> {
     }
 
     pub(super) fn place(&self, within: Span) -> Place<'j> {
-        Place { lines: &self.job.lines, within }
+        Place { lines: &self.job.lines, within, made: false }
+    }
+
+    /// The place of a query that was made of what stands there.
+    pub(super) fn made_place(&self, within: Span) -> Place<'j> {
+        Place { made: true, ..self.place(within) }
     }
 
     /// Adds a maintained view; gives its index.
@@ -303,6 +321,7 @@ impl<'j> Planner<'j> {
             order: facts.order.clone(),
             on_error_stop: false,
             materialized: false,
+            of_sink: false,
             options: Vec::new(),
             span: name.span,
             root: node,

@@ -8,6 +8,9 @@
 //! | `mev.stablecoins` | `address:decimals` of tokens worth one dollar |
 //! | `mev.loose_matches` | `on`: sandwiches whose amounts do not agree are rows too |
 //! | `mev.traces` | `on`: native transfers inside transactions count |
+//! | `mev.jit_blocks` | blocks within which a position may grow, be traded through and shrink; 1 |
+//! | `mev.auction_blocks` | blocks within which a purchase is joined to the auction's beginning; 7200 |
+//! | `mev.compound_v3_blocks` | blocks within which a sale is joined to an absorption; 300 |
 //!
 //! The address settings are added to what is known of the source's chain.
 
@@ -19,14 +22,24 @@ use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
 use highwater_engine::model::wide::{ADDRESS_TYPE, timestamp_type};
-use highwater_operators::mev::{Address, Label, MevSettings};
+use highwater_operators::mev::{Address, Label, LookBack, MevSettings};
 
 use super::ir::PlannedSetting;
 use super::job::Planner;
 use crate::diagnostic::{Code, Diagnostic, did_you_mean};
 
 /// The names after `mev.`.
-const NAMES: [&str; 6] = ["labels", "prices", "wrapped_native", "stablecoins", "loose_matches", "traces"];
+const NAMES: [&str; 9] = [
+    "labels",
+    "prices",
+    "wrapped_native",
+    "stablecoins",
+    "loose_matches",
+    "traces",
+    "jit_blocks",
+    "auction_blocks",
+    "compound_v3_blocks",
+];
 
 /// Whether a setting is for the planner.
 pub(super) fn is_mev(name: &str) -> bool {
@@ -41,6 +54,7 @@ pub(super) struct MevWishes {
     wrapped_native: BTreeSet<Address>,
     stablecoins: BTreeMap<Address, u32>,
     loose_matches: bool,
+    look_back: LookBack,
     pub(super) traces: bool,
 }
 
@@ -57,6 +71,7 @@ impl MevWishes {
         settings.wrapped_native.extend(&self.wrapped_native);
         settings.stablecoins.extend(&self.stablecoins);
         settings.loose_matches = self.loose_matches;
+        settings.look_back = self.look_back;
         for (token, from_ms, usd_per_raw_unit) in &self.prices {
             settings.prices.insert(*token, *from_ms, *usd_per_raw_unit);
         }
@@ -81,6 +96,9 @@ impl Planner<'_> {
                 "stablecoins" => stablecoins(&setting).map(|list| wishes.stablecoins = list),
                 "loose_matches" => flag(&setting).map(|on| wishes.loose_matches = on),
                 "traces" => flag(&setting).map(|on| wishes.traces = on),
+                "jit_blocks" => blocks(&setting).map(|count| wishes.look_back.jit_blocks = count),
+                "auction_blocks" => blocks(&setting).map(|count| wishes.look_back.auction_blocks = count),
+                "compound_v3_blocks" => blocks(&setting).map(|count| wishes.look_back.compound_v3_blocks = count),
                 _ => Err(unknown(&setting.name, set.name.span, name)),
             };
             if let Err(mistake) = taken {
@@ -178,6 +196,11 @@ fn flag(setting: &PlannedSetting) -> Result<bool, Diagnostic> {
         "off" | "no" | "false" => Ok(false),
         _ => Err(bad(setting, "on or off")),
     }
+}
+
+fn blocks(setting: &PlannedSetting) -> Result<u64, Diagnostic> {
+    let count = setting.value.parse().ok().filter(|count| (1..=LookBack::MOST_BLOCKS).contains(count));
+    count.ok_or_else(|| bad(setting, &format!("a number of blocks from 1 to {}", LookBack::MOST_BLOCKS)))
 }
 
 fn bad(setting: &PlannedSetting, expected: &str) -> Diagnostic {

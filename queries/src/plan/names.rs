@@ -8,7 +8,7 @@ use datafusion_sql::sqlparser::ast::{
 };
 
 use crate::diagnostic::{Code, Diagnostic};
-use crate::sql::{AlertStatement, Job, Name, SinkFrom, Statement, ViewStatement};
+use crate::sql::{AlertStatement, ExplainStatement, ExplainTarget, Job, Name, SinkFrom, Statement, ViewStatement};
 
 /// The relations made of all alerts of a job: what their names stand for is known once all alerts are.
 pub(super) const OF_ALL_ALERTS: [&str; 3] = ["alerts", "alert_groups", "deliveries"];
@@ -37,6 +37,19 @@ impl<'j> Defined<'j> {
             Defined::Alert(alert) => from_reads(&alert.from),
         }
     }
+}
+
+/// The plain names that sinks and explanations read.
+pub(super) fn read_at_the_end(job: &Job) -> BTreeSet<String> {
+    let reads = job.statements.iter().map(|statement| match statement {
+        Statement::Sink(sink) => from_reads(&sink.from),
+        Statement::Explain(ExplainStatement { target: ExplainTarget::View(name), .. }) => {
+            BTreeSet::from([name.text.clone()])
+        }
+        Statement::Explain(ExplainStatement { target: ExplainTarget::Query(query, _), .. }) => relations(query),
+        _ => BTreeSet::new(),
+    });
+    reads.flatten().collect()
 }
 
 fn from_reads(from: &SinkFrom) -> BTreeSet<String> {

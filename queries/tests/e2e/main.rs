@@ -8,13 +8,17 @@
 //! * [`bad_input`]: what is wrong is named, and what came before is kept.
 //! * [`reload`]: reference tables that change while the job runs.
 //! * [`state`]: stopping, dying and going on changes nothing.
+//! * [`alerts`]: alerts end as those of the canonical chain alone, however they were run.
+//! * [`channels`]: alerts to receivers that fail, by a process that is killed.
 //! * [`emit`]: when rows go out, and rows that cannot be evaluated.
 //! * [`surface`]: the other commands, exit codes, terminals.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod alerts;
 mod bad_input;
 mod chain;
+mod channels;
 mod command;
 mod emit;
 mod golden;

@@ -11,15 +11,17 @@ use crate::recorded::Recording;
 use crate::rows::{Row, Table};
 
 /// Every relation of a source that is made of its tables.
-const RELATIONS: [&str; 8] = [
+const RELATIONS: [&str; 10] = [
     "dex_trades",
     "token_prices",
+    "previous_trades",
     "sandwiches",
     "sandwich_legs",
     "arbitrages",
     "jit_liquidity",
     "liquidations",
     "block_attribution",
+    "mev_transactions",
 ];
 
 const FOUND: &str = "
@@ -150,12 +152,14 @@ fn contents(desk: &Desk, out: &str) -> BTreeMap<&'static str, BTreeMap<Row, i64>
 fn every_relation_ends_equal_to_the_canonical_chain() {
     let recording = Recording::devnet();
     let settings = source("all.ndjson", ", confirmations = 12");
-    let desk = Desk::new(&format!("{settings}{}{}", devnet_settings(&recording.truth), everything()));
+    let coins = devnet_settings(&recording.truth);
+    let desk = Desk::new(&format!("{settings}{coins}SET mev.jit_blocks = '3';\n{}", everything()));
     desk.write("all.ndjson", lines(&recording.events));
     let alone = desk.write("canonical.ndjson", lines(&canonical(&recording.events, &orphaned(&recording.truth))));
     desk.run(&["--set", &format!("eth.path={alone}"), "--out", &desk.at("canonical")]).succeeds();
     let expected = contents(&desk, "canonical");
-    for relation in ["dex_trades", "token_prices", "sandwiches", "sandwich_legs", "arbitrages", "block_attribution"] {
+    let empty = ["jit_liquidity", "liquidations"];
+    for relation in RELATIONS.into_iter().filter(|relation| !empty.contains(relation)) {
         assert!(expected[relation].len() > 4, "{relation} has rows");
     }
     for (workers, blocks) in [("1", "1"), ("2", "1"), ("4", "7"), ("1", "100"), ("3", "100")] {
@@ -267,6 +271,32 @@ fn real_blocks_hold_what_two_inspectors_agree_on() {
     assert!(labels.arbitrages.is_empty(), "not found: {:?}", labels.arbitrages);
     unexplained.retain(|(block, tx)| !EXTRA.iter().any(|(known, extra, _)| known == block && tx.starts_with(extra)));
     assert!(unexplained.is_empty(), "found without a reason: {unexplained:#?}");
+}
+
+/// Half of what arbitrages answer happened one block before, and never further away.
+#[test]
+fn triggers_are_of_the_block_or_the_one_before() {
+    let Some(path) = shared("data/evm/mainnet-17686110-17686121") else { return };
+    let job = "
+        CREATE SINK arbitrages FROM (
+          SELECT block_number, transaction_hash, trigger_tx, trigger_distance, trigger_same_block
+          FROM eth.arbitrages WHERE kind <> 'long_tail'
+        ) WITH (connector = 'stdout');
+        CREATE SINK transactions FROM (SELECT block_number, transaction_hash FROM eth.transactions)
+        WITH (connector = 'stdout');";
+    let ran = Desk::new(&format!("{}{job}", source(&text(&path), ""))).run(&[]).succeeds();
+    let heights: BTreeMap<String, u64> = rows(&ran, "transactions")
+        .iter()
+        .map(|row| (field(row, "transaction_hash"), row["block_number"].as_u64().unwrap()))
+        .collect();
+    let (mut here, mut before) = (0, 0);
+    for row in rows(&ran, "arbitrages").iter().filter(|row| row["trigger_tx"].is_string()) {
+        let distance = row["block_number"].as_u64().unwrap() - heights[&field(row, "trigger_tx")];
+        assert_eq!((distance == 0, distance < 2), (row["trigger_same_block"] == true, true), "{row}");
+        assert_eq!(row["trigger_distance"].is_null(), distance == 1, "{row}");
+        *if distance == 0 { &mut here } else { &mut before } += 1;
+    }
+    assert!(here > 2 && before > 2, "{here} of the same block, {before} of the one before");
 }
 
 fn field_of_list(row: &Value, name: &str) -> String {

@@ -35,6 +35,17 @@ FROM (
 )
 QUALIFY row_number() OVER (PARTITION BY window_start, window_end ORDER BY transfers DESC, token_address) <= 2;
 
+CREATE ALERT dear FROM (SELECT * FROM minutes WHERE failed > 0 OR senders > 10) WITH (
+  key = 'window_start', group_by = 'failed > 1', severity = 'CASE WHEN failed > 1 THEN ''high'' ELSE ''low'' END',
+  reason = '{{ failed }} of {{ total }} failed', cool_after = INTERVAL '30 seconds', resolve_after = INTERVAL '90 seconds');
+CREATE ALERT closing FROM minutes WITH (key = 'failed', cool_after = INTERVAL '2 minutes', resolve_after = INTERVAL '3 minutes')
+  EMIT ON WINDOW CLOSE;
+CREATE SINK stories FROM (SELECT * FROM alert_groups) WITH (connector = 'file', path = 'stories.jsonl');
+CREATE SINK found FROM (SELECT * FROM alerts) WITH (connector = 'file', path = 'found.jsonl');
+CREATE SINK told FROM dear WITH (
+  connector = 'file', path = 'told.jsonl', send = 'fire,escalate,update,resolve', cooldown = INTERVAL '2 minutes',
+  group_wait = INTERVAL '15 seconds', rate_limit = '4 per minute', confirmations = 1);
+
 CREATE SINK lines FROM minutes WITH (connector = 'file', path = 'lines.jsonl');
 CREATE SINK busy FROM busiest WITH (connector = 'file', path = 'busy.jsonl');
 CREATE SINK final FROM minutes WITH (connector = 'file', path = 'final.jsonl') EMIT ON FINALITY;
@@ -43,7 +54,8 @@ CREATE SINK changes FROM minutes WITH (connector = 'parquet', path = 'changes', 
 CREATE SINK snapshot FROM minutes WITH (connector = 'parquet', path = 'snapshot');
 ";
 
-const FILES: [&str; 4] = ["lines.jsonl", "busy.jsonl", "final.jsonl", "closed.jsonl"];
+const FILES: [&str; 7] =
+    ["lines.jsonl", "busy.jsonl", "final.jsonl", "closed.jsonl", "stories.jsonl", "found.jsonl", "told.jsonl"];
 
 fn simulated() -> Desk {
     Desk::new(&format!("{SIMULATED}{VIEWS}"))

@@ -6,6 +6,7 @@ use arrow::record_batch::RecordBatch;
 use highwater::plan::{Catalog, LoadError, LoadRequest, PlannedSetting, PlannedSink, PlannedView};
 use highwater_engine::model::evm;
 use highwater_engine::options::{OptionError, Options};
+use highwater_engine::sink::Notifications;
 use highwater_engine::source::TableSchema;
 
 /// What a secret resolves to: must never be seen in any output.
@@ -64,6 +65,10 @@ impl Catalog for StaticCatalog {
             Some(declared) if path == "watchlist.csv" => Ok(RecordBatch::new_empty(declared.clone())),
             _ => Err(LoadError::Failed(format!("reading {path}: no such file").into())),
         }
+    }
+
+    fn notifications(&self, _: &str, connector: &str) -> Notifications {
+        if connector == "stdout" { Notifications::OfAlerts } else { Notifications::Never }
     }
 
     fn check_sink(&mut self, sink: &PlannedSink, _: &PlannedView) -> Result<(), LoadError> {

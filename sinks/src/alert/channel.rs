@@ -66,11 +66,15 @@ pub struct Failure {
 /// Whether to try again.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Retry {
-    /// Yes, after the usual pause.
+    /// Yes, after the usual pause. The receiver may have it (a time-out, a lost answer): if it is taken back
+    /// meanwhile, it is still told, and withdrawn then.
     Backoff,
-    /// Yes, not before this long (`Retry-After`).
+    /// Yes, after the usual pause. The receiver surely has not got it (no connection): if it is taken back
+    /// meanwhile, it is never told.
+    NotTaken,
+    /// Yes, not before this long (`Retry-After`). The receiver has not got it.
     After(Duration),
-    /// No: the receiver will never take this message (a wrong address, a refused payload).
+    /// No: the receiver has not got it and never will take it (a wrong address, a refused payload).
     Never,
 }
 

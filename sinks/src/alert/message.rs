@@ -65,7 +65,7 @@ pub struct Message {
 }
 
 /// Why a notification is made; as [`NotificationKind`], for storing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// A story has begun.
@@ -101,7 +101,8 @@ impl Message {
         let time = |name: &str| column(name).as_primitive::<TimestampMillisecondType>().value(row);
         let number = |name: &str| {
             let column = column(name).as_primitive::<Float64Type>();
-            column.is_valid(row).then(|| column.value(row))
+            // JSON, in which messages are kept, has no other numbers.
+            column.is_valid(row).then(|| column.value(row)).filter(|number| number.is_finite())
         };
         let kind = NotificationKind::parse(&text("kind")).expect("the dispatch operator writes these words alone");
         let suppressed_by = column("suppressed_by");
@@ -143,6 +144,11 @@ impl Message {
     /// Where the story is in its life.
     pub fn status(&self) -> StoryStatus {
         StoryStatus::parse(&self.status).unwrap_or(StoryStatus::Active)
+    }
+
+    /// Notifications of one tick are told in this order.
+    pub(super) fn told_order(&self) -> impl Ord {
+        (self.block_number, self.revision, self.kind, self.notification_id.clone())
     }
 
     /// Whether a reader would see a difference between the two.

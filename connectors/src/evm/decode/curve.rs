@@ -91,5 +91,10 @@ fn underlying(log: RawLog<'_>, out: &mut Decoded) -> Result<(), DecodeError> {
     if earlier.take(8).any(handed_on) {
         return Ok(());
     }
-    exchange(log, "underlying", data, out)
+    exchange(log, "underlying", data, out)?;
+    // Its ids count the coins inside of the pool's coins, which is another list than that of the pool's own.
+    if let Some(swap) = out.swaps.last_mut().filter(|swap| swap.at == log.at) {
+        (swap.sold_index, swap.bought_index) = (None, None);
+    }
+    Ok(())
 }

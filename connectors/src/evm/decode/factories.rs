@@ -6,7 +6,7 @@
 use alloy_primitives::{U256, address, b256, keccak256};
 
 use super::rows::{Family, PoolId, Venue};
-use super::word::{Address, Word, word_of};
+use super::word::{Address, NATIVE, Word, word_of};
 
 /// A contract that announces pools, or holds them all.
 pub(crate) struct Factory {
@@ -28,7 +28,7 @@ const fn venue(protocol: &'static str, version: &'static str) -> Venue {
 const V3_POOL: Word = b256!("e34f199b19b2b4f47f68442619d555527d244f78a3297ea89325f843f87b8b54").0;
 
 /// Uniswap V4's contract of all pools.
-const POOL_MANAGER: Address = address!("000000000004444c5dc75cb358380d2e3de08a90").0.0;
+pub(super) const POOL_MANAGER: Address = address!("000000000004444c5dc75cb358380d2e3de08a90").0.0;
 
 const FACTORIES: &[Factory] = &[
     Factory {
@@ -139,14 +139,18 @@ pub(super) fn derive(
         (Family::V4, PoolId::Id(id)) => {
             let usual = V4_FEES.iter().copied();
             let told = event_fee.into_iter().flat_map(|fee| V4_FEES.map(|(_, spacing)| (fee, spacing)));
-            let (fee, _) = usual.chain(told).find(|(fee, spacing)| {
-                let key = [word_of(token0), word_of(token1), number(*fee), number(u32::from(*spacing)), [0; 32]];
-                keccak256(key.as_flattened()).0 == *id
-            })?;
+            let is_key = |fee, spacing| id_of_key([token0, token1], fee, u32::from(spacing), &NATIVE) == *id;
+            let (fee, _) = usual.chain(told).find(|(fee, spacing)| is_key(*fee, *spacing))?;
             Some(Derived { venue_name: venue("uniswap", "v4"), fee_pips: event_fee.or(Some(fee)) })
         }
         _ => None,
     }
+}
+
+/// The id of a V4 pool: the hash of its key.
+pub(super) fn id_of_key([currency0, currency1]: [&Address; 2], fee: u32, tick_spacing: u32, hooks: &Address) -> Word {
+    let key = [word_of(currency0), word_of(currency1), number(fee), number(tick_spacing), word_of(hooks)];
+    keccak256(key.as_flattened()).0
 }
 
 fn number(number: u32) -> Word {

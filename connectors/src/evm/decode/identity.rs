@@ -108,6 +108,11 @@ impl Identities {
         factories::named(contract).is_some() || self.trusted.contains(contract)
     }
 
+    /// The factories trusted besides the known ones.
+    pub(super) fn trusted(&self) -> &[Address] {
+        &self.trusted
+    }
+
     /// Takes the payments of the next transaction.
     pub(super) fn begin(&mut self, transfers: &[Transfer]) {
         self.sides.clear();
@@ -127,6 +132,15 @@ impl Identities {
         let count = rest.partition_point(|side| side.party == *party);
         let middle = start + rest[..count].partition_point(|side| side.log < at);
         (start..start + count, middle)
+    }
+
+    /// The only coin that a party was paid, or paid out, in an amount; nothing if others agree too.
+    pub(super) fn only_coin(&self, party: &Address, way: Way, amount: &Word) -> Option<Address> {
+        let (range, _) = self.of_party(party, 0);
+        let sought = Sought::any(party, way, amount);
+        let mut found = self.sides[range].iter().filter(|side| sought.is(side));
+        let first = found.next()?.token;
+        found.next().is_none().then_some(first)
     }
 
     fn find(&self, sought: Sought<'_>, span: Span) -> Option<usize> {

@@ -9,6 +9,7 @@
 
 mod aave;
 mod balancer;
+pub(crate) mod called;
 mod chainlink;
 mod compound;
 mod cow;
@@ -18,12 +19,14 @@ mod erc1155;
 mod erc20;
 mod erc721;
 mod factories;
+mod fills;
 mod identity;
 mod lookup;
 mod maker;
 mod morpho;
 mod oneinch;
 mod position_manager;
+mod route;
 pub mod rows;
 #[doc(hidden)]
 pub mod testing;
@@ -102,7 +105,7 @@ impl Feeds {
     /// `oracle_updates`.
     pub const ORACLES: Feeds = Feeds(1 << 7);
     /// The tables whose tokens are found among the transfers of the transaction.
-    pub const MATCHED: Feeds = Feeds::SWAPS.and(Feeds::LIQUIDATIONS).and(Feeds::FLASH_LOANS);
+    pub const MATCHED: Feeds = Feeds::SWAPS.and(Feeds::LIQUIDATIONS).and(Feeds::FLASH_LOANS).and(Feeds::AGGREGATORS);
 
     /// Every table.
     pub const ALL: Feeds = Feeds((1 << 8) - 1);

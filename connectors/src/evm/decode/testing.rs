@@ -33,6 +33,29 @@ pub fn decoders(data: &[u8]) {
     assert_eq!(read.lengths(), decoded.lengths(), "all logs are read, each once");
 }
 
+/// The bytes that [`decoders`] reads as this log; `None` if no decoder wants it, or it is longer than they can say.
+pub fn encode_log(address: &[u8; 20], topics: &[Word], data: &[u8]) -> Option<Vec<u8>> {
+    let (topic0, indexed) = topics.split_first()?;
+    let decoder = DECODERS.iter().position(|decoder| decoder.topic0.0 == *topic0)?;
+    let (words, rest) = data.as_chunks::<32>();
+    if indexed.len() > 3 || words.len() > 15 || !rest.is_empty() {
+        return None;
+    }
+    let shape = u8::try_from(indexed.len() | words.len() << 2).ok()?;
+    let mut bytes = vec![u8::try_from(decoder).ok()? | WHOLE_ADDRESS, shape];
+    bytes.extend(address);
+    for word in indexed.iter().chain(words) {
+        bytes.push(WHOLE_WORD);
+        bytes.extend(word);
+    }
+    Some(bytes)
+}
+
+/// Set in the first byte of a log whose address follows.
+const WHOLE_ADDRESS: u8 = 0x80;
+/// Stands before a word that follows.
+const WHOLE_WORD: u8 = 7;
+
 struct AnyLog {
     decoder: usize,
     address: [u8; 20],
@@ -84,9 +107,15 @@ impl Bytes<'_> {
     }
 
     fn log(&mut self) -> Option<AnyLog> {
-        let decoder = usize::from(self.byte()?) % DECODERS.len();
+        let first = self.byte()?;
+        let decoder = usize::from(first & !WHOLE_ADDRESS) % DECODERS.len();
         let shape = self.byte()?;
-        let address = [shape >> 6; 20];
+        let mut address = [shape >> 6; 20];
+        if first & WHOLE_ADDRESS != 0 {
+            for place in &mut address {
+                *place = self.byte()?;
+            }
+        }
         let mut topics = vec![DECODERS[decoder].topic0.0];
         for _ in 0..shape % 4 {
             topics.push(self.word()?);
@@ -112,6 +141,26 @@ mod tests {
         #[test]
         fn no_log_makes_a_decoder_panic_or_leave_half_of_it(data in proptest::collection::vec(any::<u8>(), 0..2_000)) {
             decoders(&data);
+        }
+
+        #[test]
+        fn a_log_is_read_as_it_was_written(
+            decoder in 0..DECODERS.len(),
+            address: [u8; 20],
+            words in proptest::collection::vec(any::<[u8; 32]>(), 0..18),
+            indexed in 0usize..4,
+        ) {
+            let indexed = indexed.min(words.len());
+            let topics: Vec<Word> = std::iter::once(DECODERS[decoder].topic0.0).chain(words[..indexed].iter().copied()).collect();
+            let data = words[indexed..].as_flattened();
+            let written = encode_log(&address, &topics, data);
+            prop_assert_eq!(written.is_some(), words.len() - indexed < 16);
+            if let Some(written) = written {
+                let mut bytes = Bytes(&written);
+                let log = bytes.log().expect("a whole log");
+                prop_assert!(bytes.0.is_empty());
+                prop_assert_eq!((log.decoder, log.address, log.topics, log.data), (decoder, address, topics, data.to_vec()));
+            }
         }
 
         #[test]

@@ -2,8 +2,11 @@
 
 use highwater_engine::model::BlockHash;
 
+use super::called::{CalledPool, tell};
+use super::fills::name_fills;
 use super::identity::{Identities, name_liquidations, name_loans, name_swaps};
 use super::position_manager::name_positions;
+use super::route::name_routes;
 use super::rows::{At, Decoded, Lengths};
 use super::{Address, Decoder, Feeds, RawLog, decoder};
 use crate::evm::json::{Log, Receipt};
@@ -31,6 +34,23 @@ impl LogReader {
     pub fn new(wanted: Feeds, factories: Vec<Address>) -> LogReader {
         let decoded = Decoded { identities: Identities::new(factories), ..Decoded::default() };
         LogReader { wanted, decoded, ..LogReader::default() }
+    }
+
+    /// What the logs of a block and the answers of a node about its pools say together.
+    pub(crate) fn read_with<'b, 'a: 'b>(
+        &mut self,
+        receipts: impl IntoIterator<Item = &'b Receipt<'a>>,
+        answers: &[CalledPool],
+    ) -> &Decoded {
+        let wanted = self.wanted;
+        if !answers.is_empty() && wanted.meets(Feeds::POOLS) {
+            // An answer stands where the first swap is that it is about.
+            self.wanted = wanted.and(Feeds::SWAPS);
+        }
+        self.read(receipts);
+        self.wanted = wanted;
+        tell(&mut self.decoded, answers);
+        &self.decoded
     }
 
     /// What the logs of a block say. The receipts are those of the block in the order of their transactions.
@@ -62,13 +82,25 @@ impl LogReader {
 
     /// Fills in what other logs of the transaction tell about the rows since `start`.
     fn complete(&mut self, start: Lengths) {
-        let Decoded { transfers, swaps, pools, liquidity, liquidations, flash_loans, positions, identities, .. } =
-            &mut self.decoded;
+        let Decoded {
+            transfers,
+            swaps,
+            pools,
+            liquidity,
+            liquidations,
+            aggregator_trades,
+            flash_loans,
+            positions,
+            identities,
+            ..
+        } = &mut self.decoded;
+        name_fills(&mut aggregator_trades[start.aggregator_trades..], &transfers[start.transfers..]);
         let swaps = &mut swaps[start.swaps..];
         let (liquidations, loans) = (&mut liquidations[start.liquidations..], &mut flash_loans[start.flash_loans..]);
         if !swaps.is_empty() || !liquidations.is_empty() || !loans.is_empty() {
             identities.begin(&transfers[start.transfers..]);
             name_swaps(swaps, &pools[start.pools..], identities);
+            name_routes(swaps, identities);
             name_loans(loans, identities);
             name_liquidations(liquidations, identities);
         }

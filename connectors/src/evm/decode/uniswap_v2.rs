@@ -2,7 +2,9 @@
 
 use alloy_primitives::b256;
 
-use super::rows::{Decoded, Family, LiquidityEvent, LiquidityKind, NewPool, PoolId, Swap, Sync, Trust, Venue};
+use super::rows::{
+    Decoded, Family, LiquidityEvent, LiquidityKind, NewPool, PoolId, PoolSource, Swap, Sync, Trust, Venue,
+};
 use super::word::{Address, Sign, Word, address, difference, indexed, unsigned, words};
 use super::{DecodeError, Decoder, Feeds, RawLog, factories};
 
@@ -146,13 +148,15 @@ fn pair_created(log: RawLog<'_>, out: &mut Decoded) -> Result<(), DecodeError> {
         at: log.at,
         venue_name: known.map_or(UNISWAP_V2, |factory| factory.venue_name),
         pool: PoolId::Address(address(pair)?),
-        factory: log.address,
+        factory: Some(log.address),
         listed: out.identities.trusts(&log.address),
+        indexes: [0, 1],
         token0: address(token0)?,
         token1: address(token1)?,
         fee_pips: known.and_then(|factory| factory.fee_pips),
         tick_spacing: None,
         hooks: None,
+        source: PoolSource::Event,
     };
     out.pools.push(pool);
     Ok(())

@@ -3,7 +3,9 @@
 
 use alloy_primitives::b256;
 
-use super::rows::{Decoded, Family, FlashLoan, LiquidityEvent, LiquidityKind, NewPool, PoolId, Swap, Trust, Venue};
+use super::rows::{
+    Decoded, Family, FlashLoan, LiquidityEvent, LiquidityKind, NewPool, PoolId, PoolSource, Swap, Trust, Venue,
+};
 use super::word::{Sign, Word, ZERO, address, i32_of, indexed, signed, u32_of, unsigned, words};
 use super::{DecodeError, Decoder, Feeds, RawLog, factories};
 
@@ -182,13 +184,15 @@ fn pool_created(log: RawLog<'_>, out: &mut Decoded) -> Result<(), DecodeError> {
         at: log.at,
         venue_name: known.map_or(UNISWAP_V3, |factory| factory.venue_name),
         pool: PoolId::Address(address(pool)?),
-        factory: log.address,
+        factory: Some(log.address),
         listed: out.identities.trusts(&log.address),
+        indexes: [0, 1],
         token0: address(token0)?,
         token1: address(token1)?,
         fee_pips: Some(u32_of(fee)?),
         tick_spacing: Some(i32_of(spacing)?),
         hooks: None,
+        source: PoolSource::Event,
     };
     out.pools.push(pool);
     Ok(())

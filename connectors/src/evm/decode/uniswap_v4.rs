@@ -3,7 +3,7 @@
 
 use alloy_primitives::b256;
 
-use super::rows::{Decoded, Family, LiquidityEvent, LiquidityKind, NewPool, PoolId, Swap, Trust, Venue};
+use super::rows::{Decoded, Family, LiquidityEvent, LiquidityKind, NewPool, PoolId, PoolSource, Swap, Trust, Venue};
 use super::uniswap_v3::direction;
 use super::word::{Sign, Word, address, i32_of, indexed, signed, u32_of, unsigned, words};
 use super::{DecodeError, Decoder, Feeds, RawLog};
@@ -99,13 +99,15 @@ fn initialize(log: RawLog<'_>, out: &mut Decoded) -> Result<(), DecodeError> {
         at: log.at,
         venue_name: UNISWAP_V4,
         pool: PoolId::Id(*id),
-        factory: log.address,
+        factory: Some(log.address),
         listed: out.identities.trusts(&log.address),
+        indexes: [0, 1],
         token0: address(currency0)?,
         token1: address(currency1)?,
         fee_pips: (fee != DYNAMIC_FEE).then_some(fee),
         tick_spacing: Some(i32_of(spacing)?),
         hooks: Some(address(hooks)?),
+        source: PoolSource::Event,
     };
     out.pools.push(pool);
     Ok(())

@@ -3,7 +3,7 @@
 
 use alloy_primitives::b256;
 
-use super::rows::{Decoded, Family, NewPool, PoolId, Venue};
+use super::rows::{Decoded, Family, NewPool, PoolId, PoolSource, Venue};
 use super::word::{Address, Word, address, boolean, i32_of, indexed, words};
 use super::{DecodeError, Decoder, Feeds, RawLog, uniswap_v2};
 
@@ -92,13 +92,15 @@ fn announce(
         at: log.at,
         venue_name,
         pool: PoolId::Address(pool),
-        factory: log.address,
+        factory: Some(log.address),
         listed: out.identities.trusts(&log.address),
+        indexes: [0, 1],
         token0: address(token0)?,
         token1: address(token1)?,
         fee_pips: None,
         tick_spacing,
         hooks: None,
+        source: PoolSource::Event,
     };
     out.pools.push(pool);
     Ok(())

@@ -17,6 +17,8 @@ mod seal;
 mod transaction;
 
 #[cfg(test)]
+mod deposits;
+#[cfg(test)]
 mod tests;
 
 use alloy_primitives::{B256, keccak256};

@@ -6,7 +6,7 @@ use arrow::array::types::Int64Type;
 use arrow::array::{BinaryArray, BooleanArray, FixedSizeBinaryArray, Int64Array, StringArray};
 use arrow::record_batch::RecordBatch;
 
-use super::registry::{Leg, PoolKey, Trust, pool_key};
+use super::registry::{Leg, PoolKey, Trust, Witness, pool_key};
 use crate::mev::Address;
 use crate::mev::columns::{address_at, int_at, wide_at};
 
@@ -60,8 +60,8 @@ const AMOUNT_BOUGHT: usize = 17;
 pub(super) const TRUST: usize = 27;
 
 /// The columns of `pools` that are read.
-pub(super) const POOL_COLUMNS: [&str; 7] =
-    ["transaction_index", "log_index", "pool", "factory", "listed", "token0", "token1"];
+pub(super) const POOL_COLUMNS: [&str; 10] =
+    ["transaction_index", "log_index", "pool", "factory", "listed", "token0", "token1", "index0", "index1", "source"];
 
 /// Where a log stands in its block.
 pub(super) type Place = (i64, i64);
@@ -132,13 +132,15 @@ pub(super) struct Announcements<'a> {
     factory: &'a FixedSizeBinaryArray,
     listed: &'a BooleanArray,
     tokens: [&'a FixedSizeBinaryArray; 2],
+    indexes: [&'a Int64Array; 2],
+    source: &'a StringArray,
 }
 
-/// A contract says that it made a pool.
+/// Somebody says what a pool holds.
 pub(super) struct Announcement {
     pub(super) key: PoolKey,
-    pub(super) listed: bool,
-    pub(super) coins: [Address; 2],
+    pub(super) witness: Witness,
+    pub(super) coins: [(i64, Address); 2],
 }
 
 impl<'a> Announcements<'a> {
@@ -153,6 +155,8 @@ impl<'a> Announcements<'a> {
             factory: fixed(3),
             listed: batch.column(4).as_boolean(),
             tokens: [fixed(5), fixed(6)],
+            indexes: [int(7), int(8)],
+            source: batch.column(9).as_string(),
         }
     }
 
@@ -173,7 +177,13 @@ impl<'a> Announcements<'a> {
         };
         let [Some(token0), Some(token1)] = self.tokens.map(|tokens| address_at(tokens, row)) else { return None };
         let key = pool_key(&venue, pool)?;
-        Some(Announcement { key, listed: self.listed.value(row), coins: [token0, token1] })
+        let witness = match (self.listed.value(row), self.source.value(row)) {
+            (true, _) => Witness::Factory,
+            (false, "call") => Witness::Pool,
+            (false, _) => Witness::Stranger,
+        };
+        let [index0, index1] = self.indexes.map(|indexes| indexes.value(row));
+        Some(Announcement { key, witness, coins: [(index0, token0), (index1, token1)] })
     }
 }
 

@@ -86,11 +86,12 @@ impl DexTrades {
         DexTrades { coins: Coins::of(settings), memories: Memories::default() }
     }
 
-    /// Hears the announcements before a place; they are in the order of the block.
-    fn announce(&mut self, pools: Announcements<'_>, next: &mut usize, before: Option<Place>, changes: &mut Changes) {
-        while *next < pools.len() && before.is_none_or(|before| pools.place(*next) < before) {
-            if let Some(Announcement { key, listed, coins }) = pools.at(*next) {
-                self.memories.registry.announce(key, listed, coins, &mut changes.pools);
+    /// Hears the announcements up to a place; they are in the order of the block. What a node was asked about a
+    /// swap stands at the place of that swap.
+    fn announce(&mut self, pools: Announcements<'_>, next: &mut usize, upto: Option<Place>, changes: &mut Changes) {
+        while *next < pools.len() && upto.is_none_or(|upto| pools.place(*next) <= upto) {
+            if let Some(Announcement { key, witness, coins }) = pools.at(*next) {
+                self.memories.registry.announce(&key, witness, coins, &mut changes.pools);
             }
             *next += 1;
         }

@@ -7,7 +7,8 @@
 //! 1. a listed factory: its announcement, or a `verified` swap, whose pool's name follows from the factory
 //!    and the coins;
 //! 2. transfers that agree with a swap's amounts (`balanced`);
-//! 3. the announcement of an unknown contract, which may say anything of any pool: it names coins where
+//! 3. what the pool itself says when a node asks it: it names coins, and lends no trust;
+//! 4. the announcement of an unknown contract, which may say anything of any pool: it names coins where
 //!    nobody else does, and lends no trust.
 
 use hashbrown::HashMap;
@@ -65,6 +66,7 @@ impl Trust {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Witness {
     Stranger,
+    Pool,
     Transfers,
     Factory,
 }
@@ -101,7 +103,12 @@ impl Pool {
     }
 
     pub(super) fn encode(&self, bytes: &mut Vec<u8>) {
-        bytes.put_u64(self.witness as u64);
+        bytes.put_u64(match self.witness {
+            Witness::Stranger => 0,
+            Witness::Transfers => 1,
+            Witness::Factory => 2,
+            Witness::Pool => 3,
+        });
         let pair = (0..).zip(&self.pair).filter_map(|(index, token)| token.map(|token| (index, token)));
         for (index, token) in pair.chain(self.others.iter().copied()) {
             bytes.put_i64(index);
@@ -114,6 +121,7 @@ impl Pool {
             0 => Witness::Stranger,
             1 => Witness::Transfers,
             2 => Witness::Factory,
+            3 => Witness::Pool,
             _ => return Err(Truncated),
         };
         let mut pool = Pool::new(witness);
@@ -171,16 +179,36 @@ impl Registry {
         };
     }
 
-    /// A contract says that it made a pool of these two coins.
-    pub(super) fn announce(&mut self, key: PoolKey, listed: bool, coins: [Address; 2], undo: &mut Vec<PoolBefore>) {
-        let witness = if listed { Witness::Factory } else { Witness::Stranger };
-        let before = self.pools.get(&key);
-        if before.is_some_and(|pool| pool.witness >= witness) {
-            return;
+    /// Somebody says that a pool holds these two coins at these places. It is noted unless a witness of more
+    /// weight is known, or an earlier one of the same weight says otherwise.
+    pub(super) fn announce(
+        &mut self,
+        key: &PoolKey,
+        witness: Witness,
+        coins: [(i64, Address); 2],
+        undo: &mut Vec<PoolBefore>,
+    ) {
+        let before = self.pools.get(key);
+        let mut pool = match before {
+            Some(pool) if pool.witness > witness => return,
+            Some(pool) if pool.witness == witness => {
+                let known = coins.map(|(index, _)| pool.coin(index));
+                let contradicts =
+                    |(known, (_, token)): (&Option<Address>, (i64, Address))| known.is_some_and(|known| known != token);
+                if known.iter().all(Option::is_some) || known.iter().zip(coins).any(contradicts) {
+                    return;
+                }
+                pool.clone()
+            }
+            Some(_) | None => Pool::new(witness),
+        };
+        for (index, token) in coins {
+            if pool.coin(index).is_none() {
+                pool.learn(index, token);
+            }
         }
-        undo.push((key, before.cloned()));
-        let pool = Pool { witness, pair: coins.map(Some), others: Vec::new() };
-        self.pools.insert(key, pool);
+        undo.push((*key, before.cloned()));
+        self.pools.insert(*key, pool);
     }
 
     /// Completes a swap by what is known of its pool, and learns from it.
@@ -206,13 +234,12 @@ impl Registry {
             Witness::Factory => Trust::Verified,
             Witness::Transfers if contradicts(sold) || contradicts(bought) => Trust::Unverified,
             Witness::Transfers if complete => trust.max(Trust::Balanced),
-            Witness::Transfers | Witness::Stranger => trust,
+            Witness::Transfers | Witness::Pool | Witness::Stranger => trust,
         };
         Resolved { sold: known(sold).or(sold.token), bought: known(bought).or(bought.token), trust }
     }
 
-    /// Notes the coins of a swap that is at least balanced, unless a witness of more weight is known, or
-    /// an earlier one of the same weight says otherwise.
+    /// Notes the coins of a swap that is at least balanced.
     fn learn(&mut self, key: &PoolKey, legs: [Leg; 2], trust: Trust, undo: &mut Vec<PoolBefore>) {
         let [(Some(first), Some(one)), (Some(second), Some(other))] = legs.map(|leg| (leg.index, leg.token)) else {
             return;
@@ -221,26 +248,6 @@ impl Registry {
             return;
         }
         let witness = if trust == Trust::Verified { Witness::Factory } else { Witness::Transfers };
-        let before = self.pools.get(key);
-        let mut pool = match before {
-            Some(pool) if pool.witness > witness => return,
-            Some(pool) if pool.witness == witness => {
-                let known = [pool.coin(first), pool.coin(second)];
-                let contradicts =
-                    |(known, token): (&Option<Address>, Address)| known.is_some_and(|known| known != token);
-                if known.iter().all(Option::is_some) || known.iter().zip([one, other]).any(contradicts) {
-                    return;
-                }
-                pool.clone()
-            }
-            Some(_) | None => Pool::new(witness),
-        };
-        for (index, token) in [(first, one), (second, other)] {
-            if pool.coin(index).is_none() {
-                pool.learn(index, token);
-            }
-        }
-        undo.push((*key, before.cloned()));
-        self.pools.insert(*key, pool);
+        self.announce(key, witness, [(first, one), (second, other)], undo);
     }
 }

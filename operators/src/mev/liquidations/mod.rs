@@ -9,33 +9,46 @@
 //! * `bonus_bps`: `10,000 · (value(collateral) / value(debt) - 1)`.
 //! * `profit_usd`: `value(received) - value(debt) - gas`; the gas of a transaction is shared equally by its
 //!   rows. Both only with all prices, never with a 0 in the place of one.
-//! * `trigger_tx`: the transaction of the nearest oracle update before the event in its block.
+//! * `trigger_tx`: the transaction of the nearest oracle update before the event in its block. Which feed
+//!   prices which token is contract state that no event tells, so it may be the update of another asset.
+//! * `linked_…`: the event that a later step goes back to (`links.rs`): the `bark` of a purchase from an
+//!   auction of Maker, with the owner of the vault (`linked_borrower`) and the kind of collateral
+//!   (`linked_market_id`); the absorption of what a Compound III market sells. NULL for all other events.
 //!
 //! Values are of coins worth one dollar, else the block's `token_prices`, else the user's table. Maker's
-//! auctions, whose events name no tokens, and Compound III's absorptions, which nobody buys, have none.
+//! auctions name no tokens: what was paid counts as dollars, and what was bought is the first transfer after
+//! the purchase, in its transaction, of just that amount. The beginnings of auctions and Compound III's
+//! absorptions, which nobody buys, have no value.
 //! Reference: mev-inspect's liquidations, by traces; here by events and transfers.
 //!
-//! No state.
+//! State: what later steps go back to, for as many blocks as `mev.auction_blocks` and
+//! `mev.compound_v3_blocks` say.
 
+mod links;
 mod receipts;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use alloy_primitives::U256;
-use arrow::array::FixedSizeBinaryArray;
 use arrow::array::cast::AsArray;
 use arrow::array::types::{Float64Type, Int64Type};
+use arrow::array::{ArrayRef, FixedSizeBinaryArray, StringArray};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
+use highwater_engine::error::StateError;
 use highwater_engine::model::evm;
 use highwater_engine::model::wide::uint256_field;
+use highwater_engine::operator::StateSize;
 
+use self::links::{Beginning, Link, Links, Steps};
 use self::receipts::Transfers;
-use super::columns::{self, GasPrices, address_at, bytes_at, fixed, floats, int_at, unsigned, wide_at};
+use super::columns::{
+    self, GasPrices, address_at, bytes_at, fixed, floats, int_at, ints_opt, texts_opt, unsigned, wide_at,
+};
 use super::worth::Coins;
 use super::{Address, BlockRelation, InputTable, MevSettings};
-use crate::block_kernel::{BlockKernel, BlockRows};
+use crate::block_kernel::{BlockKernel, BlockRows, Memory};
 
 /// The columns of `liquidation_events`, all of them.
 const EVENT_COLUMNS: [&str; 24] = [
@@ -69,7 +82,8 @@ const EVENT_COLUMNS: [&str; 24] = [
 pub(super) const RELATION: BlockRelation = BlockRelation {
     name: "liquidations",
     about: "One row a liquidation event, with what the liquidator received, the bonus and the profit where \
-            prices are known, and the oracle update before it.",
+            prices are known, the oracle update before it, and for steps of a longer liquidation (auctions of \
+            Maker, sales of Compound III) the event with which it began.",
     inputs: &[
         InputTable { name: "liquidation_events", columns: &EVENT_COLUMNS, optional: false },
         InputTable {
@@ -90,7 +104,10 @@ pub(super) const RELATION: BlockRelation = BlockRelation {
         },
     ],
     schema,
-    state: None,
+    state: Some((
+        "auction, or market and asset",
+        "auctions begun in the last `mev.auction_blocks` blocks and absorptions of the last `mev.compound_v3_blocks`",
+    )),
     kernel: |settings| Box::new(Liquidations::new(settings)),
 };
 
@@ -106,6 +123,12 @@ fn schema() -> SchemaRef {
                 columns::float_opt("bonus_bps"),
                 columns::float_opt("profit_usd"),
                 columns::hash_opt("trigger_tx"),
+                columns::text_opt("linked_event"),
+                columns::int_opt("linked_block_number"),
+                columns::hash_opt("linked_tx_hash"),
+                columns::int_opt("linked_log_index"),
+                columns::address_opt("linked_borrower"),
+                columns::hash_opt("linked_market_id"),
             ]
             .map(|field: Field| Arc::new(field)),
         );
@@ -117,12 +140,14 @@ fn schema() -> SchemaRef {
 /// The kernel of `liquidations`.
 pub struct Liquidations {
     coins: Coins,
+    links: Links,
 }
 
 /// The events of a block by column.
 struct Events<'a> {
     transaction_index: &'a [i64],
     log_index: &'a [i64],
+    event: &'a StringArray,
     liquidator: &'a FixedSizeBinaryArray,
     debt: [&'a FixedSizeBinaryArray; 2],
     collateral: [&'a FixedSizeBinaryArray; 2],
@@ -135,11 +160,32 @@ impl<'a> Events<'a> {
         Events {
             transaction_index: int(5),
             log_index: int(6),
+            event: batch.column(10).as_string(),
             liquidator: fixed(13),
             debt: [fixed(15), fixed(17)],
             collateral: [fixed(16), fixed(18)],
         }
     }
+}
+
+impl Events<'_> {
+    /// A purchase from an auction of Maker.
+    fn taken(&self, row: usize) -> Option<Taken> {
+        let is_take = self.event.value(row) == "take";
+        let paid = wide_at(self.debt[1], row).filter(|_| is_take)?;
+        Some(Taken { paid_usd: f64::from(paid) / RADS, bought: wide_at(self.collateral[1], row)? })
+    }
+}
+
+/// Units in a DAI, as Maker counts what is owed.
+const RADS: f64 = 1e45;
+
+/// What was paid in an auction and what for.
+#[derive(Clone, Copy)]
+struct Taken {
+    paid_usd: f64,
+    /// In units of 10^-18 of a token, whatever its decimals.
+    bought: U256,
 }
 
 /// A token and how much of it.
@@ -201,7 +247,7 @@ struct Found {
 impl Liquidations {
     /// A kernel for what these settings know.
     pub fn new(settings: &Arc<MevSettings>) -> Liquidations {
-        Liquidations { coins: Coins::of(settings) }
+        Liquidations { coins: Coins::of(settings), links: Links::new(&settings.look_back) }
     }
 
     fn find(&self, rows: &BlockRows<'_>, events: &Events<'_>) -> Vec<Found> {
@@ -217,10 +263,12 @@ impl Liquidations {
             let (debt, collateral) = (sum_at(events.debt, row), sum_at(events.collateral, row));
             let liquidator = address_at(events.liquidator, row);
             let received = collateral.zip(liquidator).and_then(|(sum, to)| transfers.received(place, sum, &to));
+            let taken = events.taken(row);
+            let received = received.or_else(|| transfers.bought(place, taken?.bought));
             let in_transaction = events.transaction_index.iter().filter(|index| **index == transaction).count();
             let gas_wei = gas.get(&transaction).copied();
             let gas_usd = gas_wei.and_then(|wei| prices.gas_usd(wei)).map(|usd| usd / in_transaction as f64);
-            let debt_usd = debt.and_then(|sum| prices.usd(sum));
+            let debt_usd = debt.and_then(|sum| prices.usd(sum)).or_else(|| taken.map(|taken| taken.paid_usd));
             let seized_usd = collateral.and_then(|sum| prices.usd(sum));
             let received_usd = received.and_then(|sum| prices.usd(sum));
             Found {
@@ -263,7 +311,11 @@ impl BlockKernel for Liquidations {
         if batch.num_rows() == 0 {
             return RecordBatch::new_empty(schema());
         }
+        let steps = Steps::of(batch);
+        self.links.keep(rows.number, &steps);
         let found = self.find(&rows, &Events::of(batch));
+        let links: Vec<Option<Link<'_>>> =
+            (0..found.len()).map(|row| self.links.link(rows.number, &steps, row)).collect();
         let mut columns = batch.columns().to_vec();
         columns.push(fixed(20, found.iter().map(|found| found.received.map(|(token, _)| token))));
         columns.push(unsigned(found.iter().map(|found| found.received.map(|(_, amount)| amount))));
@@ -271,8 +323,48 @@ impl BlockKernel for Liquidations {
         columns.push(floats(found.iter().map(|found| found.bonus_bps)));
         columns.push(floats(found.iter().map(|found| found.profit_usd)));
         columns.push(fixed(32, found.iter().map(|found| found.trigger)));
-        RecordBatch::try_new(schema(), columns).expect("the columns are those of liquidation_events and six more")
+        columns.extend(linked(&links));
+        RecordBatch::try_new(schema(), columns).expect("the columns are those of liquidation_events and twelve more")
     }
+
+    fn memory(&self) -> Memory {
+        Memory::Chain
+    }
+
+    fn forget(&mut self, number: u64) {
+        self.links.forget(number);
+    }
+
+    fn finalize(&mut self, number: u64) {
+        self.links.finalize(number);
+    }
+
+    fn save(&self) -> Result<Vec<RecordBatch>, StateError> {
+        self.links.save()
+    }
+
+    fn load(&mut self, state: &[RecordBatch]) -> Result<(), StateError> {
+        self.links.load(state)
+    }
+
+    fn size(&self) -> StateSize {
+        self.links.size()
+    }
+}
+
+/// The columns that tell the links.
+fn linked(links: &[Option<Link<'_>>]) -> [ArrayRef; 6] {
+    let names = links.iter().map(|link| link.map(|(event, _)| event));
+    let to = || links.iter().map(|link| link.map(|(_, beginning)| beginning));
+    let height = |beginning: &Beginning| i64::try_from(beginning.block).expect("heights fit 63 bits");
+    [
+        texts_opt(names),
+        ints_opt(to().map(|beginning| beginning.map(height))),
+        fixed(32, to().map(|beginning| Some(beginning?.transaction_hash))),
+        ints_opt(to().map(|beginning| Some(beginning?.log_index))),
+        fixed(20, to().map(|beginning| beginning?.borrower)),
+        fixed(32, to().map(|beginning| beginning?.market_id)),
+    ]
 }
 
 #[cfg(test)]
@@ -286,5 +378,7 @@ mod tests {
         assert_eq!(names, EVENT_COLUMNS);
         let places = [13, 15, 16, 17, 18].map(|place| EVENT_COLUMNS[place]);
         assert_eq!(places, ["liquidator", "debt_token", "collateral_token", "debt_repaid", "collateral_seized"]);
+        let places = [7, 10, 11, 12, 14, 21].map(|place| EVENT_COLUMNS[place]);
+        assert_eq!(places, ["transaction_hash", "event", "market", "market_id", "borrower", "auction_id"]);
     }
 }

@@ -68,6 +68,17 @@ impl<'a> Transfers<'a> {
         Some(self.redeemed(place, (token, amount), liquidator).unwrap_or((token, amount)))
     }
 
+    /// What was bought from an auction of Maker, which counts every token with 18 decimals: the first transfer
+    /// after the event of just that amount, in the units of a token of 18 decimals, else of 8, else of 6.
+    pub(super) fn bought(&self, (transaction, at): (i64, i64), amount: U256) -> Option<Sum> {
+        let in_units = |missing: u64| amount / U256::from(10).pow(U256::from(missing));
+        [0, 10, 12].into_iter().map(in_units).filter(|amount| !amount.is_zero()).find_map(|amount| {
+            let after = self.of_transaction(transaction).filter(|(_, log)| *log > at);
+            let (row, _) = after.into_iter().find(|(row, _)| self.amount(*row) == amount)?;
+            Some((address_at(self.token, row)?, amount))
+        })
+    }
+
     /// What a deposit paid out, if its holder gave it back after the place: the contract of the deposit
     /// takes its own token and pays another, the two next to each other.
     fn redeemed(&self, (transaction, at): (i64, i64), (deposit, amount): Sum, holder: &Address) -> Option<Sum> {

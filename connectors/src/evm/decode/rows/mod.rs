@@ -11,7 +11,7 @@ use super::word::{Address, Word};
 pub use aggregator::{AggregatorTrade, OrderId};
 pub use lending::{FlashLoan, Liquidation, OracleUpdate};
 pub(super) use swap::Family;
-pub use swap::{LiquidityEvent, LiquidityKind, NewPool, Swap, Trust};
+pub use swap::{LiquidityEvent, LiquidityKind, NewPool, PoolSource, Swap, Trust};
 pub use transfer::{Standard, Transfer};
 
 /// Where a log is: which receipt of the block, in order, and which of its logs.

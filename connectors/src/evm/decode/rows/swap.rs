@@ -87,7 +87,26 @@ pub struct Swap {
     pub(in crate::evm::decode) paid_out: Word,
 }
 
-/// A pool that was announced: a row of `pools`.
+/// Who told the coins of a pool.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PoolSource {
+    /// The announcement of a factory.
+    Event,
+    /// The answer of a node to a call.
+    Call,
+}
+
+impl PoolSource {
+    /// The value of the column `source`.
+    pub fn name(self) -> &'static str {
+        match self {
+            PoolSource::Event => "event",
+            PoolSource::Call => "call",
+        }
+    }
+}
+
+/// A pool whose coins were told: a row of `pools`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NewPool {
     /// Where.
@@ -96,13 +115,15 @@ pub struct NewPool {
     pub venue_name: Venue,
     /// The pool.
     pub pool: PoolId,
-    /// Who announced it.
-    pub factory: Address,
+    /// Who announced it, or whom it calls its factory.
+    pub factory: Option<Address>,
     /// Whether that is a known one.
     pub listed: bool,
-    /// Coin 0.
+    /// Where in the pool the two coins are.
+    pub indexes: [u8; 2],
+    /// The first of them.
     pub token0: Address,
-    /// Coin 1.
+    /// The second.
     pub token1: Address,
     /// Fee in millionths.
     pub fee_pips: Option<u32>,
@@ -110,6 +131,8 @@ pub struct NewPool {
     pub tick_spacing: Option<i32>,
     /// The contract called around every operation.
     pub hooks: Option<Address>,
+    /// Who told it.
+    pub source: PoolSource,
 }
 
 /// What was done to liquidity.

@@ -1,0 +1,16 @@
+CREATE SOURCE eth WITH (connector = 'simulator');
+CREATE MATERIALIZED VIEW v AS SELECT block_number, to_address, value, success FROM eth.transactions;
+CREATE ALERT a FROM v WITH (severity = 'high');
+CREATE ALERT b FROM v WITH (key = 'to_adress');
+CREATE ALERT c FROM v WITH (key = 'to_address', severity = 'CASE WHEN succes THEN ''low'' END');
+CREATE ALERT d FROM v WITH (key = 'to_address', reason = '{{ vallue }} moved');
+CREATE ALERT e FROM v WITH (key = 'to_address', reason = '{{ value moved');
+CREATE ALERT f FROM v WITH (key = 'to_address', cool_after = INTERVAL '2 hours', resolve_after = INTERVAL '1 hour');
+CREATE ALERT g FROM v WITH (key = 'to_address', cooldown = INTERVAL '2 hours');
+CREATE ALERT h FROM v WITH (key = 'to_address') EMIT ON WINDOW CLOSE;
+CREATE ALERT i FROM v WITH (key = 'to_address') EMIT ON FINALITY;
+CREATE ALERT j FROM v WITH (key = 'to_address', score = 'to_address');
+CREATE ALERT k FROM vv WITH (key = 'to_address');
+CREATE ALERT l FROM v WITH (key = 'to_address', open_after = 0);
+CREATE ALERT m FROM (SELECT * FROM alert_groups) WITH (key = 'alert');
+CREATE ALERT n FROM v WITH (key = 'SELECT');

@@ -1,0 +1,11 @@
+CREATE SOURCE eth WITH (connector = 'simulator');
+CREATE MATERIALIZED VIEW v AS SELECT block_number, to_address, value, success FROM eth.transactions;
+CREATE ALERT a FROM v WITH (key = 'to_address');
+CREATE SINK s1 FROM a WITH (connector = 'stdout', min_severity = 'loud');
+CREATE SINK s2 FROM a WITH (connector = 'stdout', send = 'fire,resolved');
+CREATE SINK s3 FROM a WITH (connector = 'stdout', quiet_hours = '22-7');
+CREATE SINK s4 FROM a WITH (connector = 'stdout', rate_limit = 'many');
+CREATE SINK s5 FROM a WITH (connector = 'stdout', mutes = 'mutes');
+CREATE SINK s6 FROM a WITH (connector = 'stdout', cooldown = 'a while');
+CREATE SINK s7 FROM a WITH (connector = 'stdout') EMIT ON WINDOW CLOSE;
+CREATE SINK s8 FROM a WITH (connector = 'stdout', colour = 'red');
