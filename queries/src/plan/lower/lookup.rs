@@ -8,6 +8,7 @@ use datafusion_expr::{Expr, Join, LogicalPlan};
 use datafusion_physical_expr::expressions::cast;
 
 use super::super::context::{Relation, RelationSource};
+use super::super::facts::Facts;
 use super::super::ir::{JoinKind, Node, NodeKind};
 use super::join::{has_table, joined_facts, joined_schema, output_schema, renamed, shown_columns, table_name};
 use super::scalar::{Computed, column_of, keep_columns, project};
@@ -79,12 +80,7 @@ impl Lowerer<'_> {
         self.keep(&id, "lookup-join", key, Some(state), "join")?;
         let table_width = if has_table(sides.kind) { table_width } else { 0 };
         let shown = shown_columns(width, stream.schema().fields().len(), table_width, sides.swapped);
-        let mut facts = joined_facts(&stream, table.schema(), sides.kind);
-        facts.block_local = false;
-        if has_table(sides.kind) {
-            // How many rows of the table have one key may change.
-            facts.key = None;
-        }
+        let facts = lookup_facts(&stream, &table, sides.kind);
         let schema = output_schema(&stream, table.schema(), sides.kind);
         let kind = NodeKind::LookupJoin {
             id,
@@ -200,6 +196,14 @@ impl Lowerer<'_> {
         Diagnostic::new(Code::UnsupportedJoin, message, self.join_place())
             .with_hint("write NOT EXISTS (SELECT 1 FROM table WHERE …): a NULL is in no list there")
     }
+}
+
+/// What is known of the joined rows: keys meet at a worker, so the rows of a block are spread.
+fn lookup_facts(stream: &Lowered, table: &Lowered, kind: JoinKind) -> Facts {
+    let mut facts = Facts { block_local: false, ..joined_facts(stream, table.schema(), kind) };
+    // How many rows of the table have one key may change.
+    facts.key = facts.key.filter(|_| !has_table(kind));
+    facts
 }
 
 /// Whether the rows of a node go only with their block, a view in between or not.
