@@ -80,6 +80,7 @@ fn drive(text: &str, base: &Path, knobs: Knobs, observer: &mut dyn Observer) -> 
     let job = Job {
         source,
         constants: rendered.constants,
+        feeds: Vec::new(),
         build: rendered.build,
         workers: knobs.workers,
         in_flight: knobs.in_flight,

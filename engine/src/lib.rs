@@ -13,6 +13,7 @@ pub mod chain;
 pub mod clock;
 pub mod consolidate;
 pub mod error;
+pub mod feed;
 pub mod job;
 pub mod journal;
 pub mod metrics;

@@ -5,7 +5,7 @@
 //! DIR/job.json               which job the state belongs to
 //! DIR/journal.ndjson         the tick journal
 //! DIR/CURRENT                the tick of the newest complete checkpoint; renamed into place last
-//! DIR/checkpoint-<tick>/     manifest.json and Arrow IPC files: operators, open blocks, sinks
+//! DIR/checkpoint-<tick>/     manifest.json and Arrow IPC files: operators, open blocks, sinks, feeds
 //! ```
 //!
 //! State belongs to the plan, not to workers: each operator's rows are loaded by any number of workers.
@@ -41,6 +41,8 @@ pub struct Checkpoint {
     pub operators: SavedStates,
     /// The state of each sink, by name.
     pub sinks: Vec<(String, SinkState)>,
+    /// What the dataflow has of each relation that changes from outside, by name.
+    pub feeds: Vec<(String, RecordBatch)>,
 }
 
 /// A state directory in use.
@@ -69,6 +71,9 @@ struct Manifest {
     /// Name and number of batches.
     operators: Vec<(String, usize)>,
     sinks: Vec<SavedSink>,
+    /// Names; one batch each.
+    #[serde(default)]
+    feeds: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -196,6 +201,10 @@ impl StateDir {
             let rows = read_batches(&folder, &format!("sink-{index}"), sink.batches)?;
             checkpoint.sinks.push((sink.name, SinkState { facts: sink.facts, rows }));
         }
+        for (index, name) in manifest.feeds.into_iter().enumerate() {
+            let rows = read_batches(&folder, &format!("feed-{index}"), 1)?;
+            checkpoint.feeds.extend(rows.into_iter().map(|rows| (name.clone(), rows)));
+        }
         Ok(Some(checkpoint))
     }
 }
@@ -209,6 +218,9 @@ fn write_files(folder: &Path, checkpoint: &Checkpoint) -> Result<(), StateError>
     }
     for (index, (_, state)) in checkpoint.sinks.iter().enumerate() {
         write_batches(folder, &format!("sink-{index}"), &state.rows)?;
+    }
+    for (index, (_, rows)) in checkpoint.feeds.iter().enumerate() {
+        write_batches(folder, &format!("feed-{index}"), std::slice::from_ref(rows))?;
     }
     let manifest = Manifest {
         tick: checkpoint.tick,
@@ -225,6 +237,7 @@ fn write_files(folder: &Path, checkpoint: &Checkpoint) -> Result<(), StateError>
                 batches: state.rows.len(),
             })
             .collect(),
+        feeds: checkpoint.feeds.iter().map(|(name, _)| name.clone()).collect(),
     };
     write_json(&folder.join("manifest.json"), &manifest)
 }
@@ -334,6 +347,7 @@ mod tests {
             open: vec![TrackedBlock { block: block(b'a', 2, None), rows: vec![batch(vec![1, 2])] }],
             operators: SavedStates::from([("v/aggregate-0".to_owned(), vec![batch(vec![3]), batch(vec![])])]),
             sinks: vec![("s".to_owned(), SinkState { facts: serde_json::json!({"at": 5}), rows: vec![] })],
+            feeds: vec![("watchlist".to_owned(), batch(vec![4, 5])), ("empty".to_owned(), batch(vec![]))],
         }
     }
 
@@ -353,6 +367,7 @@ mod tests {
         assert_eq!(found.open[0].rows, [batch(vec![1, 2])]);
         assert_eq!(found.operators["v/aggregate-0"], [batch(vec![3]), batch(vec![])]);
         assert_eq!(found.sinks[0].1.facts, serde_json::json!({"at": 5}));
+        assert_eq!(found.feeds, checkpoint(7).feeds);
         assert!(!folder.path().join("checkpoint-000000000004").exists());
     }
 

@@ -143,6 +143,7 @@ fn job(reader: ScriptedReader, workers: usize, blocks_per_tick: usize, state: Op
             one_block_a_tick: false,
         },
         constants: Vec::new(),
+        feeds: Vec::new(),
         build: Arc::new(build),
         workers,
         in_flight: 3,

@@ -206,16 +206,16 @@ impl BatchOperator for BroadcastJoin {
     }
 }
 
-fn taken(column: &ArrayRef, rows: &UInt32Array) -> ArrayRef {
+pub(crate) fn taken(column: &ArrayRef, rows: &UInt32Array) -> ArrayRef {
     take(column, rows, None).expect("the rows are rows of the column")
 }
 
 /// Rows in which no key is NULL; `None`: all.
-fn all_present(columns: &[ArrayRef]) -> Option<NullBuffer> {
+pub(crate) fn all_present(columns: &[ArrayRef]) -> Option<NullBuffer> {
     columns.iter().fold(None, |present, column| NullBuffer::union(present.as_ref(), column.logical_nulls().as_ref()))
 }
 
-fn field<'a>(side: &'static str, schema: &'a SchemaRef, index: usize) -> Result<&'a Arc<Field>, JoinError> {
+pub(crate) fn field<'a>(side: &'static str, schema: &'a SchemaRef, index: usize) -> Result<&'a Arc<Field>, JoinError> {
     schema.fields().get(index).ok_or(JoinError::MissingColumn { side, index })
 }
 

@@ -1,7 +1,7 @@
 //! The incremental operators of Highwater, over signed Arrow batches.
 //!
 //! It owns what keeps state between ticks: aggregates, the first rows of an order, temporal filters,
-//! joins to reference tables, and the gates of `EMIT ON …`; and the kernels that make relations of a chain's
+//! joins to reference tables (fixed ones and those that change), and the gates of `EMIT ON …`; and the kernels that make relations of a chain's
 //! tables block by block: trades with their values, MEV ([`mev`], run by [`block_fold`]). Every operator is one function of its
 //! accumulated input, written naively in `tests/reference`, and answers each tick with what changed.
 //!
@@ -17,6 +17,7 @@ pub mod block_kernel;
 pub mod broadcast_join;
 mod codec;
 pub mod emit_gate;
+pub mod lookup_join;
 pub mod mev;
 mod rows;
 pub mod temporal_filter;

@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::feeds::Feeds;
 use super::meters::Meters;
 use super::output::{Output, sink_error};
 use super::seal::Whole;
@@ -61,6 +62,9 @@ struct Driver {
     shape: Shape,
     runtime: Runtime,
     constants: Vec<(usize, Delta)>,
+    feeds: Feeds,
+    /// Index of the first table that a feed gives.
+    first_feed: usize,
     outputs: Vec<Output>,
     watches: VecDeque<Stopwatch>,
     state: Option<KeptState>,
@@ -87,7 +91,9 @@ enum Pull {
 impl Driver {
     fn start(job: Job) -> Result<Driver, JobError> {
         let started = Stopwatch::start();
-        let tables = job.source.tables + job.constants.len();
+        let first_feed = job.source.tables + job.constants.len();
+        let tables = first_feed + job.feeds.len();
+        let feeds = Feeds::new(job.feeds, &job.metrics)?;
         let outputs = job.outputs.into_iter().map(Output::new).collect::<Result<Vec<_>, _>>()?;
         let config =
             RuntimeConfig { workers: job.workers, in_flight: job.in_flight.max(1), tables, outputs: outputs.len() };
@@ -111,6 +117,8 @@ impl Driver {
             shape: Shape { workers: job.workers, one_block_a_tick: job.source.one_block_a_tick },
             runtime,
             constants: constants.collect(),
+            feeds,
+            first_feed,
             outputs,
             watches: VecDeque::new(),
             state: None,
@@ -142,6 +150,7 @@ impl Driver {
             self.cursor = checkpoint.cursor;
             self.cutter = TickCutter::new(blocks_per_tick, self.chain.head());
             self.constants.clear();
+            self.feeds.restore(&checkpoint.feeds);
             self.runtime.load(checkpoint.operators)?;
             for (name, sink_state) in &checkpoint.sinks {
                 let Some(output) = self.outputs.iter_mut().find(|output| output.output.name == *name) else { continue };
@@ -237,6 +246,8 @@ impl Driver {
 
     fn submit_input(&mut self, mut input: TickInput) -> Result<(), JobError> {
         input.deltas[0].append(&mut self.constants);
+        let changes = self.feeds.changes(input.progress.more_follow)?;
+        input.deltas[0].extend(changes.into_iter().map(|(feed, delta)| (self.first_feed + feed, delta)));
         self.next_tick = input.progress.tick + 1;
         self.watches.push_back(Stopwatch::start());
         self.runtime.submit(input)?;
@@ -369,6 +380,7 @@ impl Driver {
             open: self.chain.open_blocks().cloned().collect(),
             operators: self.runtime.save()?,
             sinks: Vec::new(),
+            feeds: self.feeds.checkpoint(),
         };
         for output in &mut self.outputs {
             let name = output.output.name.clone();

@@ -8,6 +8,7 @@
 //! request finishes the ticks in flight, takes a checkpoint and closes the sinks.
 
 mod driver;
+mod feeds;
 mod meters;
 mod output;
 mod seal;
@@ -23,6 +24,7 @@ use arrow::record_batch::RecordBatch;
 use crate::Tick;
 use crate::chain::ChainError;
 use crate::error::{Class, Classified, StateError};
+use crate::feed::Feed;
 use crate::metrics::Registry;
 use crate::model::Progress;
 use crate::runtime::{Build, RuntimeError};
@@ -38,6 +40,8 @@ pub struct Job {
     pub source: JobSource,
     /// Rows that are there from the first tick on; table indices follow those of the source.
     pub constants: Vec<RecordBatch>,
+    /// Relations that change from outside; table indices follow those of the constants.
+    pub feeds: Vec<Box<dyn Feed>>,
     /// Builds the dataflow.
     pub build: Build,
     /// Worker threads.
@@ -189,9 +193,9 @@ pub enum JobError {
     #[error("running the dataflow failed")]
     Runtime(#[from] RuntimeError),
     /// Changes of a tick could not be put in order.
-    #[error("ordering the changes of output \"{name}\" failed")]
+    #[error("ordering the changes of \"{name}\" failed")]
     Consolidate {
-        /// The sink.
+        /// The sink or the table.
         name: String,
         /// Why.
         source: arrow::error::ArrowError,

@@ -326,7 +326,7 @@ impl<M: Fn() -> Box<dyn TickOperator>> Workers<M> {
     }
 }
 
-fn route(delta: &Delta, key: Option<&[usize]>, peers: usize) -> Vec<(usize, Delta)> {
+pub(crate) fn route(delta: &Delta, key: Option<&[usize]>, peers: usize) -> Vec<(usize, Delta)> {
     let Some(key) = key.filter(|_| peers > 1) else { return vec![(0, delta.clone())] };
     let schema = delta.batch.schema();
     let fields = key.iter().map(|index| SortField::new(schema.field(*index).data_type().clone())).collect();

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use arrow::record_batch::RecordBatch;
 use highwater_connectors::SOURCES;
 use highwater_engine::error::BoxError;
+use highwater_engine::feed::Feed;
 use highwater_engine::metrics::Registry;
 use highwater_engine::options::Options;
 use highwater_engine::sink::{Notifications, SinkConnector, SinkError, SinkRequest};
@@ -15,8 +16,8 @@ use highwater_sinks::SINKS;
 
 use super::args::SetOption;
 use super::outputs::{Destination, request};
-use super::tables;
-use crate::plan::{Catalog, LoadError, LoadRequest, PlannedSetting, PlannedSink, PlannedView, given};
+use super::reload::{FileFeed, Stamp, TableFile};
+use crate::plan::{Catalog, LoadError, LoadRequest, PlannedSetting, PlannedSink, PlannedView, ReloadedTable, given};
 
 /// Settings of a job (`SET name = value`); the command line comes first.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub(super) struct Loader {
     places: BTreeMap<PathBuf, String>,
     /// The opened sources, by name.
     pub(super) sources: BTreeMap<String, Box<dyn Source>>,
+    /// The files of the reference tables and what they were like when they were read, by name.
+    tables: BTreeMap<String, (TableFile, Stamp)>,
 }
 
 impl Loader {
@@ -52,6 +55,7 @@ impl Loader {
             settings: Settings::default(),
             places: BTreeMap::new(),
             sources: BTreeMap::new(),
+            tables: BTreeMap::new(),
         }
     }
 
@@ -120,6 +124,12 @@ impl Loader {
             ))),
             _ => Ok(()),
         }
+    }
+
+    /// The feed of a table that is read again.
+    pub(super) fn feed(&mut self, table: &ReloadedTable) -> Box<dyn Feed> {
+        let (file, stamp) = self.tables.remove(&table.name).expect("the planner has read every table it names");
+        Box::new(FileFeed::new(table, file, stamp))
     }
 
     /// Where counters go.
@@ -199,16 +209,16 @@ impl Catalog for Loader {
         let (connector, mut options) = self.resolve("table", &request.name, &request.connector, request.given());
         let path = options.require_path("path")?;
         options.finish()?;
-        let declared = request.schema.as_ref();
-        let read = match connector.as_str() {
-            "csv" => tables::read_csv(&path, declared),
-            "parquet" => tables::read_parquet(&path, declared),
-            _ => {
-                let known = vec!["csv".to_owned(), "parquet".to_owned()];
-                return Err(LoadError::UnknownConnector { kind: "table", name: connector, known });
-            }
+        let shown = path.display().to_string();
+        let Some(file) = TableFile::new(&connector, path) else {
+            let known = TableFile::CONNECTORS.map(str::to_owned).to_vec();
+            return Err(LoadError::UnknownConnector { kind: "table", name: connector, known });
         };
-        read.map_err(|error| LoadError::Failed(Box::new(error)))
+        // Before it is read: what is written meanwhile is then seen as a change.
+        let stamp = file.stamp().map_err(|source| failed(format!("reading {shown} failed: {source}")))?;
+        let rows = file.read(request.schema.as_ref()).map_err(|error| LoadError::Failed(Box::new(error)))?;
+        self.tables.insert(request.name.clone(), (file, stamp));
+        Ok(rows)
     }
 
     fn notifications(&self, sink: &str, connector: &str) -> Notifications {

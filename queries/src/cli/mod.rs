@@ -10,6 +10,7 @@ mod loader;
 mod outputs;
 mod record;
 mod reference;
+mod reload;
 mod run;
 mod tables;
 mod watch;

@@ -116,6 +116,7 @@ pub(super) fn run_loaded(
     let (source, blocks) = open_source(&mut loaded, &plan, args, range, request)?;
     let watch = Watch::new(display.bar, display.colour, blocks);
     let (outputs, output_plans, errors) = open_outputs(&mut loaded, &plan, &watch)?;
+    let feeds = plan.reloaded.iter().map(|table| loaded.loader.feed(table)).collect();
     let Rendered { build, constants } =
         render(plan, output_plans).map_err(|source| CliError::Internal(Box::new(source)))?;
     let job = Job {
@@ -123,6 +124,7 @@ pub(super) fn run_loaded(
         workers: usize::from(args.workers.or(loaded.loader.settings.workers).unwrap_or(1)),
         source,
         constants,
+        feeds,
         build,
         outputs,
         state,
@@ -168,6 +170,11 @@ fn fingerprint(plan: &JobPlan, range: Range) -> String {
         for table in &source.tables {
             let _ = write!(text, "{}{:?}", table.name, table.columns);
         }
+    }
+    for table in &plan.reloaded {
+        let schema = table.rows.schema();
+        let columns = schema.fields().iter().map(|field| format!("{} {}", field.name(), crate::plan::sql_type(field)));
+        let _ = write!(text, "{}{:?}", table.name, columns.collect::<Vec<_>>());
     }
     for view in plan.views.iter().filter(|view| !view.of_sink) {
         text.push_str(&crate::plan::explain_view(plan, &view.name).unwrap_or_default());

@@ -15,7 +15,7 @@ use datafusion_expr::{AggregateUDF, HigherOrderUDF, LogicalPlan, ScalarUDF, Tabl
 use super::ir::Node;
 use super::registry::{Registry, registry};
 use super::window::WindowPlanner;
-use crate::diagnostic::{Code, Diagnostic, did_you_mean};
+use crate::diagnostic::{Code, Diagnostic, Span, did_you_mean};
 
 /// What a name in FROM stands for.
 #[derive(Clone)]
@@ -35,6 +35,8 @@ pub(super) enum Relation {
     Errors(usize),
     /// A reference table.
     Reference(RecordBatch),
+    /// A reference table that is read again: index into the job's reloaded tables.
+    Reloaded(usize),
     /// A view that is put in the place of its name.
     Inlined(Arc<LogicalPlan>),
 }
@@ -118,6 +120,19 @@ impl Context {
         match &self.plain.get(name)?.downcast_ref::<RelationSource>()?.relation {
             Relation::Reference(rows) => Some(rows),
             _ => None,
+        }
+    }
+
+    /// Why a setting cannot use a table, where the reason is that the table is read again.
+    pub(super) fn refuse_reloaded(&self, name: &str, span: Span) -> Result<(), Diagnostic> {
+        let source = self.plain.get(name).and_then(|source| source.downcast_ref::<RelationSource>());
+        match source.map(|source| &source.relation) {
+            Some(Relation::Reloaded(_)) => {
+                let message = format!("table \"{name}\" is reloaded, and a setting reads its table once");
+                let hint = "leave out \"reload\", or keep these rows in a table of their own";
+                Err(Diagnostic::new(Code::BadOption, message, span).with_hint(hint))
+            }
+            _ => Ok(()),
         }
     }
 

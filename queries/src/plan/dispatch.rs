@@ -219,6 +219,7 @@ impl Planner<'_> {
 
     /// The rows of a reference table `(group_key TEXT, muted_from TIMESTAMP, muted_until TIMESTAMP)`, the times optional.
     fn read_mutes(&self, table: &str, span: Span) -> Result<Vec<Mute>, Diagnostic> {
+        self.context.refuse_reloaded(table, span)?;
         let Some(rows) = self.context.reference(table) else {
             let message = format!("reference table \"{table}\" does not exist");
             let hint = "CREATE TABLE mutes (group_key TEXT, muted_from TIMESTAMP, muted_until TIMESTAMP) WITH (…)";

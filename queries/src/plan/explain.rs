@@ -148,6 +148,7 @@ fn describe(node: &Node, names: &Names) -> String {
         NodeKind::View { view, .. } => format!("View {} [{}]", names.views[*view], all()),
         NodeKind::Errors { view, .. } => format!("Errors of {} [{}]", names.views[*view], all()),
         NodeKind::Values { batch } => format!("Values {} [{}]", rows(batch.num_rows()), all()),
+        NodeKind::LiveTable { name, .. } => format!("LiveTable {name} [{}]", all()),
         NodeKind::Filter { input, predicate } => format!("Filter {}", Sql(predicate, &input.schema)),
         NodeKind::Project { input, expressions } => {
             format!("Project {}", projected(&node.schema, expressions, &input.schema))
@@ -163,9 +164,8 @@ fn describe(node: &Node, names: &Names) -> String {
         }
         NodeKind::Union { .. } => "Union".to_owned(),
         NodeKind::Aggregate { .. } | NodeKind::BlockAggregate { .. } => describe_aggregate(node),
-        NodeKind::TopK { .. } | NodeKind::TemporalFilter { .. } | NodeKind::BroadcastJoin { .. } => {
-            describe_stateful(node)
-        }
+        NodeKind::TopK { .. } | NodeKind::TemporalFilter { .. } => describe_stateful(node),
+        NodeKind::BroadcastJoin { .. } | NodeKind::LookupJoin { .. } => describe_join(node),
         NodeKind::Stories { .. }
         | NodeKind::Findings { .. }
         | NodeKind::Notifications { .. }
@@ -240,22 +240,35 @@ fn describe_stateful(node: &Node) -> String {
             };
             format!("TemporalFilter {id}{}{}", name(valid_from, "from"), name(valid_until, "until"))
         }
+        _ => String::new(),
+    }
+}
+
+fn describe_join(node: &Node) -> String {
+    let kind = |join: &JoinKind| match join {
+        JoinKind::Inner => "Inner",
+        JoinKind::Left => "Left",
+        JoinKind::Semi => "Semi",
+        JoinKind::Anti => "Anti",
+    };
+    let pairs = |input: &Schema, input_keys: &[usize], table: &Schema, table_keys: &[usize]| {
+        let pairs = input_keys.iter().zip(table_keys);
+        let pairs = pairs.map(|(key, other)| format!("{} = {}", input.field(*key).name(), table.field(*other).name()));
+        pairs.collect::<Vec<_>>().join(", ")
+    };
+    match &node.kind {
         NodeKind::BroadcastJoin { input, table, table_name, join, input_keys, table_keys, residual, .. } => {
-            let kind = match join {
-                JoinKind::Inner => "Inner",
-                JoinKind::Left => "Left",
-                JoinKind::Semi => "Semi",
-                JoinKind::Anti => "Anti",
-            };
-            let pairs = input_keys.iter().zip(table_keys).map(|(key, table_key)| {
-                format!("{} = {}", input.schema.field(*key).name(), table.schema().field(*table_key).name())
-            });
-            let pairs = pairs.collect::<Vec<_>>().join(", ");
+            let kind = kind(join);
+            let pairs = pairs(&input.schema, input_keys, table.schema_ref(), table_keys);
             let both: Vec<_> = input.schema.fields().iter().chain(table.schema_ref().fields()).cloned().collect();
             let both = Schema::new(both);
             let residual = residual.as_ref().map(|residual| format!(" and {}", Sql(residual, &both)));
             let residual = residual.unwrap_or_default();
             format!("BroadcastJoin {kind} {table_name} ({}) on [{pairs}]{residual}", rows(table.num_rows()))
+        }
+        NodeKind::LookupJoin { id, input, table, table_name, join, input_keys, table_keys, .. } => {
+            let pairs = pairs(&input.schema, input_keys, &table.schema, table_keys);
+            format!("LookupJoin {id} {} {table_name} on [{pairs}]", kind(join))
         }
         _ => String::new(),
     }

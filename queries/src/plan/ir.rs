@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::{FieldRef, SchemaRef};
 use arrow::record_batch::RecordBatch;
@@ -28,6 +29,8 @@ use crate::diagnostic::Span;
 pub struct JobPlan {
     /// The sources that are read, each with the tables and columns that any view needs.
     pub sources: Vec<PlannedSource>,
+    /// The reference tables that are read again while the job runs.
+    pub reloaded: Vec<ReloadedTable>,
     /// Maintained views; a view reads only views before it.
     pub views: Vec<PlannedView>,
     /// Sinks in the order of the job.
@@ -58,6 +61,17 @@ pub struct PlannedTable {
     pub columns: Vec<usize>,
     /// The schema of just these columns.
     pub schema: SchemaRef,
+}
+
+/// A reference table that is read again while the job runs.
+#[derive(Debug, Clone)]
+pub struct ReloadedTable {
+    /// Its name.
+    pub name: String,
+    /// What it had when the job was planned; its columns are those of the table for ever.
+    pub rows: RecordBatch,
+    /// Wall time between two looks at its file; zero to look at every tick.
+    pub every: Duration,
 }
 
 /// A maintained view.
@@ -242,6 +256,15 @@ pub enum NodeKind {
         /// The rows.
         batch: RecordBatch,
     },
+    /// Rows of a reference table that is read again: they come and go at any tick, before its blocks.
+    LiveTable {
+        /// Index into [`JobPlan::reloaded`].
+        table: usize,
+        /// Its name, for people.
+        name: String,
+        /// Indices into its columns, in output order.
+        columns: Vec<usize>,
+    },
     /// Rows for which the predicate is true.
     Filter {
         /// Where rows come from.
@@ -385,6 +408,26 @@ pub enum NodeKind {
         null_equals_null: bool,
         /// A further Boolean condition over the input's columns followed by the table's.
         residual: Option<Arc<dyn PhysicalExpr>>,
+    },
+    /// Rows that go only with their block, joined to reference tables that are read again, as these are when
+    /// the block comes. Output: the input's columns, then for Inner and Left the table's.
+    LookupJoin {
+        /// Name of the state.
+        id: String,
+        /// Where rows come from.
+        input: Box<Node>,
+        /// The table: reloaded tables and nothing else.
+        table: Box<Node>,
+        /// Name of the table, for people.
+        table_name: String,
+        /// The kind of join.
+        join: JoinKind,
+        /// Key columns of the input. None: every row of the table matches.
+        input_keys: Vec<usize>,
+        /// The matching columns of the table, of the same types.
+        table_keys: Vec<usize>,
+        /// Whether a NULL key matches a NULL key.
+        null_equals_null: bool,
     },
 }
 

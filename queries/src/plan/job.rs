@@ -13,8 +13,8 @@ use super::context::{BROKEN, Context, Relation};
 use super::dispatch::{OVERALL_LIMIT, Told};
 use super::errors::Place;
 use super::explain::{self, Names};
-use super::ir::{JobPlan, PlannedOption, PlannedSetting, PlannedSink, PlannedView, StateEntry};
-use super::lower::{Lowered, Lowerer, ViewInfo};
+use super::ir::{JobPlan, PlannedOption, PlannedSetting, PlannedSink, PlannedView, ReloadedTable, StateEntry};
+use super::lower::{Lowered, Lowerer, ViewInfo, of_tables};
 use super::mev_settings;
 use super::names::{self, Defined};
 use super::options::ViewOptions;
@@ -32,6 +32,7 @@ pub fn plan(job: &Job, catalog: &mut dyn Catalog) -> Result<JobPlan, Vec<Diagnos
         context: Context::new(),
         secrets: BTreeMap::new(),
         sources: Vec::new(),
+        reloaded: Vec::new(),
         views: Vec::new(),
         infos: Vec::new(),
         sinks: Vec::new(),
@@ -56,6 +57,7 @@ pub(super) struct Planner<'j> {
     pub(super) context: Context,
     secrets: BTreeMap<String, String>,
     pub(super) sources: Vec<OpenSource>,
+    pub(super) reloaded: Vec<ReloadedTable>,
     pub(super) views: Vec<PlannedView>,
     pub(super) infos: Vec<ViewInfo>,
     pub(super) sinks: Vec<PlannedSink>,
@@ -325,8 +327,9 @@ impl<'j> Planner<'j> {
             root: node,
         };
         amend(&mut view);
+        let of_tables = of_tables(&view.root, &self.infos);
         self.views.push(view);
-        self.infos.push(ViewInfo { facts });
+        self.infos.push(ViewInfo { facts, of_tables });
         for entry in state {
             // Relations of a source are shared: whoever reads them notes their state.
             if self.state.iter().all(|known| known.id != entry.id) {
@@ -387,7 +390,8 @@ impl<'j> Planner<'j> {
             return Err(self.mistakes);
         }
         let sources = prune(&self.sources, self.views.iter_mut().map(|view| &mut view.root));
-        Ok(JobPlan { sources, views: self.views, sinks: self.sinks, settings, state: self.state, explains })
+        let Planner { reloaded, views, sinks, state, .. } = self;
+        Ok(JobPlan { sources, reloaded, views, sinks, settings, state, explains })
     }
 }
 

@@ -110,6 +110,7 @@ impl Planner<'_> {
 
     /// The reference table that a setting names, with the wanted columns in the wanted types.
     fn mev_table(&self, setting: &PlannedSetting, columns: &[(&str, DataType)]) -> Result<RecordBatch, Diagnostic> {
+        self.context.refuse_reloaded(&setting.value, setting.span)?;
         let rows = self.context.reference(&setting.value).ok_or_else(|| {
             Diagnostic::new(Code::UnknownTable, format!("table \"{}\" does not exist", setting.value), setting.span)
                 .with_hint("name a reference table: CREATE TABLE … WITH (connector = 'csv', …)")

@@ -37,7 +37,7 @@ pub use catalog::{Catalog, LoadError, LoadRequest, given};
 pub use explain::{explain, explain_state, explain_view, sql_type};
 pub use ir::{
     AggregateCall, AggregateFunction, Emit, JobPlan, JoinKind, Node, NodeKind, PlannedAlert, PlannedOption,
-    PlannedSetting, PlannedSink, PlannedSource, PlannedTable, PlannedView, SinkInput, SortKey, StateEntry, ViewClosing,
-    Window,
+    PlannedSetting, PlannedSink, PlannedSource, PlannedTable, PlannedView, ReloadedTable, SinkInput, SortKey,
+    StateEntry, ViewClosing, Window,
 };
 pub use job::plan;

@@ -89,7 +89,8 @@ impl Taken {
     }
 }
 
-fn take(options: &mut Vec<PlannedOption>, name: &str) -> Option<PlannedOption> {
+/// An option, which is then no longer there.
+pub(super) fn take(options: &mut Vec<PlannedOption>, name: &str) -> Option<PlannedOption> {
     let at = options.iter().position(|option| option.name == name)?;
     Some(options.remove(at))
 }

@@ -76,9 +76,12 @@ impl Node {
     /// The nodes this one reads.
     pub fn inputs(&self) -> Vec<&Node> {
         match &self.kind {
-            NodeKind::Scan { .. } | NodeKind::View { .. } | NodeKind::Errors { .. } | NodeKind::Values { .. } => {
-                Vec::new()
-            }
+            NodeKind::Scan { .. }
+            | NodeKind::View { .. }
+            | NodeKind::Errors { .. }
+            | NodeKind::Values { .. }
+            | NodeKind::LiveTable { .. } => Vec::new(),
+            NodeKind::LookupJoin { input, table, .. } => vec![input, table],
             NodeKind::Union { inputs } => inputs.iter().collect(),
             NodeKind::BlockRelation { inputs, .. } => inputs.iter().flatten().collect(),
             NodeKind::Filter { input, .. }
@@ -98,9 +101,12 @@ impl Node {
 
     fn inputs_mut(&mut self) -> Vec<&mut Node> {
         match &mut self.kind {
-            NodeKind::Scan { .. } | NodeKind::View { .. } | NodeKind::Errors { .. } | NodeKind::Values { .. } => {
-                Vec::new()
-            }
+            NodeKind::Scan { .. }
+            | NodeKind::View { .. }
+            | NodeKind::Errors { .. }
+            | NodeKind::Values { .. }
+            | NodeKind::LiveTable { .. } => Vec::new(),
+            NodeKind::LookupJoin { input, table, .. } => vec![input, table],
             NodeKind::Union { inputs } => inputs.iter_mut().collect(),
             NodeKind::BlockRelation { inputs, .. } => inputs.iter_mut().flatten().collect(),
             NodeKind::Filter { input, .. }

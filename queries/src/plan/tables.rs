@@ -1,6 +1,7 @@
 //! Reference tables: their declared columns and their rows.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
@@ -10,23 +11,29 @@ use datafusion_sql::sqlparser::ast::{
 };
 use datafusion_sql::sqlparser::dialect::GenericDialect;
 use datafusion_sql::sqlparser::parser::Parser;
+use highwater_engine::options::parse_duration;
 
+use super::catalog::LoadRequest;
 use super::context::Relation;
+use super::ir::ReloadedTable;
 use super::job::Planner;
 use super::lower::Lowerer;
+use super::options::take;
 use super::query::{optimized, raw_plan};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::sql::TableStatement;
+use crate::sql::{Name, TableStatement};
 
 impl Planner<'_> {
     /// Reads a table and puts it in scope.
     pub(super) fn open_table(&mut self, table: &TableStatement) -> Result<(), Diagnostic> {
         let declared = self.declared(table)?;
+        let mut reload = None;
         let rows = match &table.values {
             Some(values) => self.inline_rows(table, values, declared)?,
             None => {
                 let (mut request, at) = self.request(&table.name, &table.options, "connector")?;
                 request.schema = declared.clone();
+                reload = self.reload(&table.name, &mut request)?;
                 let what = format!("table \"{}\"", table.name.text);
                 let rows = self.catalog.load_table(&request);
                 let rows = rows.map_err(|error| error.diagnostic(&what, table.name.span, at, &request.options))?;
@@ -34,8 +41,27 @@ impl Planner<'_> {
             }
         };
         let schema = rows.schema();
-        self.context.add_relation(&table.name.text, Relation::Reference(rows), schema);
+        let relation = match reload {
+            None => Relation::Reference(rows),
+            Some(every) => {
+                self.reloaded.push(ReloadedTable { name: table.name.text.clone(), rows, every });
+                Relation::Reloaded(self.reloaded.len() - 1)
+            }
+        };
+        self.context.add_relation(&table.name.text, relation, schema);
         Ok(())
+    }
+
+    /// How often a table is read again, if it is.
+    fn reload(&mut self, name: &Name, request: &mut LoadRequest) -> Result<Option<Duration>, Diagnostic> {
+        let written = take(&mut request.options, "reload");
+        let span = written.as_ref().map_or(name.span, |option| option.value_span);
+        let given = self.catalog.overridden(&name.text, "reload").or(written.map(|option| option.value));
+        let Some(text) = given.filter(|text| !text.is_empty()) else { return Ok(None) };
+        parse_duration(&text).map(Some).ok_or_else(|| {
+            let message = "option \"reload\" is not a duration such as INTERVAL '5 seconds'";
+            Diagnostic::new(Code::BadOption, message, span)
+        })
     }
 
     /// The columns written after the table's name, if any.

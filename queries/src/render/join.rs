@@ -31,12 +31,7 @@ pub(super) fn make(node: &Node) -> Result<Box<dyn BatchOperator>, BoxError> {
     };
     let width = input.schema.fields().len();
     if residual.is_none() && !null_equals_null && !input_keys.is_empty() {
-        let kind = match join {
-            JoinKind::Inner => PlainKind::Inner,
-            JoinKind::Left => PlainKind::LeftOuter,
-            JoinKind::Semi => PlainKind::Semi,
-            JoinKind::Anti => PlainKind::Anti,
-        };
+        let kind = plain_kind(*join);
         let right = if matches!(join, JoinKind::Inner | JoinKind::Left) { table.num_columns() } else { 0 };
         let columns = (0..width).map(JoinColumn::Left).chain((0..right).map(JoinColumn::Right)).collect();
         let join =
@@ -46,6 +41,16 @@ pub(super) fn make(node: &Node) -> Result<Box<dyn BatchOperator>, BoxError> {
     let condition = residual.clone();
     let keys = KeyEncoder::new(&input.schema, input_keys, *null_equals_null)?;
     Ok(Box::new(ConditionalJoin::new(node, &input.schema, table, *join, keys, table_keys, condition)?))
+}
+
+/// The kind of join in the words of the operators.
+pub(super) fn plain_kind(kind: JoinKind) -> PlainKind {
+    match kind {
+        JoinKind::Inner => PlainKind::Inner,
+        JoinKind::Left => PlainKind::LeftOuter,
+        JoinKind::Semi => PlainKind::Semi,
+        JoinKind::Anti => PlainKind::Anti,
+    }
 }
 
 /// Encodes key columns as one binary column.

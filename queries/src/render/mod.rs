@@ -32,7 +32,8 @@ pub struct OutputPlan {
 pub struct Rendered {
     /// Builds it.
     pub build: Build,
-    /// Rows that are there from the first tick; their table indices follow those of the source.
+    /// Rows that are there from the first tick; their table indices follow those of the source. After them
+    /// come the reloaded tables of the plan.
     pub constants: Vec<RecordBatch>,
 }
 
@@ -51,11 +52,13 @@ pub fn render(plan: Arc<JobPlan>, outputs: Vec<OutputPlan>) -> Result<Rendered, 
         gate(&plan, output, 0)?;
     }
     let shown = shown_columns(&plan, &reachable);
+    let first_reloaded = source_tables + constants.len();
     let build = move |graph: &mut Graph<'_>| {
         let mut renderer = Renderer {
             plan: &plan,
             graph,
             next_constant: source_tables,
+            first_reloaded,
             views: Vec::new(),
             block_relations: BTreeMap::new(),
             shown: shown.clone(),
@@ -141,6 +144,8 @@ struct Renderer<'p, 'g, 's> {
     plan: &'p JobPlan,
     graph: &'g mut Graph<'s>,
     next_constant: usize,
+    /// The table of the first reloaded one.
+    first_reloaded: usize,
     /// Rows and errors of each view; none for views that are not rendered.
     views: Vec<Option<(Handle, Handle)>>,
     /// Rows of the relations of sources, by name.
@@ -197,6 +202,12 @@ impl Renderer<'_, '_, '_> {
                 self.next_constant += 1;
                 self.graph.table(self.next_constant - 1)
             }
+            NodeKind::LiveTable { table, columns, .. } => {
+                let input = self.graph.table(self.first_reloaded + table);
+                let width = self.plan.reloaded[*table].rows.num_columns();
+                self.columns(input, columns, width, errors)
+            }
+            NodeKind::LookupJoin { .. } => self.lookup_join(node, errors),
             NodeKind::Union { inputs } => {
                 let inputs: Vec<_> = inputs.iter().map(|input| self.node(input, errors)).collect();
                 self.graph.union(&inputs)
@@ -231,6 +242,18 @@ impl Renderer<'_, '_, '_> {
         let place = |column: &usize| shown.range(..column).count();
         let (columns, width) = (columns.iter().map(place).collect::<Vec<_>>(), shown.len());
         self.columns(rows, &columns, width, errors)
+    }
+
+    fn lookup_join(&mut self, node: &Node, errors: &mut Vec<Handle>) -> Handle {
+        let NodeKind::LookupJoin { id, input, table, .. } = &node.kind else {
+            unreachable!("called for a lookup join alone")
+        };
+        let join = operators::lookup_join(node).expect("every operator was made once before");
+        let [stream_route, table_route] = join.routes();
+        let inputs = [(self.node(input, errors), stream_route), (self.node(table, errors), table_route)];
+        let (rows, failed) = self.graph.tables(&inputs, id, Box::new(join));
+        errors.push(failed);
+        rows
     }
 
     fn operator(&mut self, node: &Node, errors: &mut Vec<Handle>) -> Handle {

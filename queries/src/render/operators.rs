@@ -11,6 +11,7 @@ use highwater_engine::sink::Closing;
 use highwater_operators::aggregate::{self, Aggregate, AggregateSpec, BlockAggregate};
 use highwater_operators::block_fold::BlockFold;
 use highwater_operators::emit_gate::{EmitGate, EmitPolicy};
+use highwater_operators::lookup_join::{LookupJoin, LookupJoinSpec};
 use highwater_operators::temporal_filter::{TemporalFilter, TemporalFilterSpec};
 use highwater_operators::top_k::{TopK, TopKSpec};
 
@@ -95,6 +96,7 @@ pub(super) fn make(node: &Node) -> Result<Made, RenderError> {
             let operator = join::make(node).map_err(RenderError::of("a join to a reference table"))?;
             Ok(Made::Stateless("broadcast-join", operator))
         }
+        NodeKind::LookupJoin { .. } => lookup_join(node).map(|_| Made::None),
         NodeKind::Stories { .. }
         | NodeKind::Findings { .. }
         | NodeKind::Notifications { .. }
@@ -103,12 +105,30 @@ pub(super) fn make(node: &Node) -> Result<Made, RenderError> {
         | NodeKind::View { .. }
         | NodeKind::Errors { .. }
         | NodeKind::Values { .. }
+        | NodeKind::LiveTable { .. }
         | NodeKind::Filter { .. }
         | NodeKind::Project { .. }
         | NodeKind::Window { .. }
         | NodeKind::BlockRelation { .. }
         | NodeKind::Union { .. } => Ok(Made::None),
     }
+}
+
+/// The operator of a join to a table that changes.
+pub(super) fn lookup_join(node: &Node) -> Result<LookupJoin, RenderError> {
+    let NodeKind::LookupJoin { id, input, table, join, input_keys, table_keys, null_equals_null, .. } = &node.kind
+    else {
+        unreachable!("called for a lookup join alone")
+    };
+    let spec = LookupJoinSpec {
+        input: input.schema.clone(),
+        input_keys: input_keys.clone(),
+        table: table.schema.clone(),
+        table_keys: table_keys.clone(),
+        kind: join::plain_kind(*join),
+        null_equals_null: *null_equals_null,
+    };
+    LookupJoin::new(id, spec).map_err(|error| RenderError::of(id)(error.into()))
 }
 
 /// The operator of a relation of a source, and which of its inputs there are.

@@ -13,7 +13,7 @@ use crate::rows::{Row, Table};
 /// Rows a golden file shows at the head and at the tail of a long list.
 const SHOWN: usize = 12;
 
-const SHIPPED: [&str; 13] = [
+const SHIPPED: [&str; 14] = [
     "arbitrage_watch",
     "contract_activity",
     "dex_ohlc",
@@ -26,6 +26,7 @@ const SHIPPED: [&str; 13] = [
     "sandwich_watch",
     "searcher_leaderboard",
     "token_volume",
+    "watchlist_activity",
     "whale_transfers",
 ];
 

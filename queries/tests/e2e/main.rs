@@ -6,6 +6,7 @@
 //! * [`mev`]: trades and MEV against planted truth and labels, and the theorem over every relation.
 //! * [`live`]: the same over scripted nodes, followed while they are reorganised, killed and lied to.
 //! * [`bad_input`]: what is wrong is named, and what came before is kept.
+//! * [`reload`]: reference tables that change while the job runs.
 //! * [`state`]: stopping, dying and going on changes nothing.
 //! * [`alerts`]: alerts end as those of the canonical chain alone, however they were run.
 //! * [`channels`]: alerts to receivers that fail, by a process that is killed.
@@ -26,6 +27,7 @@ mod live_command;
 mod mainnet;
 mod mev;
 mod recorded;
+mod reload;
 mod rows;
 mod state;
 mod surface;

@@ -132,6 +132,7 @@ fn execute(
             blocks_per_tick,
         },
         constants: rendered.constants,
+        feeds: Vec::new(),
         build: rendered.build,
         workers,
         in_flight: 3,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array as _, ArrayRef, RecordBatch};
-use arrow::datatypes::{Field, FieldRef, Schema};
+use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 use datafusion_common::{DFSchema, JoinType, NullEquality, TableReference};
 use datafusion_expr::{Expr, Join, LogicalPlan};
@@ -35,6 +35,9 @@ struct Table {
 
 impl Lowerer<'_> {
     pub(super) fn join(&mut self, join: &Join) -> Lower<Lowered> {
+        if let Some(sides) = self.lookup_sides(join)? {
+            return self.lookup_join(join, &sides);
+        }
         let sides = self.sides(join)?;
         let mut stream = self.lower(sides.stream)?;
         let (width, stream_schema) = (stream.width(), sides.stream.schema());
@@ -58,7 +61,7 @@ impl Lowerer<'_> {
         if join.null_aware {
             stream = self.null_aware(stream, &table, &input_keys)?;
         }
-        let bound_schema = joined_schema(&stream, stream_schema, &table, sides.table.schema());
+        let bound_schema = joined_schema(&stream, stream_schema, &table.rows.schema(), sides.table.schema());
         let bound_schema = bound_schema.map_err(|error| self.place.diagnose(&error))?;
         let residual = join.filter.as_ref().map(|filter| self.physical(filter, &bound_schema)).transpose()?;
         let table_name = table_name(sides.table);
@@ -67,9 +70,13 @@ impl Lowerer<'_> {
         let key = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
         let bound = format!("the {} of {table_name}", rows(table.rows.num_rows()));
         self.keep(&id, "broadcast-join", key, Some(bound), "join")?;
-        let shown = shown_columns(&sides, &stream, width);
-        let facts = joined_facts(&stream, &table, sides.kind);
-        let schema = output_schema(&stream, &table, sides.kind);
+        let table_width = if has_table(sides.kind) { sides.table.schema().fields().len() } else { 0 };
+        let shown = shown_columns(width, stream.schema().fields().len(), table_width, sides.swapped);
+        let mut facts = joined_facts(&stream, &table.rows.schema(), sides.kind);
+        if has_table(sides.kind) {
+            facts.key = facts.key.filter(|_| unique_keys(&table));
+        }
+        let schema = output_schema(&stream, &table.rows.schema(), sides.kind);
         let kind = NodeKind::BroadcastJoin {
             input: Box::new(stream.node),
             table: table.rows,
@@ -107,7 +114,7 @@ impl Lowerer<'_> {
         Ok(Sides { stream, table, rows, kind, keys, swapped })
     }
 
-    fn join_place(&self) -> crate::diagnostic::Span {
+    pub(super) fn join_place(&self) -> crate::diagnostic::Span {
         let lines = self.place.lines;
         ["join", "exists", "in"]
             .into_iter()
@@ -115,12 +122,12 @@ impl Lowerer<'_> {
             .unwrap_or_else(|| self.place.find("from"))
     }
 
-    fn two_streams(&self) -> Diagnostic {
+    pub(super) fn two_streams(&self) -> Diagnostic {
         Diagnostic::new(Code::UnsupportedJoin, "joining two streams is not supported yet", self.join_place())
             .with_hint("one side must be a reference TABLE (CREATE TABLE …)")
     }
 
-    fn other_join(&self, join: JoinType) -> Diagnostic {
+    pub(super) fn other_join(&self, join: JoinType) -> Diagnostic {
         let message = format!("a {join} join that keeps rows of the reference table is not supported");
         Diagnostic::new(Code::UnsupportedJoin, message, self.join_place())
             .with_hint("write stream [LEFT] JOIN table ON …: the stream first")
@@ -178,20 +185,18 @@ impl Lowerer<'_> {
     }
 }
 
-fn has_table(kind: JoinKind) -> bool {
+pub(super) fn has_table(kind: JoinKind) -> bool {
     matches!(kind, JoinKind::Inner | JoinKind::Left)
 }
 
 /// Where the columns of the logical join are in the operator's output, in logical order.
-fn shown_columns(sides: &Sides<'_>, stream: &Lowered, width: usize) -> Vec<usize> {
-    let first = stream.schema().fields().len();
-    let table = if has_table(sides.kind) { sides.table.schema().fields().len() } else { 0 };
-    let (stream, table) = (0..width, first..first + table);
-    if sides.swapped { table.chain(stream).collect() } else { stream.chain(table).collect() }
+pub(super) fn shown_columns(width: usize, first: usize, table_width: usize, swapped: bool) -> Vec<usize> {
+    let (stream, table) = (0..width, first..first + table_width);
+    if swapped { table.chain(stream).collect() } else { stream.chain(table).collect() }
 }
 
 /// The shown columns, with names and nullability of the logical join.
-fn renamed(joined: Lowered, shown: Vec<usize>, schema: &DFSchema) -> Lowered {
+pub(super) fn renamed(joined: Lowered, shown: Vec<usize>, schema: &DFSchema) -> Lowered {
     let same_width = shown.len() == joined.schema().fields().len();
     if shown.is_empty() || same_width && shown.iter().enumerate().all(|(index, column)| index == *column) {
         let facts = Facts { columns: joined.facts.columns[..shown.len()].to_vec(), ..joined.facts };
@@ -203,14 +208,14 @@ fn renamed(joined: Lowered, shown: Vec<usize>, schema: &DFSchema) -> Lowered {
 }
 
 /// The names a join condition may use: the stream's columns, then the table's, as the operator has them.
-fn joined_schema(
+pub(super) fn joined_schema(
     stream: &Lowered,
     stream_schema: &DFSchema,
-    table: &Table,
+    table: &SchemaRef,
     table_schema: &DFSchema,
 ) -> datafusion_common::Result<DFSchema> {
     let mut fields: Vec<(Option<TableReference>, FieldRef)> = Vec::new();
-    for (side, schema) in [(stream.schema().clone(), stream_schema), (table.rows.schema(), table_schema)] {
+    for (side, schema) in [(stream.schema().clone(), stream_schema), (table.clone(), table_schema)] {
         let named = schema.iter().map(|(qualifier, field)| (qualifier.cloned(), field.clone()));
         fields.extend(named);
         fields.extend(side.fields().iter().skip(schema.fields().len()).map(|field| (None, field.clone())));
@@ -218,11 +223,11 @@ fn joined_schema(
     DFSchema::new_with_metadata(fields, Default::default())
 }
 
-fn output_schema(stream: &Lowered, table: &Table, kind: JoinKind) -> Arc<Schema> {
+pub(super) fn output_schema(stream: &Lowered, table: &SchemaRef, kind: JoinKind) -> SchemaRef {
     let mut fields: Vec<FieldRef> = stream.schema().fields().iter().cloned().collect();
     if has_table(kind) {
         let optional = kind == JoinKind::Left;
-        fields.extend(table.rows.schema().fields().iter().map(|field| {
+        fields.extend(table.fields().iter().map(|field| {
             let nullable = field.is_nullable() || optional;
             Arc::new(field.as_ref().clone().with_nullable(nullable))
         }));
@@ -230,14 +235,13 @@ fn output_schema(stream: &Lowered, table: &Table, kind: JoinKind) -> Arc<Schema>
     Arc::new(Schema::new(fields))
 }
 
-/// The table does not change, so what is known of the stream's rows stays true.
-fn joined_facts(stream: &Lowered, table: &Table, kind: JoinKind) -> Facts {
+/// What is known of the stream's rows stays true, whatever the table has.
+pub(super) fn joined_facts(stream: &Lowered, table: &SchemaRef, kind: JoinKind) -> Facts {
     let mut facts = Facts { order: Vec::new(), ..stream.facts.clone() };
     facts.columns.resize(stream.schema().fields().len(), ColumnFacts::default());
     if has_table(kind) {
         let finite = ColumnFacts { finite: true, ..ColumnFacts::default() };
-        facts.columns.extend(std::iter::repeat_n(finite, table.rows.num_columns()));
-        facts.key = facts.key.filter(|_| unique_keys(table));
+        facts.columns.extend(std::iter::repeat_n(finite, table.fields().len()));
     }
     facts
 }
@@ -257,7 +261,7 @@ fn unique_keys(table: &Table) -> bool {
 }
 
 /// The reference table below, for people.
-fn table_name(plan: &LogicalPlan) -> String {
+pub(super) fn table_name(plan: &LogicalPlan) -> String {
     match plan {
         LogicalPlan::TableScan(scan) => scan.table_name.table().to_owned(),
         other => match other.inputs().first() {

@@ -5,6 +5,7 @@
 
 mod aggregate;
 mod join;
+mod lookup;
 mod relation;
 mod scalar;
 mod statics;
@@ -12,6 +13,7 @@ mod temporal;
 mod top_k;
 
 pub(super) use aggregate::duration;
+pub(super) use lookup::of_tables;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -54,6 +56,8 @@ impl Lowered {
 /// What is known of views that other views read.
 pub(super) struct ViewInfo {
     pub(super) facts: Facts,
+    /// Whether its rows come from reloaded tables and nothing else.
+    pub(super) of_tables: bool,
 }
 
 /// Lowers the query of one view.

@@ -51,6 +51,11 @@ impl Lowerer<'_> {
                 let batch = batch.project(&columns).map_err(|error| self.internal(&error.into()))?;
                 (NodeKind::Values { batch }, table_facts(width, scan.table_name.table()))
             }
+            Relation::Reloaded(table) => {
+                let name = scan.table_name.table().to_owned();
+                let facts = table_facts(width, &name);
+                (NodeKind::LiveTable { table: *table, name, columns: columns.clone() }, facts)
+            }
             Relation::Inlined(_) => return Err(self.unsupported("this view", scan.table_name.table())),
         };
         let schema =
