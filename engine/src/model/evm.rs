@@ -52,7 +52,7 @@ pub fn tables() -> &'static [EvmTable] {
             ),
             table(
                 "dex_swaps",
-                "One row a swap event, as the pool tells it. `sold_index` and `bought_index` are positions of coins in the pool; the tokens are NULL where neither the event nor the transaction's transfers tell them. Reserves, price and liquidity hold after the swap. `trust` is 'verified', 'balanced' or 'unverified'.",
+                "One row a swap event, as the pool tells it. `sold_index` and `bought_index` are positions of coins in the pool; the tokens are NULL where neither the event nor the transaction's transfers tell them. Reserves, price and liquidity hold after the swap. `trust` is 'verified', 'balanced' (transfers agree with both amounts), 'taxed' (with one, and with the other less a fee of up to 30 % that the coin took) or 'unverified'.",
                 dex_swap_columns(),
             ),
             table(

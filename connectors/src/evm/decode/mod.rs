@@ -22,6 +22,7 @@ mod factories;
 mod fills;
 mod identity;
 mod inferred;
+mod lending;
 mod lookup;
 mod maker;
 mod morpho;

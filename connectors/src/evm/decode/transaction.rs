@@ -4,8 +4,9 @@ use highwater_engine::model::BlockHash;
 
 use super::called::{CalledPool, tell};
 use super::fills::name_fills;
-use super::identity::{Identities, name_liquidations, name_loans, name_swaps};
+use super::identity::{Identities, name_swaps};
 use super::inferred::{Sent, infer_swaps};
+use super::lending::{name_liquidations, name_loans};
 use super::position_manager::name_positions;
 use super::route::name_routes;
 use super::rows::{At, Decoded, Lengths};

@@ -1,8 +1,8 @@
 //! The tables made of logs: which rows go into which.
 
 use super::{
-    aggregator_trades, dex_swaps, flash_loans, inferred_swaps, liquidation_events, liquidity_events, of_log, oracle_updates,
-    pools, token_transfers,
+    aggregator_trades, dex_swaps, flash_loans, inferred_swaps, liquidation_events, liquidity_events, of_log,
+    oracle_updates, pools, token_transfers,
 };
 use crate::columns::Column;
 use crate::evm::decode::Feeds;
