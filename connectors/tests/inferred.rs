@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 
-use alloy_primitives::hex;
+use alloy_primitives::{U256, hex};
 use arrow::array::{Array, AsArray, RecordBatch};
 use flate2::read::MultiGzDecoder;
 use highwater_connectors::evm::decode::rows::{Decoded, InferredSwap, PoolId, Standard, Transfer};
@@ -45,10 +45,13 @@ fn definition(decoded: &Decoded, [from, to]: [Option<Address>; 2]) -> Vec<Inferr
     explained.extend(transfers.iter().filter(|moved| moved.standard != Standard::Erc20).map(|moved| moved.token));
     let swap_of = |venue: &Address| {
         let paid: Vec<_> = transfers.iter().filter(|moved| moved.to == *venue).collect();
-        let got: Vec<_> = transfers.iter().filter(|moved| moved.from == *venue).collect();
+        let sent = transfers.iter().filter(|moved| moved.from == *venue);
+        let (fees, got): (Vec<&Transfer>, Vec<&Transfer>) =
+            sent.partition(|moved| moved.to == moved.token && moved.to != *venue);
         let ([paid], [got]) = (&paid[..], &got[..]) else { return None };
         let calls_for_sender = to == Some(*venue) && from != Some(paid.from) && from != Some(got.to);
-        if paid.token == got.token || explained.contains(venue) || calls_for_sender {
+        let of_other = fees.iter().any(|fee| fee.token != got.token);
+        if paid.token == got.token || of_other || explained.contains(venue) || calls_for_sender {
             return None;
         }
         Some(InferredSwap {
@@ -58,15 +61,20 @@ fn definition(decoded: &Decoded, [from, to]: [Option<Address>; 2]) -> Vec<Inferr
             token_bought: got.token,
             amount_sold: paid.amount,
             amount_bought: got.amount,
+            transfer_fee: (!fees.is_empty()).then(|| {
+                let amounts = fees.iter().map(|fee| U256::from_be_bytes(fee.amount));
+                amounts.fold(U256::ZERO, |sum, amount| sum + amount).to_be_bytes()
+            }),
             sender: paid.from,
             recipient: got.to,
             mirrored: false,
         })
     };
     let mut swaps: Vec<_> = addresses.iter().filter_map(swap_of).collect();
-    let venues: Vec<Address> = swaps.iter().map(|swap| swap.venue).collect();
+    let parties: Vec<_> = swaps.iter().map(|swap| [swap.sender, swap.venue, swap.recipient]).collect();
     for swap in &mut swaps {
-        swap.mirrored = swap.sender == swap.recipient && venues.contains(&swap.sender);
+        let [one, other] = [swap.venue, swap.sender];
+        swap.mirrored = swap.recipient == other && parties.contains(&[one, other, one]);
     }
     swaps.sort_by_key(|swap| (swap.at, swap.venue));
     swaps
@@ -102,7 +110,8 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 
 fn transaction(acts: &[Act]) -> Transaction {
     let party = |party: u8| [party * 0x11; 20];
-    let token = |token: u8| [0x80 + token; 20];
+    // Some tokens are among the parties: they take fees.
+    let token = |token: u8| [if token < 2 { 0x77 + 0x11 * token } else { 0x90 + token }; 20];
     acts.iter().fold(Transaction::default(), |transaction, act| match *act {
         Act::Transfer { token: coin, from, to, amount } => {
             transaction.transfer(token(coin), party(from), party(to), u128::from(amount))
@@ -123,7 +132,7 @@ fn transaction(acts: &[Act]) -> Transaction {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn random_transfers_give_what_the_definition_says(
@@ -161,6 +170,9 @@ fn a_venue_is_paid_one_token_and_pays_another() {
         Transaction::default().transfer(COIN0, USER, POOL, 100).transfer(COIN1, USER, POOL, 90),
     ];
     assert!(nothing.iter().all(|transaction| inferred(transaction).is_empty()));
+    let taxed = traded().transfer(COIN1, POOL, COIN1, 7).transfer(COIN1, POOL, COIN1, 1);
+    assert_eq!(inferred(&taxed), [InferredSwap { transfer_fee: Some(number(8)), ..swap }]);
+    assert!(inferred(&traded().transfer(COIN0, POOL, COIN0, 7)).is_empty(), "nobody takes a fee of what is paid in");
     let poisoned = traded().transfer(COIN0, POOL, WALLET, 0);
     assert_eq!(inferred(&poisoned), [swap], "a transfer of nothing is none");
 }
@@ -180,4 +192,141 @@ fn two_that_trade_with_each_other_alone_are_both_told() {
     // A venue that the sender calls and pays is one.
     let direct = Transaction::default().transfer(COIN0, USER, ROUTER, 100).transfer(COIN1, ROUTER, USER, 90);
     assert_eq!(inferred(&direct).iter().map(|swap| swap.venue).collect::<Vec<_>>(), [ROUTER]);
+}
+
+/// Rows of `inferred_swaps` and of `dex_swaps` of one or several blocks.
+struct Blocks {
+    inferred: RecordBatch,
+    events: RecordBatch,
+}
+
+fn read(blocks: &[(String, String)]) -> Blocks {
+    let wanted = ["inferred_swaps", "dex_swaps"].map(|name| {
+        let columns = evm::schema(name).unwrap().fields().len();
+        TableRequest { name: name.to_owned(), columns: (0..columns).collect() }
+    });
+    let request = ReadRequest { tables: wanted.to_vec(), ..ReadRequest::default() };
+    let mut ingest = EvmIngest::new(&request, IngestSettings { validate: false, ..IngestSettings::default() }).unwrap();
+    for (block, receipts) in blocks {
+        ingest.push(&"the test", block, Some(receipts), None).unwrap();
+    }
+    let [inferred, events] = &ingest.finish().unwrap().tables[..] else { panic!() };
+    Blocks { inferred: inferred.batch.clone(), events: events.batch.clone() }
+}
+
+fn real(folder: &str) -> Option<Vec<(String, String)>> {
+    let folder = shared("data/evm")?.join(folder);
+    let lines = |name: &str| {
+        BufReader::new(MultiGzDecoder::new(File::open(folder.join(name)).unwrap())).lines().map(Result::unwrap)
+    };
+    Some(lines("blocks.jsonl.gz").zip(lines("receipts.jsonl.gz")).collect())
+}
+
+/// The receipts without the logs of swaps.
+fn hide_swaps(receipts: &str) -> String {
+    let feeds_swaps: BTreeSet<String> = DECODERS
+        .iter()
+        .filter(|decoder| decoder.feeds.meets(Feeds::SWAPS))
+        .map(|decoder| decoder.topic0.to_string())
+        .collect();
+    let mut receipts: Value = serde_json::from_str(receipts).unwrap();
+    for receipt in receipts.as_array_mut().unwrap() {
+        let is_kept = |log: &Value| log["topics"][0].as_str().is_none_or(|topic| !feeds_swaps.contains(topic));
+        receipt["logs"].as_array_mut().unwrap().retain(is_kept);
+    }
+    receipts.to_string()
+}
+
+fn hex_of(batch: &RecordBatch, column: &str, row: usize) -> String {
+    let array = batch.column_by_name(column).unwrap();
+    if array.is_null(row) {
+        return "-".to_owned();
+    }
+    match array.as_fixed_size_binary_opt() {
+        Some(array) => hex::encode(array.value(row)),
+        None => hex::encode(array.as_binary::<i32>().value(row)),
+    }
+}
+
+/// The values of a row's columns, each as hexadecimal digits.
+fn values<const N: usize>(batch: &RecordBatch, columns: [&str; N], row: usize) -> [String; N] {
+    columns.map(|column| hex_of(batch, column, row))
+}
+
+/// What inference finds of real swaps when their events are hidden.
+#[derive(Debug, Default)]
+struct Score {
+    /// Pools that swapped, each once a transaction.
+    pools: usize,
+    /// Those that swapped once in it.
+    single: usize,
+    /// Those found.
+    found: usize,
+    /// Those found with the tokens and amounts of the event.
+    exact: usize,
+    /// Rows in transactions of which nothing is inferred while the events are there.
+    told: usize,
+    /// Rows among these whose address is neither a pool nor holds those that swapped.
+    wrong: usize,
+    /// Rows while the events are there: market makers that quote off the chain, Bancor, vaults.
+    beside_events: usize,
+}
+
+const TRADE: [&str; 4] = ["token_sold", "token_bought", "amount_sold", "amount_bought"];
+
+/// A row of `inferred_swaps` as the pool tells it, which knows nothing of the coin's fee.
+fn trade(inferred: &RecordBatch, row: usize) -> [String; 4] {
+    let mut trade = values(inferred, TRADE, row);
+    let number = |digits: &str| U256::from_str_radix(digits, 16).unwrap();
+    let fee = hex_of(inferred, "transfer_fee", row);
+    if fee != "-" {
+        trade[3] = format!("{:064x}", number(&trade[3]) + number(&fee));
+    }
+    trade
+}
+
+fn score(folder: &str) -> Option<Score> {
+    let blocks = real(folder)?;
+    let shown = read(&blocks);
+    let hidden: Vec<_> = blocks.into_iter().map(|(block, receipts)| (block, hide_swaps(&receipts))).collect();
+    let hidden = read(&hidden).inferred;
+    let mut score = Score { beside_events: shown.inferred.num_rows(), ..Score::default() };
+    let mut pools: BTreeMap<[String; 2], Vec<[String; 4]>> = BTreeMap::new();
+    let mut vaults: BTreeSet<[String; 2]> = BTreeSet::new();
+    for row in 0..shown.events.num_rows() {
+        let [transaction, pool, venue] = values(&shown.events, ["transaction_hash", "pool", "venue"], row);
+        if pool == venue {
+            pools.entry([transaction, pool]).or_default().push(values(&shown.events, TRADE, row));
+        } else {
+            vaults.insert([transaction, venue]);
+        }
+    }
+    let open = |row| hex_of(&shown.inferred, "transaction_hash", row);
+    let open: BTreeSet<String> = (0..shown.inferred.num_rows()).map(open).collect();
+    score.pools = pools.len();
+    score.single = pools.values().filter(|swaps| swaps.len() == 1).count();
+    for row in 0..hidden.num_rows() {
+        let key @ [transaction, _] = &values(&hidden, ["transaction_hash", "venue"], row);
+        let swaps = pools.get(key);
+        score.found += usize::from(swaps.is_some());
+        score.exact += usize::from(swaps.is_some_and(|swaps| *swaps == [trade(&hidden, row)]));
+        if !open.contains(transaction) {
+            score.told += 1;
+            score.wrong += usize::from(swaps.is_none() && !vaults.contains(key));
+        }
+    }
+    Some(score)
+}
+
+#[test]
+fn hidden_swaps_are_found_by_their_transfers() {
+    for (folder, unknown) in [("mainnet-17686110-17686121", 37), ("mainnet-mev-2021", 14), ("mainnet-forks", 14)] {
+        let Some(score) = score(folder) else { return };
+        println!("{folder}: {score:?}");
+        let Score { pools, single, found, exact, told, wrong, beside_events } = score;
+        assert!(single > 100 && found <= pools && found * 100 >= pools * 95, "{folder}: {found} of {pools}");
+        assert!(exact * 100 >= single * 95, "{folder}: {exact} of {single}");
+        assert!(wrong * 100 <= told, "{folder}: {wrong} of {told}");
+        assert_eq!(beside_events, unknown, "{folder}");
+    }
 }

@@ -79,7 +79,7 @@ pub fn tables() -> &'static [EvmTable] {
             table("oracle_updates", "One row an answer of a Chainlink price feed.", oracle_update_columns()),
             table(
                 "inferred_swaps",
-                "One row an address that no known event explains and that was paid one token and paid out another in the transaction, each once: most often a pool or market maker without a known event, sometimes a staking contract that takes a deposit and pays a reward. Nothing but transfers says so, and no detector reads it. `log_index` is that of the later transfer; `mirrored` says that the only other party looks just the same, so that either may be the venue.",
+                "One row an address that no known event explains and that was paid one token and paid out another in the transaction, each once: most often a pool or market maker without a known event, sometimes a staking contract that takes a deposit and pays a reward. Nothing but transfers says so, and no detector reads it. `transfer_fee` is what the bought token kept for its own contract, NULL if nothing. `log_index` is that of the later transfer; `mirrored` says that the only other party looks just the same, so that either may be the venue.",
                 inferred_swap_columns(),
             ),
         ]
@@ -395,7 +395,8 @@ fn oracle_update_columns() -> Vec<Field> {
 }
 
 /// One row an address that swapped, as far as transfers tell: `sender` paid it `amount_sold` of `token_sold`, and
-/// it paid `recipient` `amount_bought` of `token_bought`. Named as in `dex_swaps`, so that both can be united.
+/// it paid `recipient` `amount_bought` of `token_bought` and that token's contract `transfer_fee`. Named as in
+/// `dex_swaps`, so that both can be united.
 fn inferred_swap_columns() -> Vec<Field> {
     of_log(vec![
         address("venue"),
@@ -403,6 +404,7 @@ fn inferred_swap_columns() -> Vec<Field> {
         address("token_bought"),
         uint256_field("amount_sold", false),
         uint256_field("amount_bought", false),
+        uint256_field("transfer_fee", true),
         address("sender"),
         address("recipient"),
         Field::new("mirrored", DataType::Boolean, false),

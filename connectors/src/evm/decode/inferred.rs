@@ -1,7 +1,8 @@
 //! Swaps of venues without a known event, inferred from the transfers of their transaction.
 //!
 //! An address swapped if it has exactly two transfers of fungible tokens in the transaction, was paid one token and
-//! paid out another. Left out are
+//! paid out another. What it pays of the latter to that token's own contract is a fee that the token takes, and does
+//! not count. Left out are
 //!
 //! * addresses that a known event explains: pools and contracts of decoded swaps, contracts and traders of fills;
 //! * wrappers of native coin and the zero address;
@@ -13,8 +14,10 @@
 //! apart, and both are told. The rule is `try_create_swaps` of brontes:
 //! <https://github.com/SorellaLabs/brontes/blob/main/crates/brontes-inspect/src/shared_utils.rs>.
 
+use alloy_primitives::U256;
+
 use super::identity::Way;
-use super::rows::{At, Decoded, InferredSwap, Lengths, PoolId, Standard, Transfer};
+use super::rows::{Decoded, InferredSwap, Lengths, PoolId, Standard, Transfer};
 use super::word::{Address, ZERO};
 use crate::evm::json::Receipt;
 
@@ -81,9 +84,8 @@ pub(super) fn infer_swaps(decoded: &mut Decoded, start: Lengths, sent: Sent) {
     explained.sort_unstable();
     let first = inferred_swaps.len();
     for sides in sides.chunk_by(|one, next| one.party == next.party) {
-        let [one, two] = sides else { continue };
-        if explained.binary_search(&one.party).is_err() {
-            inferred_swaps.extend(swap_of(one, two, transfers).filter(|swap| acts_for_itself(swap, sent)));
+        if sides.len() > 1 && explained.binary_search(&sides[0].party).is_err() {
+            inferred_swaps.extend(swap_of(sides, transfers).filter(|swap| acts_for_itself(swap, sent)));
         }
     }
     let swaps = &mut inferred_swaps[first..];
@@ -98,21 +100,39 @@ fn is_payment(transfer: &Transfer) -> bool {
     transfer.standard.is_fungible() && transfer.amount != ZERO
 }
 
-/// The swap that the only two sides of a party make, if they do. The sides are in the order of the transfers.
-fn swap_of(one: &Movement, two: &Movement, transfers: &[Transfer]) -> Option<InferredSwap> {
+/// Whether a party pays a token to that token's own contract.
+fn is_fee(side: &Movement, transfer: &Transfer) -> bool {
+    side.way == Way::Out && transfer.to == transfer.token && transfer.from != transfer.to
+}
+
+/// The swap that the sides of a party make, if they do. They are in the order of the transfers.
+fn swap_of(sides: &[Movement], transfers: &[Transfer]) -> Option<InferredSwap> {
+    let mut payments = sides.iter().filter(|side| !is_fee(side, &transfers[side.transfer]));
+    let (one, two, None) = (payments.next()?, payments.next()?, payments.next()) else { return None };
     let (paid, got) = match (one.way, two.way) {
         (Way::In, Way::Out) => (&transfers[one.transfer], &transfers[two.transfer]),
         (Way::Out, Way::In) => (&transfers[two.transfer], &transfers[one.transfer]),
         _ => return None,
     };
-    let at: At = transfers[two.transfer].at;
-    (paid.token != got.token).then_some(InferredSwap {
-        at,
+    if paid.token == got.token {
+        return None;
+    }
+    let mut transfer_fee = None;
+    for fee in sides.iter().map(|side| (side, &transfers[side.transfer])).filter(|(side, fee)| is_fee(side, fee)) {
+        if fee.1.token != got.token {
+            return None;
+        }
+        let sum = transfer_fee.unwrap_or(U256::ZERO);
+        transfer_fee = Some(sum.saturating_add(U256::from_be_bytes(fee.1.amount)));
+    }
+    Some(InferredSwap {
+        at: transfers[two.transfer].at,
         venue: one.party,
         token_sold: paid.token,
         token_bought: got.token,
         amount_sold: paid.amount,
         amount_bought: got.amount,
+        transfer_fee: transfer_fee.map(|fee| fee.to_be_bytes()),
         sender: paid.from,
         recipient: got.to,
         mirrored: false,
@@ -129,7 +149,9 @@ fn acts_for_itself(swap: &InferredSwap, sent: Sent) -> bool {
 fn mark_mirrored(swaps: &mut [InferredSwap]) {
     for index in 1..swaps.len() {
         let [one, two] = &mut swaps[index - 1..=index] else { continue };
-        let is_mirrored = one.at == two.at && [one.sender, one.recipient] == [two.venue; 2];
+        let is_mirrored = one.at == two.at
+            && [one.sender, one.recipient] == [two.venue; 2]
+            && [two.sender, two.recipient] == [one.venue; 2];
         one.mirrored |= is_mirrored;
         two.mirrored |= is_mirrored;
     }

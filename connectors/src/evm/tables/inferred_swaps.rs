@@ -1,5 +1,6 @@
 //! `inferred_swaps`: one row an address that swapped, as far as transfers tell.
 
+use super::of_log::bytes;
 use crate::columns::Column;
 use crate::evm::decode::rows::InferredSwap;
 use crate::evm::field::{Fault, Field};
@@ -12,6 +13,7 @@ pub(crate) fn fill(column: &mut Column, rows: &[InferredSwap]) -> Result<(), Fau
         "token_bought" => column.fields(rows.map(|row| Field::Bytes(&row.token_bought))),
         "amount_sold" => column.fields(rows.map(|row| Field::Bytes(&row.amount_sold))),
         "amount_bought" => column.fields(rows.map(|row| Field::Bytes(&row.amount_bought))),
+        "transfer_fee" => column.fields(rows.map(|row| bytes(&row.transfer_fee))),
         "sender" => column.fields(rows.map(|row| Field::Bytes(&row.sender))),
         "recipient" => column.fields(rows.map(|row| Field::Bytes(&row.recipient))),
         "mirrored" => column.bools(rows.map(|row| Ok(Some(row.mirrored)))),

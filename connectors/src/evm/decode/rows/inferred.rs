@@ -16,8 +16,10 @@ pub struct InferredSwap {
     pub token_bought: Address,
     /// How much it was paid.
     pub amount_sold: Word,
-    /// How much it paid out.
+    /// How much of that the recipient got.
     pub amount_bought: Word,
+    /// What it paid to the bought token's own contract besides, if it did.
+    pub transfer_fee: Option<Word>,
     /// Who paid it.
     pub sender: Address,
     /// Whom it paid.
