@@ -114,17 +114,11 @@ fn swap_of(sides: &[Movement], transfers: &[Transfer]) -> Option<InferredSwap> {
         (Way::Out, Way::In) => (&transfers[two.transfer], &transfers[one.transfer]),
         _ => return None,
     };
-    if paid.token == got.token {
+    let fees = || sides.iter().map(|side| (side, &transfers[side.transfer])).filter(|(side, fee)| is_fee(side, fee));
+    if paid.token == got.token || fees().any(|(_, fee)| fee.token != got.token) {
         return None;
     }
-    let mut transfer_fee = None;
-    for fee in sides.iter().map(|side| (side, &transfers[side.transfer])).filter(|(side, fee)| is_fee(side, fee)) {
-        if fee.1.token != got.token {
-            return None;
-        }
-        let sum = transfer_fee.unwrap_or(U256::ZERO);
-        transfer_fee = Some(sum.saturating_add(U256::from_be_bytes(fee.1.amount)));
-    }
+    let transfer_fee = fees().map(|(_, fee)| U256::from_be_bytes(fee.amount)).reduce(U256::saturating_add);
     Some(InferredSwap {
         at: transfers[two.transfer].at,
         venue: one.party,
