@@ -17,7 +17,7 @@ use highwater_engine::source::{ReadRequest, SourceError, TableRequest};
 const ROUNDS: usize = 30;
 
 /// The tables made of logs.
-const DECODED: [&str; 8] = [
+const DECODED: [&str; 9] = [
     "token_transfers",
     "dex_swaps",
     "pools",
@@ -26,6 +26,7 @@ const DECODED: [&str; 8] = [
     "aggregator_trades",
     "flash_loans",
     "oracle_updates",
+    "inferred_swaps",
 ];
 
 #[expect(clippy::print_stdout, reason = "the example's result")]

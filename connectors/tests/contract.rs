@@ -58,6 +58,7 @@ const CHAIN_TABLES: &[&str] = &[
     "aggregator_trades",
     "flash_loans",
     "oracle_updates",
+    "inferred_swaps",
 ];
 
 fn options(given: &[(&str, &str)]) -> Vec<(String, String)> {

@@ -82,6 +82,32 @@ fn coins_that_take_a_fee_add_up() {
 }
 
 #[test]
+fn coins_that_keep_a_fee_unseen_fit_alone() {
+    let taxed = (Some(COIN0), Some(COIN1), number(100), number(90), Trust::Taxed);
+    let unknown = (None, None, number(100), number(90), Trust::Unverified);
+    let paid =
+        |sold, bought| Transaction::default().transfer(COIN0, USER, POOL, sold).transfer(COIN1, POOL, USER, bought);
+    let swap = |sold, bought| told(&paid(sold, bought).swap_v2(POOL, 100, 90).swap());
+    assert_eq!(swap(100, 63), taxed, "27 of 90 are 30 %");
+    assert_eq!(swap(100, 62), unknown);
+    assert_eq!(swap(70, 90), taxed);
+    assert_eq!(swap(69, 90), unknown);
+    assert_eq!(swap(100, 91), unknown, "nobody gets more than the pool paid");
+    assert_eq!(swap(99, 89), unknown, "one amount at least agrees");
+    let choice = paid(100, 80).transfer(COIN2, POOL, ROUTER, 80).swap_v2(POOL, 100, 90);
+    assert_eq!(told(&choice.swap()), unknown, "two payments fit");
+    let next = paid(100, 80).swap_v2(POOL, 100, 90).transfer(COIN0, USER, POOL, 100).swap_v2(POOL, 100, 90);
+    let trusts: Vec<_> = next.swaps().iter().map(|swap| swap.trust).collect();
+    assert_eq!(trusts, [Trust::Taxed, Trust::Unverified], "a payment pays for one swap");
+    let signature = "DODOSwap(address,address,uint256,uint256,address,address)";
+    let dodo = |transaction: Transaction| {
+        transaction.log(POOL, signature, &[], &[&COIN0, &COIN1, &100u128, &90u128, &USER, &USER]).swap().trust
+    };
+    assert_eq!(dodo(paid(95, 90)), Trust::Taxed);
+    assert_eq!(dodo(paid(95, 85)), Trust::Unverified);
+}
+
+#[test]
 fn a_pair_that_is_paid_back_in_kind_does_not_trade() {
     let signature = "Swap(address,uint256,uint256,uint256,uint256,address)";
     let swap = |in0: u128, in1: u128, out0: u128, out1: u128| {

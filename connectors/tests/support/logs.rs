@@ -89,13 +89,20 @@ impl Transaction {
     }
 
     pub(crate) fn read(&self, factories: &[Address]) -> LogReader {
+        self.read_sent([None; 2], Feeds::ALL, factories)
+    }
+
+    /// Reads the logs of a transaction that was sent by the first of two addresses to the second.
+    pub(crate) fn read_sent(&self, sent: [Option<Address>; 2], wanted: Feeds, factories: &[Address]) -> LogReader {
         let logs = self.0.iter().map(|log| {
             let topics: Vec<_> = log.topics.iter().map(|topic| Field::Bytes(topic)).collect();
             let (address, data) = (Field::Bytes(&log.address), Field::Bytes(&log.data));
             Log { address, data, topics: Topics::new(&topics), ..Log::default() }
         });
-        let receipt = Receipt { logs: logs.collect(), ..Receipt::default() };
-        let mut reader = LogReader::new(Feeds::ALL, factories.to_vec());
+        let [from, to] =
+            sent.each_ref().map(|address| address.as_ref().map_or(Field::Absent, |address| Field::Bytes(address)));
+        let receipt = Receipt { from, to, logs: logs.collect(), ..Receipt::default() };
+        let mut reader = LogReader::new(wanted, factories.to_vec());
         reader.read([&receipt]);
         reader
     }

@@ -29,7 +29,7 @@ pub struct EvmTable {
 
 /// All tables of an EVM source: `blocks, transactions, logs, token_transfers, traces`, and what is decoded
 /// from logs: `dex_swaps, pools, liquidity_events, liquidation_events, aggregator_trades, flash_loans,
-/// oracle_updates`.
+/// oracle_updates, inferred_swaps`.
 pub fn tables() -> &'static [EvmTable] {
     static TABLES: LazyLock<Vec<EvmTable>> = LazyLock::new(|| {
         vec![
@@ -52,7 +52,7 @@ pub fn tables() -> &'static [EvmTable] {
             ),
             table(
                 "dex_swaps",
-                "One row a swap event, as the pool tells it. `sold_index` and `bought_index` are positions of coins in the pool; the tokens are NULL where neither the event nor the transaction's transfers tell them. Reserves, price and liquidity hold after the swap. `trust` is 'verified', 'balanced' or 'unverified'.",
+                "One row a swap event, as the pool tells it. `sold_index` and `bought_index` are positions of coins in the pool; the tokens are NULL where neither the event nor the transaction's transfers tell them. Reserves, price and liquidity hold after the swap. `trust` is 'verified', 'balanced' (transfers agree with both amounts), 'taxed' (with one, and with the other less a fee of up to 30 % that the coin took) or 'unverified'.",
                 dex_swap_columns(),
             ),
             table(
@@ -77,6 +77,11 @@ pub fn tables() -> &'static [EvmTable] {
             ),
             table("flash_loans", "One row a flash loan of one token.", flash_loan_columns()),
             table("oracle_updates", "One row an answer of a Chainlink price feed.", oracle_update_columns()),
+            table(
+                "inferred_swaps",
+                "One row an address that no known event explains and that was paid one token and paid out another in the transaction, each once: most often a pool or market maker without a known event, sometimes a staking contract that takes a deposit and pays a reward. Nothing but transfers says so, and no detector reads it. `transfer_fee` is what the bought token kept for its own contract, NULL if nothing. `log_index` is that of the later transfer; `mirrored` says that the only other party looks just the same, so that either may be the venue.",
+                inferred_swap_columns(),
+            ),
         ]
     });
     &TABLES
@@ -386,5 +391,23 @@ fn oracle_update_columns() -> Vec<Field> {
         int256_field("answer", false),
         uint256_field("round_id", false),
         int_opt("updated_at"),
+    ])
+}
+
+/// One row an address that swapped, as far as transfers tell: `sender` paid it `amount_sold` of `token_sold`, and
+/// it paid `recipient` `amount_bought` of `token_bought` and that token's contract `transfer_fee`. Named as in
+/// `dex_swaps`, so that both can be united.
+fn inferred_swap_columns() -> Vec<Field> {
+    of_log(vec![
+        address("venue"),
+        address("token_sold"),
+        address("token_bought"),
+        uint256_field("amount_sold", false),
+        uint256_field("amount_bought", false),
+        uint256_field("transfer_fee", true),
+        address("sender"),
+        address("recipient"),
+        Field::new("mirrored", DataType::Boolean, false),
+        text("source", false),
     ])
 }

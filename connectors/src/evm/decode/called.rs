@@ -6,9 +6,9 @@
 //! and coins (EIP-1014), or from its key, the answer is proven; anything else names coins and no more.
 
 use super::factories;
-#[cfg(feature = "evm")]
-use super::rows::Family;
 use super::rows::{Decoded, NewPool, PoolId, PoolSource, Swap, Venue};
+#[cfg(feature = "evm")]
+use super::rows::{Family, Trust};
 use super::word::{Address, Word};
 use crate::evm::field::{Fault, Field};
 use crate::evm::json::PoolAnswer;
@@ -40,9 +40,9 @@ pub(crate) struct Question {
 
 #[cfg(feature = "evm")]
 impl Question {
-    /// What has to be asked about a swap; `None` if its coins are known or nobody can be asked.
+    /// What has to be asked about a swap; `None` if its coins are known for sure or nobody can be asked.
     pub(crate) fn about(swap: &Swap) -> Option<Question> {
-        if swap.token_sold.is_some() && swap.token_bought.is_some() {
+        if swap.token_sold.is_some() && swap.token_bought.is_some() && swap.trust != Trust::Taxed {
             return None;
         }
         let way = match swap.family {

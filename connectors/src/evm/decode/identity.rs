@@ -4,14 +4,16 @@
 //! sold coin is what the pool received in the amount the event tells, the bought coin what it sent,
 //! each the nearest before the event, else the nearest after it and before the pool's next event.
 //! Coins that take a fee on the way split one payment into several: then a coin counts whose
-//! payments add up. Where a pool's address follows from its tokens, that alone decides.
+//! payments add up. Where the fee leaves no transfer, one of the two payments may be smaller by
+//! [`MOST_TENTHS_OF_FEE`], if no other fits. Where a pool's address follows from its tokens, that alone
+//! decides.
 
 use std::collections::HashMap;
 
 use alloy_primitives::U256;
 
 use super::factories::{self, Derived};
-use super::rows::{Family, FlashLoan, Liquidation, NewPool, PoolId, Standard, Swap, Transfer, Trust};
+use super::rows::{Family, NewPool, PoolId, Standard, Swap, Transfer, Trust};
 use super::word::{Address, NATIVE, Word, ZERO};
 
 /// How many payments of a pool are looked at on each side of an event, which bounds the work a
@@ -20,6 +22,9 @@ const REACH: usize = 64;
 
 /// How many payments may add up to one.
 const PARTS: usize = 16;
+
+/// How many tenths of a payment a coin may keep for itself.
+const MOST_TENTHS_OF_FEE: u64 = 3;
 
 /// How many different coins of one pool are tried in pairs.
 const COINS: usize = 6;
@@ -90,6 +95,9 @@ impl Sought<'_> {
     }
 }
 
+/// The coin of a payment and, if it is one transfer, its side of that.
+type Payment = (Address, Option<usize>);
+
 /// The logs between which the payments of an event are.
 #[derive(Clone, Copy)]
 struct Span {
@@ -143,6 +151,14 @@ impl Identities {
         found.next().is_none().then_some(first)
     }
 
+    /// The coin that a party was paid, or paid out, in an amount nearest to the log `at`; the payment is used up.
+    pub(super) fn take(&mut self, party: &Address, way: Way, amount: &Word, at: usize) -> Option<Address> {
+        let index = self.find(Sought::any(party, way, amount), Span { since: 0, at, until: usize::MAX })?;
+        let side = &mut self.sides[index];
+        side.used = true;
+        Some(side.token)
+    }
+
     fn find(&self, sought: Sought<'_>, span: Span) -> Option<usize> {
         if *sought.amount == ZERO {
             return None;
@@ -177,21 +193,48 @@ impl Identities {
         None
     }
 
-    /// The coins sold and bought according to the payments, which are then used up.
-    fn match_payments(&mut self, party: &Address, swap: &Swap, span: Span) -> Option<[Address; 2]> {
+    /// The only payment that is the amount less a fee.
+    fn find_less_fee(&self, sought: Sought<'_>, span: Span) -> Option<Payment> {
+        let (range, middle) = self.of_party(sought.party, span.at);
+        let near = middle.saturating_sub(REACH).max(range.start)..(middle + REACH).min(range.end);
+        let told = U256::from_be_bytes(*sought.amount);
+        let (ten, most) = (U256::from(10), U256::from(MOST_TENTHS_OF_FEE));
+        let most_fee = told / ten * most + told % ten * most / ten;
+        let fits = |index: &usize| {
+            let side = &self.sides[*index];
+            let fee = told.checked_sub(U256::from_be_bytes(side.amount));
+            let is_fee = fee.is_some_and(|fee| !fee.is_zero() && fee <= most_fee);
+            is_fee && side.log >= span.since && side.log < span.until && sought.may_be_part(side)
+        };
+        let mut found = near.filter(fits);
+        let only = found.next()?;
+        found.next().is_none().then(|| (self.sides[only].token, Some(only)))
+    }
+
+    /// The coins sold and bought according to the payments, which are then used up, and how well those agree.
+    fn match_payments(&mut self, party: &Address, swap: &Swap, span: Span) -> Option<([Address; 2], Trust)> {
         let into = Sought { token: swap.token_sold.as_ref(), ..Sought::any(party, Way::In, &swap.paid_in) };
-        let sold = self.payment(into, swap, span)?;
-        let (token, not) = (swap.token_bought.as_ref(), Some(&sold.0));
-        let out_of = Sought { token, not, ..Sought::any(party, Way::Out, &swap.paid_out) };
-        let bought = self.payment(out_of, swap, span)?;
+        let out_of = Sought { token: swap.token_bought.as_ref(), ..Sought::any(party, Way::Out, &swap.paid_out) };
+        // Who holds many pools settles with many at once.
+        let may_keep_fee = swap.family != Family::V4 && swap.pool == PoolId::Address(*party);
+        let less_fee = |sought| if may_keep_fee { self.find_less_fee(sought, span) } else { None };
+        let ([sold, bought], trust) = if let Some(sold) = self.payment(into, swap, span) {
+            let out_of = Sought { not: Some(&sold.0), ..out_of };
+            match self.payment(out_of, swap, span) {
+                Some(bought) => ([sold, bought], Trust::Balanced),
+                None => ([sold, less_fee(out_of)?], Trust::Taxed),
+            }
+        } else {
+            let bought = self.payment(out_of, swap, span)?;
+            ([less_fee(Sought { not: Some(&bought.0), ..into })?, bought], Trust::Taxed)
+        };
         for index in [sold.1, bought.1].into_iter().flatten() {
             self.sides[index].used = true;
         }
-        Some([sold.0, bought.0])
+        Some(([sold.0, bought.0], trust))
     }
 
-    /// The coin of a payment and, if it is one transfer, its side of that.
-    fn payment(&self, sought: Sought<'_>, swap: &Swap, span: Span) -> Option<(Address, Option<usize>)> {
+    fn payment(&self, sought: Sought<'_>, swap: &Swap, span: Span) -> Option<Payment> {
         let whole = self.find(sought, span).map(|index| (self.sides[index].token, Some(index)));
         let whole = whole.or_else(|| Some((self.find_sum(sought, span)?, None)));
         whole.or_else(|| {
@@ -278,14 +321,14 @@ fn name_swap(swap: &mut Swap, pools: &[NewPool], span: Span, identities: &mut Id
     }
     let party = swap.venue;
     let matched = identities.match_payments(&party, swap, span);
-    let matched = matched.filter(|[sold, bought]| fits_order(swap, sold, bought));
+    let matched = matched.filter(|([sold, bought], _)| fits_order(swap, sold, bought));
     if !swap.family.has_derived_name() {
-        if let Some(tokens) = matched {
-            set_traded(swap, tokens, Trust::Balanced);
+        if let Some((tokens, trust)) = matched {
+            set_traded(swap, tokens, trust);
         }
         return;
     }
-    let pair = matched.map(|[sold, bought]| [sold.min(bought), sold.max(bought)]);
+    let pair = matched.map(|([sold, bought], _)| [sold.min(bought), sold.max(bought)]);
     let derived = pair.and_then(|pair| Some((pair, identities.derive(swap, pair)?)));
     let derived = derived.or_else(|| identities.derive_from_payments(&party, swap, span));
     let believable = swap.family != Family::V4 || identities.trusts(&swap.venue);
@@ -293,8 +336,8 @@ fn name_swap(swap: &mut Swap, pools: &[NewPool], span: Span, identities: &mut Id
         swap.venue_name = derived.venue_name;
         swap.fee_pips = derived.fee_pips;
         set_tokens(swap, pair, Trust::Verified);
-    } else if let Some(tokens) = matched {
-        set_traded(swap, tokens, Trust::Balanced);
+    } else if let Some((tokens, trust)) = matched {
+        set_traded(swap, tokens, trust);
     }
 }
 
@@ -325,46 +368,13 @@ fn trust_told(swap: &mut Swap, span: Span, identities: &mut Identities) {
         PoolId::Address(pool) => pool,
         PoolId::Id(_) => swap.venue,
     };
-    let paid = identities.match_payments(&pool, swap, span).is_some()
-        || (pool != swap.venue && identities.match_payments(&swap.venue, swap, span).is_some());
+    let mut paid = identities.match_payments(&pool, swap, span);
+    if paid.is_none() && pool != swap.venue {
+        paid = identities.match_payments(&swap.venue, swap, span);
+    }
     if identities.trusts(&swap.venue) {
         swap.trust = Trust::Verified;
-    } else if paid {
-        swap.trust = Trust::Balanced;
-    }
-}
-
-const NEAREST: fn(usize) -> Span = |at| Span { since: 0, at, until: usize::MAX };
-
-/// Finds the token of each loan among what the lender sent.
-pub(super) fn name_loans(loans: &mut [FlashLoan], identities: &mut Identities) {
-    for loan in loans.iter_mut().filter(|loan| loan.token.is_none()) {
-        let sought = Sought::any(&loan.lender, Way::Out, &loan.amount);
-        loan.token = identities.take(sought, NEAREST(loan.at.log));
-    }
-}
-
-/// Finds the tokens of liquidations that do not tell them, among what the market got and gave.
-pub(super) fn name_liquidations(liquidations: &mut [Liquidation], identities: &mut Identities) {
-    for liquidation in liquidations.iter_mut().filter(|liquidation| liquidation.is_paid) {
-        let span = NEAREST(liquidation.at.log);
-        let party = &liquidation.market;
-        if let (None, Some(amount)) = (liquidation.debt_token, &liquidation.debt_repaid) {
-            let sought = Sought::any(party, Way::In, amount);
-            liquidation.debt_token = identities.take(sought, span);
-        }
-        if let (None, Some(amount)) = (liquidation.collateral_token, &liquidation.collateral_seized) {
-            let sought = Sought::any(party, Way::Out, amount);
-            liquidation.collateral_token = identities.take(sought, span);
-        }
-    }
-}
-
-impl Identities {
-    fn take(&mut self, sought: Sought<'_>, span: Span) -> Option<Address> {
-        let index = self.find(sought, span)?;
-        let side = &mut self.sides[index];
-        side.used = true;
-        Some(side.token)
+    } else if let Some((_, trust)) = paid {
+        swap.trust = trust;
     }
 }

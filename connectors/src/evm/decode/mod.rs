@@ -2,7 +2,7 @@
 //!
 //! A new decoder is a file here and a line in the list. Read in this order: [`rows`] (what can be
 //! said), a decoder such as `uniswap_v2`, [`transaction`] (all logs of a block), `identity` (which
-//! tokens a pool traded), `factories` (which pools can be believed).
+//! tokens a pool traded), `factories` (which pools can be believed), `inferred` (what no event tells).
 //!
 //! Anybody can send a log with any topic. A log that announces an event and does not have its layout
 //! is skipped and counted; a swap is believed as far as [`rows::Trust`] says.
@@ -21,6 +21,8 @@ mod erc721;
 mod factories;
 mod fills;
 mod identity;
+mod inferred;
+mod lending;
 mod lookup;
 mod maker;
 mod morpho;
@@ -104,15 +106,25 @@ impl Feeds {
     pub const FLASH_LOANS: Feeds = Feeds(1 << 6);
     /// `oracle_updates`.
     pub const ORACLES: Feeds = Feeds(1 << 7);
+    /// `inferred_swaps`, which no log feeds.
+    pub const INFERRED: Feeds = Feeds(1 << 8);
     /// The tables whose tokens are found among the transfers of the transaction.
     pub const MATCHED: Feeds = Feeds::SWAPS.and(Feeds::LIQUIDATIONS).and(Feeds::FLASH_LOANS).and(Feeds::AGGREGATORS);
 
     /// Every table.
-    pub const ALL: Feeds = Feeds((1 << 8) - 1);
+    pub const ALL: Feeds = Feeds((1 << 9) - 1);
 
     /// Both sets together.
     pub const fn and(self, other: Feeds) -> Feeds {
         Feeds(self.0 | other.0)
+    }
+
+    /// These tables and those whose rows they are made of.
+    const fn with_sources(self) -> Feeds {
+        match self.meets(Feeds::INFERRED) {
+            true => self.and(Feeds::TRANSFERS).and(Feeds::SWAPS).and(Feeds::AGGREGATORS),
+            false => self,
+        }
     }
 
     /// Whether a table is in both.

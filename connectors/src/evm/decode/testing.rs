@@ -2,7 +2,7 @@
 
 use super::rows::{At, Decoded};
 use super::transaction::LogReader;
-use super::{DECODERS, Feeds, RawLog, Word};
+use super::{Address, DECODERS, Feeds, RawLog, Word};
 use crate::evm::field::Field;
 use crate::evm::json::{Log, Receipt, Topics};
 
@@ -56,6 +56,15 @@ const WHOLE_ADDRESS: u8 = 0x80;
 /// Stands before a word that follows.
 const WHOLE_WORD: u8 = 7;
 
+/// Who sends the transactions, and to whom: addresses that words often are.
+const PARTIES: [Address; 2] = [small(1), small(2)];
+
+const fn small(number: u8) -> Address {
+    let mut address = [0; 20];
+    address[19] = number;
+    address
+}
+
 struct AnyLog {
     decoder: usize,
     address: [u8; 20],
@@ -74,7 +83,8 @@ fn receipt(logs: &[AnyLog]) -> Receipt<'_> {
         let (address, data) = (Field::Bytes(&log.address), Field::Bytes(&log.data));
         Log { address, data, topics: Topics::new(&topics), ..Log::default() }
     });
-    Receipt { logs: logs.collect(), ..Receipt::default() }
+    let [from, to] = PARTIES.each_ref().map(|party| Field::Bytes(party));
+    Receipt { from, to, logs: logs.collect(), ..Receipt::default() }
 }
 
 /// What is left of the bytes.

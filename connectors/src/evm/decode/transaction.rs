@@ -4,7 +4,9 @@ use highwater_engine::model::BlockHash;
 
 use super::called::{CalledPool, tell};
 use super::fills::name_fills;
-use super::identity::{Identities, name_liquidations, name_loans, name_swaps};
+use super::identity::{Identities, name_swaps};
+use super::inferred::{Sent, infer_swaps};
+use super::lending::{name_liquidations, name_loans};
 use super::position_manager::name_positions;
 use super::route::name_routes;
 use super::rows::{At, Decoded, Lengths};
@@ -33,7 +35,7 @@ impl LogReader {
     /// A reader for `wanted` tables that trusts `factories` besides those it knows.
     pub fn new(wanted: Feeds, factories: Vec<Address>) -> LogReader {
         let decoded = Decoded { identities: Identities::new(factories), ..Decoded::default() };
-        LogReader { wanted, decoded, ..LogReader::default() }
+        LogReader { wanted: wanted.with_sources(), decoded, ..LogReader::default() }
     }
 
     /// What the logs of a block and the answers of a node about its pools say together.
@@ -66,6 +68,9 @@ impl LogReader {
                 self.read_log(At { receipt, log: position }, log);
             }
             self.complete(start);
+            if self.wanted.meets(Feeds::INFERRED) {
+                infer_swaps(&mut self.decoded, start, Sent::of(content));
+            }
         }
         &self.decoded
     }

@@ -1,8 +1,8 @@
 //! The tables made of logs: which rows go into which.
 
 use super::{
-    aggregator_trades, dex_swaps, flash_loans, liquidation_events, liquidity_events, of_log, oracle_updates, pools,
-    token_transfers,
+    aggregator_trades, dex_swaps, flash_loans, inferred_swaps, liquidation_events, liquidity_events, of_log,
+    oracle_updates, pools, token_transfers,
 };
 use crate::columns::Column;
 use crate::evm::decode::Feeds;
@@ -20,6 +20,7 @@ pub(crate) fn count(rows: &Decoded, table: Feeds) -> usize {
         Feeds::LIQUIDATIONS => rows.liquidations.len(),
         Feeds::AGGREGATORS => rows.aggregator_trades.len(),
         Feeds::FLASH_LOANS => rows.flash_loans.len(),
+        Feeds::INFERRED => rows.inferred_swaps.len(),
         _ => rows.oracle_updates.len(),
     }
 }
@@ -34,6 +35,7 @@ pub(crate) fn fill(column: &mut Column, rows: &Decoded, table: Feeds, receipts: 
         Feeds::LIQUIDATIONS => of(column, receipts, &rows.liquidations, |row| row.at, liquidation_events::fill),
         Feeds::AGGREGATORS => of(column, receipts, &rows.aggregator_trades, |row| row.at, aggregator_trades::fill),
         Feeds::FLASH_LOANS => of(column, receipts, &rows.flash_loans, |row| row.at, flash_loans::fill),
+        Feeds::INFERRED => of(column, receipts, &rows.inferred_swaps, |row| row.at, inferred_swaps::fill),
         _ => of(column, receipts, &rows.oracle_updates, |row| row.at, oracle_updates::fill),
     }
 }

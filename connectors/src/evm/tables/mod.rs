@@ -8,6 +8,7 @@ pub(crate) mod blocks;
 pub(crate) mod decoded;
 mod dex_swaps;
 mod flash_loans;
+mod inferred_swaps;
 mod liquidation_events;
 mod liquidity_events;
 pub(crate) mod logs;
@@ -36,7 +37,7 @@ pub(crate) enum Table {
 }
 
 /// The name of each table.
-pub(crate) const TABLES: [(&str, Table); 12] = [
+pub(crate) const TABLES: [(&str, Table); 13] = [
     ("blocks", Table::Blocks),
     ("transactions", Table::Transactions),
     ("logs", Table::Logs),
@@ -49,6 +50,7 @@ pub(crate) const TABLES: [(&str, Table); 12] = [
     ("aggregator_trades", Table::Decoded(Feeds::AGGREGATORS)),
     ("flash_loans", Table::Decoded(Feeds::FLASH_LOANS)),
     ("oracle_updates", Table::Decoded(Feeds::ORACLES)),
+    ("inferred_swaps", Table::Decoded(Feeds::INFERRED)),
 ];
 
 /// The columns of `transactions` that only a receipt knows.

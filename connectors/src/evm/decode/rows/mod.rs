@@ -1,14 +1,17 @@
 //! What logs say, one type for each table, and where it is gathered.
 
 mod aggregator;
+mod inferred;
 mod lending;
 mod swap;
 mod transfer;
 
 use super::identity::Identities;
+use super::inferred::Movements;
 use super::word::{Address, Word};
 
 pub use aggregator::{AggregatorTrade, OrderId};
+pub use inferred::InferredSwap;
 pub use lending::{FlashLoan, Liquidation, OracleUpdate};
 pub(super) use swap::Family;
 pub use swap::{LiquidityEvent, LiquidityKind, NewPool, PoolSource, Swap, Trust};
@@ -90,9 +93,12 @@ pub struct Decoded {
     pub flash_loans: Vec<FlashLoan>,
     /// `oracle_updates`.
     pub oracle_updates: Vec<OracleUpdate>,
+    /// `inferred_swaps`.
+    pub inferred_swaps: Vec<InferredSwap>,
     pub(super) positions: Vec<PositionNote>,
     pub(super) sync: Option<Sync>,
     pub(super) identities: Identities,
+    pub(super) movements: Movements,
 }
 
 impl Decoded {
@@ -120,12 +126,13 @@ impl Decoded {
         self.aggregator_trades.clear();
         self.flash_loans.clear();
         self.oracle_updates.clear();
+        self.inferred_swaps.clear();
         self.positions.clear();
         self.sync = None;
     }
 }
 
-/// How many rows each list has.
+/// How many rows each list has that logs are appended to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Lengths {
     pub(super) transfers: usize,

@@ -10,6 +10,8 @@ pub enum Trust {
     Verified,
     /// Transfers of the transaction agree with both amounts.
     Balanced,
+    /// Transfers agree with one amount, and one alone with the other less a fee of the coin that it moved.
+    Taxed,
     /// Neither.
     Unverified,
 }
@@ -20,6 +22,7 @@ impl Trust {
         match self {
             Trust::Verified => "verified",
             Trust::Balanced => "balanced",
+            Trust::Taxed => "taxed",
             Trust::Unverified => "unverified",
         }
     }
