@@ -54,7 +54,7 @@ impl Setup {
     }
 
     /// What stands if the blocks had been the only ones ever, one a tick, nothing final.
-    fn from_scratch(&self, pipeline: &mut Pipeline, blocks: &[Block]) -> Vec<Relation> {
+    fn alone(pipeline: &mut Pipeline, blocks: &[Block]) -> Vec<Relation> {
         let mut before = Contents::new();
         for (tick, block) in (1..).zip(blocks) {
             pipeline.tick(step(tick, block, difference(&before, &block.view), None, None));
@@ -121,13 +121,13 @@ fn check(setup: &Setup, seed: u64, lag: usize, reorg_percent: u64) {
         pipeline.tick(step(tick, head, deltas, reorg, final_block));
         seen.clone_from(&head.view);
         let mut fresh = setup.pipeline(1);
-        let wanted = setup.from_scratch(&mut fresh, &blocks);
+        let wanted = Setup::alone(&mut fresh, &blocks);
         // How far a sink sees behind the head depends on finality too, which a chain from scratch does not have.
         let compared = if setup.dispatch.horizon == Horizon::Head || lag >= 8 { 3 } else { 1 };
         for (stage, (got, want)) in pipeline.relations().into_iter().zip(&wanted).take(compared).enumerate() {
             assert_same(got, want, &format!("seed {seed}, tick {tick}, stage {stage} of {setup:?}"));
         }
-        let wanted = setup.from_scratch(&mut setup.findings(1), &blocks);
+        let wanted = Setup::alone(&mut setup.findings(1), &blocks);
         assert_same(findings.relations()[0], &wanted[0], &format!("seed {seed}, tick {tick}, findings of {setup:?}"));
         if random.chance(15) {
             pipeline.restart(1 + random.index(3));

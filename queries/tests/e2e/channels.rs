@@ -204,7 +204,7 @@ fn what_is_muted_is_kept_back() {
 /// Killed at any moment: nothing is lost, and what is repeated has the same id. `HIGHWATER_KILLS` says how often.
 #[test]
 fn killed_again_and_again_nothing_is_lost() {
-    let kills: u64 = std::env::var("HIGHWATER_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
+    let kills: u64 = kills_wanted();
     let receiver = Receiver::start(0);
     let mut killed = 0;
     let mut histories = 0;
@@ -239,4 +239,8 @@ fn killed_again_and_again_nothing_is_lost() {
             assert_eq!(first["notification_id"], message["notification_id"], "a repetition tells the same");
         }
     }
+}
+
+fn kills_wanted() -> u64 {
+    std::env::var_os("HIGHWATER_KILLS").and_then(|text| text.to_str()?.parse().ok()).unwrap_or(20)
 }
