@@ -176,3 +176,61 @@ fn the_compressed_folder_reads_the_same() {
     blocks.iter().zip(&receipts).take(2).for_each(|(block, receipts)| expected.add(block, receipts));
     assert_equal(&desk, "out", &expected);
 }
+
+/// Who takes tokens out of five wallets or more and gives them nothing, said once more over the logs alone.
+fn takers(receipts: &[Value]) -> BTreeSet<String> {
+    const DEPOSIT: &str = "0xe1fffcc4923d04b559f4d29a8bfc6cda04eb5b0d3c460751c2402c5c5cc9109c";
+    const WITHDRAWAL: &str = "0x7fcf532c15f0a6db0bd6d0e038bea71d30d808c7d98cb3bf7268a95bf5081b65";
+    const ZERO: &str = "0x0000000000000000000000000000000000000000";
+    let address = |topic: &Value| format!("0x{}", &topic.as_str().unwrap().to_lowercase()[26..]);
+    let mut owners: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for receipt in receipts {
+        let (mut gives, mut gets) = (BTreeSet::new(), BTreeSet::new());
+        for log in receipt["logs"].as_array().unwrap() {
+            let topics = log["topics"].as_array().unwrap();
+            if log["data"].as_str().unwrap().len() != 66 || wide(&log["data"]).is_zero() {
+                continue;
+            }
+            match (topics.first().and_then(Value::as_str), topics.len()) {
+                (Some(TRANSFER), 3) => {
+                    gives.insert(address(&topics[1]));
+                    gets.insert(address(&topics[2]));
+                }
+                (Some(DEPOSIT), 2) => drop(gets.insert(address(&topics[1]))),
+                (Some(WITHDRAWAL), 2) => drop(gives.insert(address(&topics[1]))),
+                _ => {}
+            }
+        }
+        let own = [receipt["from"].as_str(), receipt["to"].as_str(), Some(ZERO)];
+        let own: BTreeSet<String> = own.into_iter().flatten().map(str::to_lowercase).collect();
+        let taken = gives.difference(&gets).filter(|wallet| !own.contains(*wallet)).cloned();
+        owners.entry(receipt["from"].as_str().unwrap().to_lowercase()).or_default().extend(taken);
+    }
+    owners.into_iter().filter(|(_, owners)| owners.len() >= 5).map(|(taker, _)| taker).collect()
+}
+
+#[test]
+fn approval_drains_are_found() {
+    let Some(folder) = shared(FOLDER) else { return };
+    let receipts = read_lines(&folder.join("receipts.jsonl.gz"));
+    let receipts: Vec<Value> =
+        receipts.iter().flat_map(|block| block_receipts(block).as_array().unwrap().clone()).collect();
+    let job = text(&crate::command::here("jobs/approval_drain.sql"));
+    let desk = Desk::new("");
+    let path = format!("eth.path={}", text(&folder));
+    let ran = crate::command::run(&["run", &job, "--set", &path, "--out", &desk.at("out")]).succeeds();
+    let told: BTreeSet<String> = ran
+        .lines_of("drains_out")
+        .iter()
+        .filter(|line| line["row"]["kind"] == "fire")
+        .map(|line| line["row"]["group_key"].as_str().unwrap().to_owned())
+        .collect();
+    // Exchanges that sweep deposit addresses, in these blocks.
+    assert_eq!(told, takers(&receipts));
+    assert!(told.len() > 2, "{told:?}");
+}
+
+/// The receipts of a line: the answer of `eth_getBlockReceipts`, or what is around it.
+fn block_receipts(line: &Value) -> &Value {
+    if line.is_array() { line } else { &line["receipts"] }
+}
