@@ -144,6 +144,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 reorg: None,
                 applied_blocks: 100,
                 end_of_input: *tick == ticks,
+                more_follow: false,
             };
             changes += delta.len();
             sink.commit(SinkTick { tick: *tick, progress: &progress, changes: std::slice::from_ref(delta) })?;

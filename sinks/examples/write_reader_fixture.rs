@@ -149,6 +149,7 @@ fn write(folder: &Path, name: &str, options: &[(&str, &str)], batch: &RecordBatc
         reorg: None,
         applied_blocks: 1,
         end_of_input: true,
+        more_follow: false,
     };
     let delta = Delta::derived(batch.clone(), vec![1; batch.num_rows()]);
     sink.commit(SinkTick { tick: 1, progress: &progress, changes: &[delta] })?;

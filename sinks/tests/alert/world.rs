@@ -116,6 +116,7 @@ pub(crate) fn tick(number: u64, head: u64, gone: &[Message], came: &[Message]) -
         reorg: None,
         applied_blocks: 1,
         end_of_input: false,
+        more_follow: false,
     };
     Tick { progress, gone: gone.to_vec(), came: came.to_vec() }
 }

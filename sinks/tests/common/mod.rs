@@ -97,6 +97,7 @@ pub fn progress(tick: u64, finalized_ms: Option<i64>) -> Progress {
         reorg: None,
         applied_blocks: 1,
         end_of_input: false,
+        more_follow: false,
     }
 }
 
