@@ -90,7 +90,7 @@ impl Track {
 
 impl Notifications {
     /// The operator in front of a sink: its input are the changes of [`changes_schema`], its output the rows of
-    /// [`notification_schema`].
+    /// [`highwater_engine::model::alert::notification_schema`].
     ///
     /// # Errors
     /// If the columns cannot be keys of state.

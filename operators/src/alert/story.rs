@@ -69,7 +69,7 @@ impl Stories {
         templates: Templates,
     ) -> Result<(Timelines<Stories>, Route), ArrowError> {
         let clock = if columns.time.is_some() { Clock::Row } else { Clock::Block };
-        // When stories begin and end may be changed between two runs; what is kept still fits.
+        // What is kept fits any lifecycle.
         let shape = format!("stories of {:?} by {:?}", columns.input.fields(), columns.group);
         let reader = SignalReader::new(columns, KeyedBy::Group)?;
         let route = Route::Key(reader.key().to_vec());

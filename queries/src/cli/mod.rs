@@ -246,7 +246,9 @@ fn execute(command: Command, streams: Streams) -> Result<(), CliError> {
 }
 
 fn run_and_report(args: &RunArgs, range: Range, streams: Streams) -> Result<(), CliError> {
-    let display = display(args, streams);
+    let mut display = display(args, streams);
+    // What a dry run prints stands alone.
+    display.bar &= range.delivery != Delivery::Print;
     let outcome = run(args, range, &display, run::stop_on_interrupt())?;
     tell(args, &outcome, streams)
 }
