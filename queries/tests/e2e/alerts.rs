@@ -119,3 +119,20 @@ fn the_command_line_changes_what_a_sink_wants() {
     assert!(!rows.iter().any(low));
     run(&["run", &desk.job, "--set", "ops.min_severity=loud"]).fails(2, &["min_severity"]);
 }
+
+/// A person sees what is told, not the columns that programs need, and what a reorg takes back.
+#[test]
+fn a_table_of_what_is_told_is_for_people() {
+    let desk = Desk::new(JOB);
+    desk.write("chain.ndjson", lines(&DEVNET));
+    let lines = run(&["replay", &desk.job, "--dry-run"]).succeeds();
+    let sent =
+        lines.lines_of("ops").iter().filter(|line| line["row"]["decision"] == "send" && line["diff"] == 1).count();
+    let shown = run(&["run", &desk.job, "--out", &desk.at("out"), "--set", "ops.format=table"]).succeeds();
+    let told: Vec<&str> = shown.stdout.lines().filter(|line| !line.starts_with('{')).collect();
+    assert!(told[0].contains("notified_at") && told[0].contains("reason"), "{}", told[0]);
+    assert!(!told[0].contains("notification_id"));
+    assert_eq!(told.iter().filter(|line| line.contains("  + ")).count(), sent);
+    assert!(told.iter().any(|line| line.contains("rows of ops corrected") || line.contains("row of ops corrected")));
+    assert!(told.iter().any(|line| line.contains("  - ")));
+}

@@ -21,8 +21,10 @@ use crate::lines::{LineFormat, count};
 
 mod live;
 mod table;
+mod told;
 
 use live::Live;
+use told::Told;
 
 /// The `stdout` connector.
 #[derive(Clone, Copy, Debug)]
@@ -137,13 +139,19 @@ impl Stdout {
     ) -> Result<Box<dyn Sink>, SinkError> {
         let settings = settings(&request, options)?;
         let lines = LineFormat::new(&request).map_err(|error| unsupported(&request, error.to_string()))?;
+        let (told, shown) = match Told::of(&request).filter(|_| settings.table) {
+            Some((told, shown)) => (Some(told), shown),
+            None => (None, request.clone()),
+        };
         let live = if settings.table {
-            let live = Live::new(&request, settings.order, settings.limit);
+            // The order of all columns does not fit some of them.
+            let order = if told.is_some() { shown.order.clone() } else { settings.order };
+            let live = Live::new(&shown, order, settings.limit);
             Some(live.map_err(|error| unsupported(&request, error.to_string()))?)
         } else {
             None
         };
-        Ok(Box::new(StdoutSink { view: request.view, lines, live, writer, text: String::new(), counts: (0, 0) }))
+        Ok(Box::new(StdoutSink { view: request.view, lines, live, told, writer, text: String::new(), counts: (0, 0) }))
     }
 }
 
@@ -152,6 +160,8 @@ struct StdoutSink {
     lines: LineFormat,
     /// Present in table form.
     live: Option<Live>,
+    /// Present for notifications in table form.
+    told: Option<Told>,
     writer: SharedWriter,
     text: String,
     counts: (u64, u64),
@@ -173,9 +183,16 @@ impl StdoutSink {
 impl Sink for StdoutSink {
     fn commit(&mut self, tick: SinkTick<'_>) -> Result<(), SinkError> {
         self.text.clear();
-        let written = match &mut self.live {
-            Some(live) => live.commit(&mut self.text, &tick),
-            None => self.lines.write(&mut self.text, &tick),
+        let written = match (&mut self.live, &self.told) {
+            (Some(live), Some(told)) => {
+                let cut: Result<Vec<_>, _> = tick.changes.iter().map(|delta| told.cut(delta)).collect();
+                cut.and_then(|changes| {
+                    let (tick, progress) = (tick.tick, tick.progress);
+                    live.commit(&mut self.text, &SinkTick { tick, progress, changes: &changes })
+                })
+            }
+            (Some(live), None) => live.commit(&mut self.text, &tick),
+            (None, _) => self.lines.write(&mut self.text, &tick),
         };
         written.map_err(|error| encode_error(&self.view, error))?;
         self.print()?;
