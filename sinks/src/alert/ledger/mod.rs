@@ -262,3 +262,58 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     }
     transaction.commit()
 }
+
+#[cfg(test)]
+mod tests {
+    use highwater_engine::model::{BlockHash, BlockRef, Progress};
+
+    use super::super::Message;
+    use super::super::testing::fire;
+    use super::book::Book;
+    use super::queue::{Due, Outcome, Queue};
+    use super::*;
+
+    fn says(title: &str) -> Message {
+        Message { title: title.to_owned(), ..fire() }
+    }
+
+    fn tick(ledger: &Ledger, number: u64, gone: &[Message], came: &[Message]) {
+        let head = BlockRef { number, hash: BlockHash::default(), parent: BlockHash::default(), timestamp_ms: 0 };
+        let progress = Progress::at(number, &head);
+        let worked = ledger.transaction("writing to", |transaction| {
+            let mut book = Book { transaction, sink: "s", now_ms: 1, corrections: true, done: Default::default() };
+            book.tick(&progress, gone, came, |_| true)
+        });
+        worked.expect("an open ledger takes a tick");
+    }
+
+    fn claim(ledger: &Ledger) -> Option<Due> {
+        let claimed =
+            ledger.transaction("writing to", |transaction| Queue { transaction, sink: "s", now_ms: 2 }.claim(1));
+        claimed.expect("an open ledger gives what is due").pop()
+    }
+
+    fn record(ledger: &Ledger, due: &Due, outcome: &Outcome) {
+        let recorded = ledger.transaction("writing to", |transaction| {
+            Queue { transaction, sink: "s", now_ms: 2 }.record(due, 0, outcome)
+        });
+        recorded.expect("an open ledger takes an outcome");
+    }
+
+    /// Two reorgs while a message was on its way, which then turned out not to have arrived: what is told is what holds,
+    /// and no amendment of before comes after it.
+    #[test]
+    fn what_did_not_arrive_is_told_as_it_is_now() {
+        let ledger = Ledger::open(None).expect("memory is there");
+        tick(&ledger, 1, &[], &[says("first")]);
+        let due = claim(&ledger).expect("it is due");
+        assert_eq!(due.outgoing.message.title, "first");
+        tick(&ledger, 2, &[says("first")], &[says("second")]);
+        record(&ledger, &due, &Outcome::Again { at_ms: 2, maybe: false, error: "refused".to_owned() });
+        tick(&ledger, 3, &[says("second")], &[says("third")]);
+        let due = claim(&ledger).expect("it is due again");
+        assert_eq!(due.outgoing.message.title, "third");
+        record(&ledger, &due, &Outcome::Sent(Default::default()));
+        assert!(claim(&ledger).is_none(), "there is nothing to amend");
+    }
+}

@@ -99,6 +99,8 @@ impl Book<'_> {
         let values = params![root.seq, message.notification_id, message.story_id, message.block_number, self.now_ms];
         self.transaction.prepare_cached(owner)?.execute(values)?;
         if !root.is_told() {
+            // It was on its way when it was amended, and did not arrive: it says what holds by itself now.
+            self.cancel_waiting(root.seq, "amend")?;
             let sql = "UPDATE deliveries SET message = ?2, shown = NULL,
                        suppressed_by = CASE WHEN state = 'suppressed' THEN coalesce(?3, suppressed_by) END WHERE seq = ?1";
             let values = params![root.seq, text, message.suppressed_by];
