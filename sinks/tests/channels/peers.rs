@@ -9,6 +9,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use highwater_sinks::alert::Kind;
 use highwater_sinks::alert::alertmanager::ALERTMANAGER;
 use highwater_sinks::alert::channel::Retry;
+use highwater_sinks::alert::discord::DISCORD;
 use highwater_sinks::alert::email::EMAIL;
 use highwater_sinks::alert::slack::SLACK;
 use highwater_sinks::alert::telegram::TELEGRAM;
@@ -164,6 +165,33 @@ fn the_models_of_slack_take_all_messages() {
     }
     let header = serde_json::json!({ "type": "plain_text", "text": "x".repeat(151) });
     let too_long = serde_json::json!({ "blocks": [{ "type": "header", "text": header }] });
+    judge.tell(&too_long.to_string());
+    assert_ne!(judge.line(), "ok", "the judge does judge");
+}
+
+#[test]
+fn the_builders_of_discord_take_all_messages() {
+    let Some(home) = home() else { return };
+    let mut judge = Peer::start(Command::new("node").arg(script("discord_embeds.cjs")).arg(home));
+    let answer = (200, "", "{\"id\":\"1\",\"channel_id\":\"2\"}");
+    let server = Server::start(&[answer; 4]);
+    let url = server.url("/api/webhooks/1/x");
+    let link = ("link", "https://etherscan.io/tx/{{ fields.tx_hash }}");
+    let hook = channel(&DISCORD, &[("url", &url), link, ("allow_private", "true")]);
+    let mut huge = tell(Kind::Fire, None);
+    huge.message.title = "*_😀".repeat(10_000);
+    huge.message.body = "@everyone `x` ~y~\n".repeat(10_000);
+    huge.message.reason = "|>#".repeat(10_000);
+    let receipt = deliver(&*hook, &tell(Kind::Fire, None)).unwrap();
+    deliver(&*hook, &huge).unwrap();
+    deliver(&*hook, &withdraw(&receipt, &receipt)).unwrap();
+    deliver(&*hook, &amend(&receipt, &receipt)).unwrap();
+    for _ in 0..4 {
+        let body = server.next().body;
+        judge.tell(&body.to_string());
+        assert_eq!(judge.line(), "ok", "{body}");
+    }
+    let too_long = serde_json::json!({ "embeds": [{ "title": "x".repeat(257) }], "allowed_mentions": { "parse": [] } });
     judge.tell(&too_long.to_string());
     assert_ne!(judge.line(), "ok", "the judge does judge");
 }
