@@ -94,9 +94,9 @@ fn storm(data: &Path, out: &Path) -> String {
   rename = 'to=to_address, block_time=block_timestamp');
 
 CREATE ALERT storm FROM (
-  SELECT block_number, to_address, gas_price, success FROM eth.transactions WHERE tx_index < 20
+  SELECT block_number, to_address, tx_index % 2 AS half, gas_price, success FROM eth.transactions WHERE tx_index < 20
 ) WITH (
-  key = 'to_address', severity = 'CASE WHEN success THEN ''low'' ELSE ''high'' END',
+  key = 'to_address, half', severity = 'CASE WHEN success THEN ''low'' ELSE ''high'' END',
   reason = '{{{{ gas_price }}}} wei', cool_after = INTERVAL '5 minutes', resolve_after = INTERVAL '15 minutes');
 
 CREATE SINK told FROM storm WITH (connector = 'file', path = '{}', cooldown = INTERVAL '15 minutes');
