@@ -13,15 +13,15 @@ use highwater_engine::model::alert::{Severity, finding_schema, story_schema};
 use highwater_engine::sink::Closing;
 use highwater_operators::alert::changes_schema;
 use highwater_operators::alert::signal::SignalColumns;
-use highwater_operators::alert::timeline::Clock;
 
 use super::alert_options::{lifecycle, texts};
 use super::context::{BROKEN, Relation};
 use super::facts::{ColumnFacts, Facts};
-use super::ir::{Emit, Node, NodeKind, PlannedAlert, StateEntry};
+use super::ir::{Emit, Node, NodeKind, StateEntry};
 use super::job::{Planned, Planner, unique_names};
 use super::lower::{Lowered, duration};
 use super::options::Taken;
+use super::planned_alert::PlannedAlert;
 use super::query::raw_plan;
 use crate::diagnostic::{Code, Diagnostic, Span, did_you_mean};
 use crate::sql::{AlertStatement, Name, SinkFrom};
@@ -267,16 +267,6 @@ impl Planner<'_> {
         if let Err(mistake) = self.keep_query(&Name { text: name.to_owned(), span }, query) {
             self.blame(mistake);
         }
-    }
-}
-
-impl super::ir::JobPlan {
-    /// Whether an alert looks at its view block by block.
-    pub fn has_alerts_by_block(&self) -> bool {
-        self.views.iter().any(|view| match &view.root.kind {
-            NodeKind::Stories { alert, .. } => alert.clock() == Clock::Block,
-            _ => false,
-        })
     }
 }
 

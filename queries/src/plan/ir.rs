@@ -16,12 +16,10 @@ use highwater_engine::sink::Closing;
 pub use highwater_operators::aggregate::AggregateFunction;
 use highwater_operators::alert::notification::Dispatch;
 use highwater_operators::alert::rate_limit::Limit;
-use highwater_operators::alert::signal::SignalColumns;
-use highwater_operators::alert::story::Lifecycle;
-use highwater_operators::alert::template::Texts;
 use highwater_operators::alert::timeline::Clock;
 use highwater_operators::mev::{BlockRelation, MevSettings};
 
+use super::planned_alert::PlannedAlert;
 use crate::diagnostic::Span;
 
 /// A planned job.
@@ -102,26 +100,6 @@ pub struct PlannedView {
     pub options: Vec<PlannedOption>,
     /// Its name in the job's text; of a sink's query, the sink's name.
     pub span: Span,
-}
-
-/// An alert.
-#[derive(Debug, Clone)]
-pub struct PlannedAlert {
-    /// Its name.
-    pub name: String,
-    /// Where the parts of a finding are.
-    pub columns: SignalColumns,
-    /// When stories begin and end.
-    pub lifecycle: Lifecycle,
-    /// Its templates.
-    pub texts: Texts,
-}
-
-impl PlannedAlert {
-    /// What a moment is to it: a block, or the end of a row's window.
-    pub fn clock(&self) -> Clock {
-        if self.columns.time.is_some() { Clock::Row } else { Clock::Block }
-    }
 }
 
 /// When a row of a view is final.

@@ -24,6 +24,7 @@ mod mev_settings;
 mod names;
 mod now;
 mod options;
+mod planned_alert;
 mod prune;
 mod query;
 mod registry;
@@ -36,8 +37,9 @@ pub(crate) use block_relations::input_schema;
 pub use catalog::{Catalog, LoadError, LoadRequest, given};
 pub use explain::{explain, explain_state, explain_view, sql_type};
 pub use ir::{
-    AggregateCall, AggregateFunction, Emit, JobPlan, JoinKind, Node, NodeKind, PlannedAlert, PlannedOption,
-    PlannedSetting, PlannedSink, PlannedSource, PlannedTable, PlannedView, ReloadedTable, SinkInput, SortKey,
-    StateEntry, ViewClosing, Window,
+    AggregateCall, AggregateFunction, Emit, JobPlan, JoinKind, Node, NodeKind, PlannedOption, PlannedSetting,
+    PlannedSink, PlannedSource, PlannedTable, PlannedView, ReloadedTable, SinkInput, SortKey, StateEntry, ViewClosing,
+    Window,
 };
 pub use job::plan;
+pub use planned_alert::PlannedAlert;
