@@ -19,6 +19,9 @@ pub struct Output {
     pub deltas: Vec<Delta>,
     /// Changes of the error relation ([`crate::model::errors_schema`]).
     pub errors: Vec<Delta>,
+    /// Why the operator cannot go on, for the reader of the job: a recursion without end, a state budget that is
+    /// used up. The job ends with this and the operator's name.
+    pub failure: Option<String>,
 }
 
 /// A stateless, linear operator.
