@@ -12,4 +12,5 @@ pub mod diagnostic;
 pub mod functions;
 pub mod plan;
 pub mod render;
+pub mod session;
 pub mod sql;

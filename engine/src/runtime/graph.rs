@@ -28,6 +28,9 @@ pub struct Node(usize);
 /// A stateful operator as the worker reaches it between ticks.
 pub(super) type StateCell = Rc<RefCell<Box<dyn TablesOperator>>>;
 
+/// The first operator of this worker that could not go on, and why.
+pub(super) type FailureCell = Rc<RefCell<Option<(String, String)>>>;
+
 /// What the outputs of this worker have received, by tick.
 pub(super) type OutputBuffer = Rc<RefCell<BTreeMap<Tick, Vec<(usize, Delta)>>>>;
 
@@ -42,6 +45,7 @@ pub struct Graph<'s> {
     progress: ProgressStream<'s>,
     pub(super) states: Vec<(String, StateCell)>,
     outputs: OutputBuffer,
+    failure: FailureCell,
     probe: Handle<Tick>,
 }
 
@@ -58,10 +62,12 @@ impl<'s> Graph<'s> {
         tables: Vec<Deltas<'s>>,
         progress: ProgressStream<'s>,
         outputs: OutputBuffer,
+        failure: FailureCell,
         probe: Handle<Tick>,
     ) -> Graph<'s> {
         let progress = progress.probe_with(&probe);
-        Graph { scope, share, tables: tables.len(), nodes: tables, progress, states: Vec::new(), outputs, probe }
+        let (tables, nodes) = (tables.len(), tables);
+        Graph { scope, share, tables, nodes, progress, states: Vec::new(), outputs, failure, probe }
     }
 
     /// The changes of source table `index`.
@@ -198,6 +204,7 @@ impl<'s> Graph<'s> {
         let mut progress_input = builder.new_input(self.progress.clone(), Pipeline);
         let (mut rows, rows_stream) = builder.new_output::<Vec<Delta>>();
         let (mut errors, errors_stream) = builder.new_output::<Vec<Delta>>();
+        let (failure, name) = (self.failure.clone(), id.to_owned());
         builder.build(move |_| {
             let mut waiting: BTreeMap<Tick, Vec<Vec<Delta>>> = BTreeMap::new();
             let mut ticks: BTreeMap<Tick, (Progress, [Capability<Tick>; 2])> = BTreeMap::new();
@@ -226,6 +233,9 @@ impl<'s> Graph<'s> {
                     let deltas = waiting.remove(&tick).unwrap_or_else(|| vec![Vec::new(); tables]);
                     let mut output = Output::default();
                     cell.borrow_mut().on_tick(deltas, &progress, &mut output);
+                    if let Some(reason) = output.failure.take() {
+                        failure.borrow_mut().get_or_insert_with(|| (name.clone(), reason));
+                    }
                     give(&mut output.deltas, |deltas| rows.give(&rows_capability, deltas));
                     give(&mut output.errors, |deltas| errors.give(&errors_capability, deltas));
                 }

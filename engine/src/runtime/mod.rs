@@ -86,6 +86,14 @@ pub enum RuntimeError {
         /// Why.
         detail: String,
     },
+    /// An operator cannot go on.
+    #[error("{operator}: {reason}")]
+    Operator {
+        /// Its name: the view and the step.
+        operator: String,
+        /// Why, for the reader of the job.
+        reason: String,
+    },
     /// Saving or loading operator state failed.
     #[error("the state of the dataflow could not be {action}")]
     State {
@@ -100,6 +108,7 @@ impl Classified for RuntimeError {
     fn class(&self) -> Class {
         match self {
             RuntimeError::WorkerLost | RuntimeError::Start { .. } => Class::INTERNAL,
+            RuntimeError::Operator { .. } => Class::USER,
             RuntimeError::State { source, .. } => source.class(),
         }
     }
@@ -133,7 +142,7 @@ struct Pending {
 impl Runtime {
     /// Starts the workers and builds the dataflow on each.
     pub fn start(config: RuntimeConfig, build: Build) -> Result<Runtime, RuntimeError> {
-        let (report_sender, reports) = sync_channel(config.workers * (config.in_flight + 2) + 1);
+        let (report_sender, reports) = sync_channel(config.workers * (config.in_flight + 3) + 1);
         let (hello_sender, hellos) = sync_channel(config.workers);
         let mut commands = Vec::with_capacity(config.workers);
         let mut receivers = Vec::with_capacity(config.workers);
@@ -189,9 +198,10 @@ impl Runtime {
                 }
                 Some(_) => match self.receive()? {
                     Report::Sealed { tick, outputs, cpu } => self.note_sealed(tick, outputs, cpu),
-                    Report::Saved(..) | Report::Loaded(..) | Report::Sizes(..) | Report::Lost => {
+                    Report::Saved(..) | Report::Loaded(..) | Report::Sizes(..) => {
                         unreachable!("these answer commands that wait for them")
                     }
+                    Report::Failed { .. } | Report::Lost => unreachable!("an error of receiving"),
                 },
             }
         }
@@ -291,6 +301,7 @@ impl Runtime {
                 std::mem::forget(self.guards.take());
                 Err(RuntimeError::WorkerLost)
             }
+            Ok(Report::Failed { operator, reason }) => Err(RuntimeError::Operator { operator, reason }),
             Ok(report) => Ok(report),
         }
     }

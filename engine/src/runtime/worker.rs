@@ -15,7 +15,7 @@ use timely::dataflow::operators::core::Input as _;
 use timely::dataflow::operators::probe::Handle;
 use timely::worker::Worker;
 
-use super::graph::{Graph, OutputBuffer, StateCell};
+use super::graph::{FailureCell, Graph, OutputBuffer, StateCell};
 use super::{Build, RuntimeConfig, SavedStates};
 use crate::Tick;
 use crate::clock;
@@ -41,6 +41,11 @@ pub(super) enum Report {
     Saved(Result<Vec<(String, Vec<RecordBatch>)>, StateError>),
     Loaded(Result<(), StateError>),
     Sizes(Vec<(String, StateSize)>),
+    /// An operator cannot go on.
+    Failed {
+        operator: String,
+        reason: String,
+    },
     /// The worker panicked; its message is on standard error.
     Lost,
 }
@@ -96,6 +101,7 @@ struct WorkerLoop {
     progress: ProgressInput,
     states: Vec<(String, StateCell)>,
     outputs: OutputBuffer,
+    failure: FailureCell,
     probe: Handle<Tick>,
     reports: SyncSender<Report>,
     /// Ticks taken and not yet sealed, with the thread's CPU time when they were taken.
@@ -106,17 +112,19 @@ impl WorkerLoop {
     fn new(worker: &mut Worker, config: RuntimeConfig, build: &Build, reports: SyncSender<Report>) -> WorkerLoop {
         let share = Share { index: worker.index(), peers: worker.peers() };
         let outputs: OutputBuffer = Rc::new(RefCell::new(BTreeMap::new()));
+        let failure = FailureCell::default();
         let probe = Handle::new();
         let mut tables: Vec<DeltaInput> = (0..config.tables).map(|_| InputHandle::new_with_builder()).collect();
         let mut progress: ProgressInput = InputHandle::new_with_builder();
         let states = worker.dataflow::<Tick, _, _>(|scope| {
             let streams = tables.iter_mut().map(|table| scope.input_from(table)).collect();
             let progress = scope.input_from(&mut progress);
-            let mut graph = Graph::new(scope, share, streams, progress, outputs.clone(), probe.clone());
+            let mut graph =
+                Graph::new(scope, share, streams, progress, outputs.clone(), failure.clone(), probe.clone());
             build(&mut graph);
             graph.states
         });
-        WorkerLoop { share, tables, progress, states, outputs, probe, reports, open: VecDeque::new() }
+        WorkerLoop { share, tables, progress, states, outputs, failure, probe, reports, open: VecDeque::new() }
     }
 
     fn run(&mut self, worker: &mut Worker, commands: &Receiver<Command>) {
@@ -177,6 +185,9 @@ impl WorkerLoop {
 
     /// Reports every open tick that the frontier has passed.
     fn report_sealed(&mut self) -> Result<(), ()> {
+        if let Some((operator, reason)) = self.failure.borrow_mut().take() {
+            self.reports.send(Report::Failed { operator, reason }).map_err(|_| ())?;
+        }
         while let Some((tick, taken)) = self.open.front().copied() {
             if self.probe.less_equal(&tick) {
                 break;

@@ -8,6 +8,7 @@ use clap_complete::Shell;
 use highwater_engine::options::parse_duration;
 
 use super::alerts::AlertsCommand;
+use super::slt::SltArgs;
 
 /// Incremental SQL over blockchains, exact under reorg.
 #[derive(Debug, Parser)]
@@ -59,6 +60,12 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: AlertsCommand,
     },
+    /// Run sqllogictest files; every query is maintained while the rows of its tables come and go
+    #[command(after_help = "Examples:\n  \
+        highwater slt tests/*.slt                   all rows at once\n  \
+        highwater slt --row tests/*.slt             one tick a row\n  \
+        highwater slt --churn 7 tests/*.slt         rows come, go and come again in a random order")]
+    Slt(SltArgs),
     /// Look for mistakes in a job without running it
     #[command(after_help = "Example:\n  highwater check job.sql && echo fine")]
     Check(JobArgs),

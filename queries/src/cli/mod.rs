@@ -12,6 +12,7 @@ mod record;
 mod reference;
 mod reload;
 mod run;
+mod slt;
 mod tables;
 mod watch;
 
@@ -140,6 +141,17 @@ pub enum CliError {
     /// A mute of nothing.
     #[error("say with --alert or --group what to keep back")]
     MuteWhat,
+    /// A file of statements cannot be read.
+    #[error("reading {} failed", path.display())]
+    ReadScript {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Statements gave other rows than their file says.
+    #[error("{0} statements do not agree")]
+    Disagree(usize),
     /// A file cannot be written.
     #[error("writing {} failed", path.display())]
     Write {
@@ -158,7 +170,11 @@ impl CliError {
     fn exit_code(&self) -> u8 {
         match self {
             CliError::Run(error) if error.class().fault == Fault::User => 2,
-            CliError::Run(_) | CliError::RowError { .. } | CliError::Internal(_) | CliError::Write { .. } => 1,
+            CliError::Run(_)
+            | CliError::RowError { .. }
+            | CliError::Internal(_)
+            | CliError::Write { .. }
+            | CliError::Disagree(_) => 1,
             CliError::Closed => 0,
             _ => 2,
         }
@@ -234,6 +250,7 @@ fn execute(command: Command, streams: Streams) -> Result<(), CliError> {
         }
         Command::Record(args) => record(&args, streams),
         Command::Alerts { command } => alerts::execute(&command),
+        Command::Slt(args) => slt::execute(&args, streams),
         Command::Check(args) => check(&args, streams),
         Command::Explain(args) => explain(&args),
         Command::Reference { page } => print(&reference::page(page)),

@@ -175,7 +175,7 @@ impl Planner<'_> {
         planned: Arc<PlannedAlert>,
     ) -> Result<(), Diagnostic> {
         let name = &alert.name.text;
-        let Planned { lowered: Lowered { node, .. }, state } = input;
+        let Planned { lowered: Lowered { node, .. }, state, .. } = input;
         let after = |ms: i64| duration(ms);
         let stories = StateEntry {
             id: format!("{name}/stories"),
@@ -222,7 +222,7 @@ impl Planner<'_> {
     pub(super) fn keep_node(&mut self, name: &Name, node: Node, state: Vec<StateEntry>) -> usize {
         let facts = Facts { columns: vec![ColumnFacts::default(); node.schema.fields().len()], ..Facts::default() };
         let schema = node.schema.clone();
-        let index = self.keep(name, Planned { lowered: Lowered { node, facts }, state }, |_| {});
+        let index = self.keep(name, Planned { lowered: Lowered { node, facts }, shown: None, state }, |_| {});
         self.context.add_relation(&name.text, Relation::View(index), schema);
         index
     }

@@ -6,20 +6,14 @@
 //! of the SQL text, except where a name is shown to people.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::{FieldRef, SchemaRef};
 use arrow::record_batch::RecordBatch;
-use datafusion_physical_expr::PhysicalExpr;
 use highwater_engine::sink::Closing;
 pub use highwater_operators::aggregate::AggregateFunction;
-use highwater_operators::alert::notification::Dispatch;
-use highwater_operators::alert::rate_limit::Limit;
-use highwater_operators::alert::timeline::Clock;
-use highwater_operators::mev::{BlockRelation, MevSettings};
 
-use super::planned_alert::PlannedAlert;
+pub use super::node::{Node, NodeKind};
 use crate::diagnostic::Span;
 
 /// A planned job.
@@ -73,7 +67,7 @@ pub struct ReloadedTable {
 }
 
 /// A maintained view.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct PlannedView {
     /// Its name. The query of `CREATE SINK name FROM (query)` becomes a view of the sink's name.
     pub name: String,
@@ -90,6 +84,8 @@ pub struct PlannedView {
     pub linear: bool,
     /// Column and direction (`true` = descending) of an ORDER BY at the top: for display only.
     pub order: Vec<(usize, bool)>,
+    /// How a session shows it to people.
+    pub shown: Option<Shown>,
     /// Whether a row that cannot be evaluated stops the job (`WITH (on_error = 'stop')`).
     pub on_error_stop: bool,
     /// Whether the SQL said MATERIALIZED.
@@ -100,6 +96,15 @@ pub struct PlannedView {
     pub options: Vec<PlannedOption>,
     /// Its name in the job's text; of a sink's query, the sink's name.
     pub span: Span,
+}
+
+/// How the rows of a query are shown: its columns, and the order of its ORDER BY, which may need more columns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// The first columns are those of the query; the others are for the order.
+    pub columns: usize,
+    /// The order.
+    pub sort: Vec<SortKey>,
 }
 
 /// When a row of a view is final.
@@ -179,234 +184,6 @@ impl fmt::Debug for PlannedOption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PlannedOption").field("name", &self.name).finish_non_exhaustive()
     }
-}
-
-/// One step of a view's dataflow.
-#[derive(Debug, Clone)]
-pub struct Node {
-    /// What it does.
-    pub kind: NodeKind,
-    /// Its output columns.
-    pub schema: SchemaRef,
-}
-
-/// The steps. Those with an `id` keep state; the id (`failure_rate/aggregate-0`) names it in checkpoints.
-#[derive(Debug, Clone)]
-pub enum NodeKind {
-    /// Rows of a chain table.
-    Scan {
-        /// Index into [`JobPlan::sources`].
-        source: usize,
-        /// Index into [`PlannedSource::tables`].
-        table: usize,
-        /// Indices into the columns of that [`PlannedTable`], in output order.
-        columns: Vec<usize>,
-    },
-    /// Rows of a maintained view.
-    View {
-        /// Index into [`JobPlan::views`].
-        view: usize,
-        /// Indices into its columns, in output order.
-        columns: Vec<usize>,
-    },
-    /// Rows of a maintained view that could not be evaluated.
-    Errors {
-        /// Index into [`JobPlan::views`].
-        view: usize,
-        /// Indices into `error, row`, in output order.
-        columns: Vec<usize>,
-    },
-    /// Rows of a relation that a source has because of its tables; made once, whoever reads it.
-    BlockRelation {
-        /// Name of the relation and of its state: `eth/sandwiches`.
-        id: String,
-        /// What it is.
-        relation: &'static BlockRelation,
-        /// What its rules know beyond the chain.
-        settings: Arc<MevSettings>,
-        /// What it reads, in the order of the relation's inputs; none for an optional one that is not there.
-        inputs: Vec<Option<Node>>,
-        /// Indices into its columns, in output order.
-        columns: Vec<usize>,
-    },
-    /// Constant rows, there from the first tick and never taken back (a reference table, VALUES).
-    Values {
-        /// The rows.
-        batch: RecordBatch,
-    },
-    /// Rows of a reference table that is read again: they come and go at any tick, before its blocks.
-    LiveTable {
-        /// Index into [`JobPlan::reloaded`].
-        table: usize,
-        /// Its name, for people.
-        name: String,
-        /// Indices into its columns, in output order.
-        columns: Vec<usize>,
-    },
-    /// Rows for which the predicate is true.
-    Filter {
-        /// Where rows come from.
-        input: Box<Node>,
-        /// A Boolean expression over the input.
-        predicate: Arc<dyn PhysicalExpr>,
-    },
-    /// One output column for each expression; names and metadata are in the schema.
-    Project {
-        /// Where rows come from.
-        input: Box<Node>,
-        /// Expressions over the input.
-        expressions: Vec<Arc<dyn PhysicalExpr>>,
-    },
-    /// Assigns rows to windows: appends `window_start` and `window_end`, `Timestamp(ms, UTC)`, not null.
-    /// A row without a time is dropped; HOP may give a row several times.
-    Window {
-        /// Where rows come from.
-        input: Box<Node>,
-        /// The time column, `Timestamp(ms, UTC)`.
-        time: usize,
-        /// The windows.
-        window: Window,
-    },
-    /// Groups; the output is the key columns, then one column a call.
-    Aggregate {
-        /// Name of the state.
-        id: String,
-        /// Where rows come from.
-        input: Box<Node>,
-        /// Key columns; none for one group that is always there.
-        keys: Vec<usize>,
-        /// The aggregates.
-        calls: Vec<AggregateCall>,
-        /// Position within `keys` of a `Timestamp(ms, UTC)` column: the group is final once the finalised
-        /// block time has reached it.
-        closing: Option<usize>,
-    },
-    /// The same, where no group spans two blocks: no state.
-    BlockAggregate {
-        /// Where rows come from.
-        input: Box<Node>,
-        /// Key columns; one of them names the block or the transaction.
-        keys: Vec<usize>,
-        /// The aggregates.
-        calls: Vec<AggregateCall>,
-    },
-    /// All rows of all inputs; columns by position.
-    Union {
-        /// Where rows come from.
-        inputs: Vec<Node>,
-    },
-    /// The first rows of each partition in an order.
-    TopK {
-        /// Name of the state.
-        id: String,
-        /// Where rows come from.
-        input: Box<Node>,
-        /// Partition columns; none for one order over everything.
-        partition: Vec<usize>,
-        /// The order; ties are broken by the whole row.
-        sort: Vec<SortKey>,
-        /// How many rows each partition shows.
-        limit: usize,
-        /// How many rows each partition skips first.
-        offset: usize,
-        /// Position within `partition` of a `Timestamp(ms, UTC)` column: the partition is final once the
-        /// finalised block time has reached it.
-        closing: Option<usize>,
-    },
-    /// Rows that are there for a time only: `valid_from <= now < valid_until`. Both columns are
-    /// `Timestamp(ms, UTC)` without NULL, and stay in the output.
-    TemporalFilter {
-        /// Name of the state.
-        id: String,
-        /// Where rows come from.
-        input: Box<Node>,
-        /// First instant of the row, inclusive.
-        valid_from: Option<usize>,
-        /// End of the row, exclusive.
-        valid_until: Option<usize>,
-    },
-    /// Stories of an alert, and what happens to them: [`highwater_operators::alert::changes_schema`].
-    Stories {
-        /// Name of the state.
-        id: String,
-        /// Findings: the view's columns, then those computed for the alert.
-        input: Box<Node>,
-        /// The alert.
-        alert: Arc<PlannedAlert>,
-    },
-    /// Findings of an alert: [`highwater_engine::model::alert::finding_schema`].
-    Findings {
-        /// Name of the state.
-        id: String,
-        /// As of the stories.
-        input: Box<Node>,
-        /// The alert.
-        alert: Arc<PlannedAlert>,
-    },
-    /// What a sink is to tell of an alert: [`highwater_engine::model::alert::notification_schema`].
-    Notifications {
-        /// Name of the state.
-        id: String,
-        /// What happens to stories.
-        input: Box<Node>,
-        /// The sink.
-        sink: String,
-        /// The alert.
-        alert: Arc<PlannedAlert>,
-        /// What the sink wants.
-        dispatch: Arc<Dispatch>,
-    },
-    /// Notifications, those over the limit suppressed.
-    RateLimit {
-        /// Name of the state.
-        id: String,
-        /// Notifications.
-        input: Box<Node>,
-        /// What orders them.
-        clock: Clock,
-        /// The limit.
-        limit: Limit,
-    },
-    /// Rows joined to a reference table that is known when the job starts. Output: the input's
-    /// columns, then for Inner and Left the table's.
-    BroadcastJoin {
-        /// Where rows come from.
-        input: Box<Node>,
-        /// The reference rows, already filtered and projected.
-        table: RecordBatch,
-        /// Name of the table, for people.
-        table_name: String,
-        /// The kind of join.
-        join: JoinKind,
-        /// Key columns of the input. None: every row of the table matches.
-        input_keys: Vec<usize>,
-        /// The matching columns of the table, of the same types.
-        table_keys: Vec<usize>,
-        /// Whether a NULL key matches a NULL key.
-        null_equals_null: bool,
-        /// A further Boolean condition over the input's columns followed by the table's.
-        residual: Option<Arc<dyn PhysicalExpr>>,
-    },
-    /// Rows that go only with their block, joined to reference tables that are read again, as these are when
-    /// the block comes. Output: the input's columns, then for Inner and Left the table's.
-    LookupJoin {
-        /// Name of the state.
-        id: String,
-        /// Where rows come from.
-        input: Box<Node>,
-        /// The table: reloaded tables and nothing else.
-        table: Box<Node>,
-        /// Name of the table, for people.
-        table_name: String,
-        /// The kind of join.
-        join: JoinKind,
-        /// Key columns of the input. None: every row of the table matches.
-        input_keys: Vec<usize>,
-        /// The matching columns of the table, of the same types.
-        table_keys: Vec<usize>,
-        /// Whether a NULL key matches a NULL key.
-        null_equals_null: bool,
-    },
 }
 
 /// Which windows rows go to. Windows are aligned to the Unix epoch.

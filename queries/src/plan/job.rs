@@ -13,7 +13,7 @@ use super::context::{BROKEN, Context, Relation};
 use super::dispatch::{OVERALL_LIMIT, Told};
 use super::errors::Place;
 use super::explain::{self, Names};
-use super::ir::{JobPlan, PlannedOption, PlannedSetting, PlannedSink, PlannedView, ReloadedTable, StateEntry};
+use super::ir::{JobPlan, PlannedOption, PlannedSetting, PlannedSink, PlannedView, ReloadedTable, Shown, StateEntry};
 use super::lower::{Lowered, Lowerer, ViewInfo, of_tables};
 use super::mev_settings;
 use super::names::{self, Defined};
@@ -21,7 +21,9 @@ use super::options::ViewOptions;
 use super::prune::{OpenSource, prune};
 use super::query::{optimized, raw_plan};
 use crate::diagnostic::{Code, Diagnostic, Span, did_you_mean};
-use crate::sql::{ExplainStatement, ExplainTarget, Job, Name, OptionStatement, OptionValue, Statement, ViewStatement};
+use crate::sql::{
+    ExplainStatement, ExplainTarget, Job, Name, OptionStatement, OptionValue, QUERY, Statement, ViewStatement,
+};
 
 /// Plans a job. Everything wrong with it is told at once, in the order of the text; a view that reads
 /// a broken view is not blamed for it.
@@ -73,6 +75,7 @@ pub(super) struct Planner<'j> {
 /// What a view's query became.
 pub(super) struct Planned {
     pub(super) lowered: Lowered,
+    pub(super) shown: Option<Shown>,
     pub(super) state: Vec<StateEntry>,
 }
 
@@ -236,7 +239,9 @@ impl<'j> Planner<'j> {
         let options = ViewOptions::read(view, self)?;
         let plan = self.view_plan(view)?;
         let planned = self.lower(&view.name.text, plan, view.query_span, options.unbounded)?;
-        unique_names(&planned.lowered.node.schema, &self.place(view.query_span))?;
+        if planned.shown.is_none() {
+            unique_names(&planned.lowered.node.schema, &self.place(view.query_span))?;
+        }
         let index = self.keep(&view.name, planned, |kept| {
             kept.on_error_stop = options.on_error_stop;
             kept.materialized = view.materialized;
@@ -293,9 +298,14 @@ impl<'j> Planner<'j> {
         unbounded: bool,
     ) -> Result<Planned, Diagnostic> {
         let plan = optimized(plan, &place)?;
-        let mut lowerer = Lowerer::new(name, place, &self.infos, unbounded);
+        let mut lowerer = Lowerer::new(name, place, &self.infos, unbounded || self.job.in_session);
+        if self.job.in_session && name == QUERY {
+            lowerer.any_rows = true;
+            let (lowered, shown) = lowerer.root_shown(&plan)?;
+            return Ok(Planned { lowered, shown: Some(shown), state: lowerer.state });
+        }
         let lowered = lowerer.root(&plan)?;
-        Ok(Planned { lowered, state: lowerer.state })
+        Ok(Planned { lowered, shown: None, state: lowerer.state })
     }
 
     pub(super) fn place(&self, within: Span) -> Place<'j> {
@@ -309,7 +319,7 @@ impl<'j> Planner<'j> {
 
     /// Adds a maintained view; gives its index.
     pub(super) fn keep(&mut self, name: &Name, planned: Planned, amend: impl FnOnce(&mut PlannedView)) -> usize {
-        let Planned { lowered: Lowered { node, facts }, state } = planned;
+        let Planned { lowered: Lowered { node, facts }, shown, state } = planned;
         let schema = node.schema.clone();
         let types: Vec<DataType> = schema.fields().iter().map(|field| field.data_type().clone()).collect();
         let mut view = PlannedView {
@@ -319,6 +329,7 @@ impl<'j> Planner<'j> {
             closing: facts.closing(&types),
             linear: facts.linear,
             order: facts.order.clone(),
+            shown,
             on_error_stop: false,
             materialized: false,
             of_sink: false,

@@ -22,6 +22,7 @@ mod job;
 mod lower;
 mod mev_settings;
 mod names;
+mod node;
 mod now;
 mod options;
 mod planned_alert;
@@ -38,8 +39,9 @@ pub use catalog::{Catalog, LoadError, LoadRequest, given};
 pub use explain::{explain, explain_state, explain_view, sql_type};
 pub use ir::{
     AggregateCall, AggregateFunction, Emit, JobPlan, JoinKind, Node, NodeKind, PlannedOption, PlannedSetting,
-    PlannedSink, PlannedSource, PlannedTable, PlannedView, ReloadedTable, SinkInput, SortKey, StateEntry, ViewClosing,
-    Window,
+    PlannedSink, PlannedSource, PlannedTable, PlannedView, ReloadedTable, Shown, SinkInput, SortKey, StateEntry,
+    ViewClosing, Window,
 };
 pub use job::plan;
+pub(crate) use names::relations;
 pub use planned_alert::PlannedAlert;

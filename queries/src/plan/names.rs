@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use datafusion_sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, Ident, Query, TableFactor, Visit as _, Visitor,
-};
+use datafusion_sql::sqlparser::ast::{Expr, FunctionArg, FunctionArgExpr, Query, TableFactor, Visit as _, Visitor};
 
 use crate::diagnostic::{Code, Diagnostic};
-use crate::sql::{AlertStatement, ExplainStatement, ExplainTarget, Job, Name, SinkFrom, Statement, ViewStatement};
+use crate::sql::{
+    AlertStatement, ExplainStatement, ExplainTarget, Job, Name, SinkFrom, Statement, ViewStatement, normal,
+};
 
 /// The relations made of all alerts of a job: what their names stand for is known once all alerts are.
 pub(super) const OF_ALL_ALERTS: [&str; 3] = ["alerts", "alert_groups", "deliveries"];
@@ -118,7 +118,7 @@ pub(super) fn views(job: &Job) -> BTreeMap<&str, &ViewStatement> {
 }
 
 /// The plain names in FROM anywhere in a query, without its own WITH names.
-pub(super) fn relations(query: &Query) -> BTreeSet<String> {
+pub(crate) fn relations(query: &Query) -> BTreeSet<String> {
     let mut reader = Relations::default();
     let _: ControlFlow<()> = query.visit(&mut reader);
     &reader.found - &reader.own
@@ -154,10 +154,6 @@ impl Visitor for Relations {
         self.found.extend(ident.map(normal));
         ControlFlow::Continue(())
     }
-}
-
-fn normal(ident: &Ident) -> String {
-    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 
 /// The view a name reads: itself, or the one whose errors it means.

@@ -30,6 +30,11 @@ impl Planner<'_> {
         let mut reload = None;
         let rows = match &table.values {
             Some(values) => self.inline_rows(table, values, declared)?,
+            None if table.options.is_empty() => {
+                // Its rows come from the statements of a session.
+                reload = Some(Duration::ZERO);
+                RecordBatch::new_empty(declared.unwrap_or_else(|| Arc::new(Schema::empty())))
+            }
             None => {
                 let (mut request, at) = self.request(&table.name, &table.options, "connector")?;
                 request.schema = declared.clone();
@@ -65,7 +70,7 @@ impl Planner<'_> {
     }
 
     /// The columns written after the table's name, if any.
-    fn declared(&self, table: &TableStatement) -> Result<Option<SchemaRef>, Diagnostic> {
+    pub(super) fn declared(&self, table: &TableStatement) -> Result<Option<SchemaRef>, Diagnostic> {
         if table.columns.is_empty() {
             return Ok(None);
         }

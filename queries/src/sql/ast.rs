@@ -14,7 +14,12 @@ pub struct Job {
     /// The statements in order.
     pub statements: Vec<Statement>,
     pub(crate) lines: LineIndex,
+    /// Whether tables may change, and the view of the name [`QUERY`] is shown to people.
+    pub(crate) in_session: bool,
 }
+
+/// The name of a session's query among its views.
+pub(crate) const QUERY: &str = "query";
 
 /// One statement.
 #[derive(Debug, Clone)]
@@ -94,6 +99,10 @@ pub struct TableStatement {
     pub name: Name,
     /// Declared columns; none if they follow from the file or the values.
     pub columns: Vec<ColumnDef>,
+    /// The columns of its `PRIMARY KEY`, if it has one.
+    pub primary_key: Vec<String>,
+    /// `IF NOT EXISTS`
+    pub if_not_exists: bool,
     /// Where the file is.
     pub options: Vec<OptionStatement>,
     /// The inline rows.

@@ -7,11 +7,16 @@ mod ast;
 mod location;
 mod options;
 mod parser;
+mod session;
 mod tokens;
 
+pub(crate) use ast::QUERY;
 pub use ast::{
     AlertStatement, EmitClause, ExplainStatement, ExplainTarget, Job, Name, OptionStatement, OptionValue,
     SecretStatement, SetStatement, SinkFrom, SinkStatement, SourceStatement, Statement, TableStatement, ViewStatement,
 };
 pub(crate) use location::LineIndex;
+pub(crate) use parser::normal;
 pub use parser::parse;
+pub(crate) use session::relations_read;
+pub use session::{SessionStatement, parse_session};

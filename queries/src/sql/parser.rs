@@ -4,7 +4,7 @@
 //! mistakes in the next. Each statement is read by hand; queries, expressions and column lists are
 //! given to sqlparser.
 
-use datafusion_sql::sqlparser::ast::Query;
+use datafusion_sql::sqlparser::ast::{ColumnDef, ColumnOption, Expr, Ident, Query, TableConstraint};
 use datafusion_sql::sqlparser::dialect::GenericDialect;
 use datafusion_sql::sqlparser::keywords::Keyword;
 use datafusion_sql::sqlparser::parser::{Parser, ParserError};
@@ -23,6 +23,14 @@ static DIALECT: GenericDialect = GenericDialect {};
 
 /// Reads a job. Every statement that cannot be read gives one diagnostic.
 pub fn parse(text: &str) -> Result<Job, Vec<Diagnostic>> {
+    pieces(text, |reader| reader.statement()).map(|(statements, lines)| Job { statements, lines, in_session: false })
+}
+
+/// Reads the statements of a text one by one.
+pub(super) fn pieces<T>(
+    text: &str,
+    read: impl Fn(&mut Reader<'_>) -> Read<T>,
+) -> Result<(Vec<T>, LineIndex), Vec<Diagnostic>> {
     let lines = LineIndex::new(text);
     let tokens = Tokenizer::new(&DIALECT, text).tokenize_with_location().map_err(|error| {
         let message = lower_first(&error.message);
@@ -34,12 +42,12 @@ pub fn parse(text: &str) -> Result<Job, Vec<Diagnostic>> {
     let mut mistakes = Vec::new();
     for piece in tokens.split(|token| token.token == Token::SemiColon) {
         let Some(mut reader) = Reader::new(piece, &lines) else { continue };
-        match reader.statement() {
+        match read(&mut reader) {
             Ok(statement) => statements.push(statement),
             Err(mistake) => mistakes.push(mistake),
         }
     }
-    if mistakes.is_empty() { Ok(Job { statements, lines }) } else { Err(mistakes) }
+    if mistakes.is_empty() { Ok((statements, lines)) } else { Err(mistakes) }
 }
 
 /// Reads one statement.
@@ -48,6 +56,8 @@ pub(super) struct Reader<'a> {
     pub(super) lines: &'a LineIndex,
     pub(super) span: Span,
     on_error_stop: bool,
+    /// Whether tables may be without rows, because statements change them.
+    pub(super) in_session: bool,
 }
 
 pub(super) type Read<T> = Result<T, Diagnostic>;
@@ -61,10 +71,10 @@ impl<'a> Reader<'a> {
         let span = Span { start: lines.offset(first.span.start)?, end: lines.offset(last.span.end)? };
         let (solid, on_error_stop) = cut_on_error(solid);
         let parser = Parser::new(&DIALECT).with_tokens_with_locations(solid);
-        Some(Reader { parser, lines, span, on_error_stop })
+        Some(Reader { parser, lines, span, on_error_stop, in_session: false })
     }
 
-    fn statement(&mut self) -> Read<Statement> {
+    pub(super) fn statement(&mut self) -> Read<Statement> {
         let first = self.peek();
         let word = word_of(&first.token).unwrap_or_default();
         match word.as_str() {
@@ -141,8 +151,13 @@ impl<'a> Reader<'a> {
     }
 
     fn table(&mut self) -> Read<Statement> {
+        let if_not_exists = self.word("if");
+        if if_not_exists {
+            self.expect_word("not")?;
+            self.expect_word("exists")?;
+        }
         let name = self.name()?;
-        let (columns, _) = self.parser.parse_columns().map_err(|error| self.syntax(&error))?;
+        let (columns, constraints) = self.parser.parse_columns().map_err(|error| self.syntax(&error))?;
         let options = self.options(false)?;
         let mut values = None;
         if self.word("as") {
@@ -151,14 +166,40 @@ impl<'a> Reader<'a> {
                 return Err(self.mistake("a table has either options or inline values", &token));
             }
             values = Some(self.query()?.0);
-        } else if options.is_empty() {
+        } else if options.is_empty() && !(self.in_session && !columns.is_empty()) {
             let token = self.peek();
             return Err(self
                 .mistake("a table needs its rows", &token)
                 .with_hint("write WITH (connector = 'csv', path = '…') or AS VALUES (…), (…)"));
         }
         self.end()?;
-        Ok(Statement::Table(TableStatement { name, columns, options, values, span: self.span }))
+        let primary_key = self.primary_key(&columns, &constraints);
+        Ok(Statement::Table(TableStatement {
+            name,
+            columns,
+            primary_key,
+            if_not_exists,
+            options,
+            values,
+            span: self.span,
+        }))
+    }
+
+    /// The columns of `PRIMARY KEY`, behind a column or on its own.
+    fn primary_key(&self, columns: &[ColumnDef], constraints: &[TableConstraint]) -> Vec<String> {
+        let is_key = |column: &&ColumnDef| {
+            column.options.iter().any(|option| matches!(option.option, ColumnOption::PrimaryKey(_)))
+        };
+        let of_columns = columns.iter().filter(is_key).map(|column| normal(&column.name));
+        let of_table = constraints.iter().filter_map(|constraint| match constraint {
+            TableConstraint::PrimaryKey(key) => Some(key),
+            _ => None,
+        });
+        let named = of_table.flat_map(|key| &key.columns).filter_map(|column| match &column.column.expr {
+            Expr::Identifier(ident) => Some(normal(ident)),
+            _ => None,
+        });
+        of_columns.chain(named).collect()
     }
 
     fn view(&mut self, replace: bool, materialized: bool) -> Read<Statement> {
@@ -270,7 +311,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A query and its place.
-    fn query(&mut self) -> Read<(Box<Query>, Span)> {
+    pub(super) fn query(&mut self) -> Read<(Box<Query>, Span)> {
         let first = self.peek();
         let start = self.token_span(&first);
         if let Some(mistake) = self.standard_window_form() {
@@ -318,7 +359,7 @@ impl<'a> Reader<'a> {
         Err(self.mistake(message, &token))
     }
 
-    fn end(&mut self) -> Read<()> {
+    pub(super) fn end(&mut self) -> Read<()> {
         let token = self.peek();
         if token.token == Token::EOF {
             return Ok(());
@@ -351,7 +392,7 @@ impl<'a> Reader<'a> {
     }
 
     /// An error of sqlparser: its text ends in the place.
-    fn syntax(&self, error: &ParserError) -> Diagnostic {
+    pub(super) fn syntax(&self, error: &ParserError) -> Diagnostic {
         let text = match error {
             ParserError::TokenizerError(text) | ParserError::ParserError(text) => text.as_str(),
             ParserError::RecursionLimitExceeded => "the query is nested too deeply",
@@ -364,4 +405,9 @@ impl<'a> Reader<'a> {
         let hint = message.ends_with("found FROM").then(|| "remove the comma before FROM".to_owned());
         Diagnostic::new(Code::Syntax, message, span).with_hint_opt(hint)
     }
+}
+
+/// A name as SQL compares it.
+pub(crate) fn normal(ident: &Ident) -> String {
+    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }

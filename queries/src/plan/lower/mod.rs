@@ -8,6 +8,7 @@ mod join;
 mod lookup;
 mod relation;
 mod scalar;
+mod shown;
 mod statics;
 mod temporal;
 mod top_k;
@@ -70,6 +71,8 @@ pub(super) struct Lowerer<'a> {
     pub(super) views: &'a [ViewInfo],
     /// Whether the job allows unbounded state here.
     pub(super) unbounded: bool,
+    /// Whether a LIMIT without ORDER BY may take any rows, because a person looks at them once.
+    pub(super) any_rows: bool,
     /// The state found so far.
     pub(super) state: Vec<StateEntry>,
     counts: BTreeMap<&'static str, usize>,
@@ -79,12 +82,17 @@ type Lower<T> = Result<T, Diagnostic>;
 
 impl<'a> Lowerer<'a> {
     pub(super) fn new(view: &'a str, place: Place<'a>, views: &'a [ViewInfo], unbounded: bool) -> Lowerer<'a> {
-        Lowerer { view, place, views, unbounded, state: Vec::new(), counts: BTreeMap::new() }
+        Lowerer { view, place, views, unbounded, any_rows: false, state: Vec::new(), counts: BTreeMap::new() }
     }
 
     /// The whole query: like [`Lowerer::lower`], and nothing that cannot be shown is in its columns.
     pub(super) fn root(&mut self, plan: &LogicalPlan) -> Lower<Lowered> {
         let lowered = self.lower(plan)?;
+        self.checked_root(lowered)
+    }
+
+    /// What every query that is shown must have.
+    fn checked_root(&self, lowered: Lowered) -> Lower<Lowered> {
         if lowered.facts.columns.iter().any(|column| column.rank) {
             return Err(self.rank_shown());
         }

@@ -16,8 +16,11 @@ use super::super::facts::{ColumnFacts, Facts};
 use super::super::ir::{Node, NodeKind, SortKey};
 use super::aggregate::{duration, position_in};
 use super::scalar::{Computed, column_of, is_time, keep_columns, moved, project};
-use super::{Lower, Lowered, Lowerer};
+use super::{Lower, Lowered, Lowerer, filter_node};
 use crate::diagnostic::{Code, Diagnostic};
+
+/// More rows than there can be.
+pub(super) const ALL_ROWS: usize = usize::MAX >> 1;
 
 /// Which rows of which partitions.
 struct Request<'p> {
@@ -42,12 +45,17 @@ impl Lowerer<'_> {
         let fetch = limit.get_fetch_type().map_err(|error| self.place.diagnose(&error))?;
         match (skip, fetch) {
             (SkipType::Literal(offset), FetchType::Literal(Some(rows))) => self.limited(&limit.input, rows, offset),
-            (_, FetchType::Literal(None)) => Err(self.unsupported("OFFSET without LIMIT", "offset")),
+            (SkipType::Literal(offset), FetchType::Literal(None)) => self.limited(&limit.input, ALL_ROWS, offset),
             _ => Err(self.unsupported("a LIMIT that is not a number", "limit")),
         }
     }
 
-    fn limited(&mut self, plan: &LogicalPlan, limit: usize, offset: usize) -> Lower<Lowered> {
+    pub(super) fn limited(&mut self, plan: &LogicalPlan, limit: usize, offset: usize) -> Lower<Lowered> {
+        if limit == 0 {
+            let input = self.lower(plan)?;
+            let never = Arc::new(Literal::new(ScalarValue::Boolean(Some(false))));
+            return Ok(Lowered { node: filter_node(input.node, never), facts: input.facts });
+        }
         match plan {
             LogicalPlan::Sort(sort) => {
                 let input = self.lower(&sort.input)?;
@@ -58,6 +66,11 @@ impl Lowerer<'_> {
             LogicalPlan::Projection(projection) => {
                 let input = self.limited(&projection.input, limit, offset)?;
                 self.project_exprs(input, &projection.expr, projection.input.schema(), &projection.schema)
+            }
+            _ if self.any_rows => {
+                let input = self.lower(plan)?;
+                let request = Request { partition: &[], sort: &[], limit, offset, word: "limit" };
+                self.top_k(input, plan.schema(), &request)
             }
             _ => Err(Diagnostic::new(
                 Code::LimitWithoutOrder,

@@ -1,0 +1,221 @@
+//! What a session reads beside the statements of a job: queries, changes of tables, and what ends them.
+//!
+//! A session keeps the text of its definitions; a statement is read together with them, so that every place
+//! is a place in one text.
+
+use datafusion_sql::sqlparser::ast::{
+    Assignment, AssignmentTarget, Delete, Expr, FromTable, Insert, ObjectName, Query, Statement as Parsed, TableFactor,
+    TableObject, TableWithJoins, Update,
+};
+
+use super::ast::{Job, Name, QUERY, Statement, ViewStatement};
+use super::parser::{Read, Reader, pieces};
+use super::tokens::word_of;
+use crate::diagnostic::{Diagnostic, Span};
+
+/// A statement of a session.
+#[derive(Debug, Clone)]
+pub enum SessionStatement {
+    /// A statement of a job: it defines something, sets or explains.
+    Job(Statement),
+    /// A query on its own, and where it stands.
+    Query(Box<Query>, Span),
+    /// `INSERT INTO table [(columns)] query`
+    Insert {
+        /// The table.
+        table: Name,
+        /// The columns that are given; none for all.
+        columns: Vec<Name>,
+        /// The rows, and where they stand.
+        rows: Box<Query>,
+        /// Where the rows stand.
+        span: Span,
+    },
+    /// `UPDATE table SET column = value, … [WHERE condition]`
+    Update {
+        /// The table.
+        table: Name,
+        /// The columns with their new values as SQL.
+        values: Vec<(Name, String)>,
+        /// The condition as SQL.
+        condition: Option<String>,
+    },
+    /// `DELETE FROM table [WHERE condition]`
+    Delete {
+        /// The table.
+        table: Name,
+        /// The condition as SQL.
+        condition: Option<String>,
+    },
+    /// `DROP TABLE | VIEW | FUNCTION [IF EXISTS] name [CASCADE]`
+    Drop {
+        /// What is dropped.
+        name: Name,
+        /// Whether it may be absent.
+        if_exists: bool,
+        /// Whether what reads it goes too.
+        cascade: bool,
+    },
+    /// `FLUSH`, `BEGIN`, `COMMIT`, `ANALYZE` and `CREATE INDEX`: answered and without meaning here, because every
+    /// statement is complete when it returns.
+    Nothing,
+}
+
+/// Reads the definitions of a session and one more statement behind them.
+///
+/// # Errors
+/// Every statement that cannot be read gives one diagnostic.
+pub fn parse_session(text: &str) -> Result<(Job, Vec<SessionStatement>), Vec<Diagnostic>> {
+    pieces(text, |reader| reader.session_statement())
+        .map(|(statements, lines)| (Job { statements: Vec::new(), lines, in_session: true }, statements))
+}
+
+impl SessionStatement {
+    /// The statement in a job: definitions as they are, a query as the view [`QUERY`].
+    pub(crate) fn into_job(self) -> Option<Statement> {
+        match self {
+            SessionStatement::Job(statement) => Some(statement),
+            SessionStatement::Query(query, span) => Some(Statement::View(ViewStatement {
+                name: Name { text: QUERY.to_owned(), span },
+                replace: true,
+                materialized: true,
+                columns: Vec::new(),
+                options: Vec::new(),
+                on_error_stop: false,
+                query,
+                query_span: span,
+                span,
+            })),
+            _ => None,
+        }
+    }
+}
+
+/// The plain names that a query reads, in order.
+pub(crate) fn relations_read(query: &Query) -> Vec<String> {
+    crate::plan::relations(query).into_iter().collect()
+}
+
+impl Reader<'_> {
+    fn session_statement(&mut self) -> Read<SessionStatement> {
+        self.in_session = true;
+        let first = self.peek();
+        let word = word_of(&first.token).unwrap_or_default();
+        match word.as_str() {
+            "insert" | "update" | "delete" => self.change(),
+            "drop" => {
+                self.parser.advance_token();
+                self.drop()
+            }
+            "flush" | "begin" | "start" | "commit" | "rollback" | "analyze" | "vacuum" => Ok(SessionStatement::Nothing),
+            "create" if self.is_index() => Ok(SessionStatement::Nothing),
+            "select" | "with" | "values" | "(" => self.session_query(),
+            "" if first.token.to_string() == "(" => self.session_query(),
+            _ => self.statement().map(SessionStatement::Job),
+        }
+    }
+
+    fn is_index(&self) -> bool {
+        let word = |n: usize| word_of(&self.parser.peek_nth_token(n).token).unwrap_or_default();
+        word(1) == "index" || (word(1) == "unique" && word(2) == "index")
+    }
+
+    fn session_query(&mut self) -> Read<SessionStatement> {
+        let (query, span) = self.query()?;
+        self.end()?;
+        Ok(SessionStatement::Query(query, span))
+    }
+
+    fn change(&mut self) -> Read<SessionStatement> {
+        let first = self.peek();
+        let parsed = self.parser.parse_statement().map_err(|error| self.syntax(&error))?;
+        self.end()?;
+        let refused = |what: &str| {
+            Err(self.mistake(format!("{what} is not supported"), &first).with_hint(
+                "INSERT INTO t [(columns)] query, UPDATE t SET c = value [WHERE …], DELETE FROM t [WHERE …]",
+            ))
+        };
+        match parsed {
+            Parsed::Insert(insert) => match self.insert(insert) {
+                Some(statement) => Ok(statement),
+                None => refused("this form of INSERT"),
+            },
+            Parsed::Update(update) => match self.update(update) {
+                Some(statement) => Ok(statement),
+                None => refused("this form of UPDATE"),
+            },
+            Parsed::Delete(delete) => match self.delete(delete) {
+                Some(statement) => Ok(statement),
+                None => refused("this form of DELETE"),
+            },
+            _ => refused("this statement"),
+        }
+    }
+
+    fn insert(&self, insert: Insert) -> Option<SessionStatement> {
+        let TableObject::TableName(table) = &insert.table else { return None };
+        let plain = insert.assignments.is_empty() && insert.on.is_none() && insert.returning.is_none();
+        let columns = insert.columns.iter().map(|column| self.name_of(column)).collect::<Option<Vec<_>>>()?;
+        Some(SessionStatement::Insert {
+            table: self.name_of(table)?,
+            columns,
+            rows: insert.source.filter(|_| plain)?,
+            span: self.span,
+        })
+    }
+
+    fn update(&self, update: Update) -> Option<SessionStatement> {
+        let plain = update.from.is_none() && update.returning.is_none() && update.limit.is_none();
+        let values = update.assignments.iter().map(|assignment| self.assignment(assignment));
+        let values = values.collect::<Option<Vec<_>>>().filter(|_| plain)?;
+        let condition = update.selection.as_ref().map(Expr::to_string);
+        Some(SessionStatement::Update { table: self.only_table(&[update.table])?, values, condition })
+    }
+
+    fn delete(&self, delete: Delete) -> Option<SessionStatement> {
+        let (FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from)) = &delete.from;
+        let plain = delete.tables.is_empty() && delete.using.is_none() && delete.limit.is_none();
+        let condition = delete.selection.as_ref().map(Expr::to_string);
+        Some(SessionStatement::Delete { table: self.only_table(from).filter(|_| plain)?, condition })
+    }
+
+    fn assignment(&self, assignment: &Assignment) -> Option<(Name, String)> {
+        let AssignmentTarget::ColumnName(column) = &assignment.target else { return None };
+        Some((self.name_of(column)?, assignment.value.to_string()))
+    }
+
+    fn only_table(&self, tables: &[TableWithJoins]) -> Option<Name> {
+        let [TableWithJoins { relation: TableFactor::Table { name, .. }, joins }] = tables else { return None };
+        self.name_of(name).filter(|_| joins.is_empty())
+    }
+
+    fn name_of(&self, name: &ObjectName) -> Option<Name> {
+        let [part] = name.0.as_slice() else { return None };
+        let ident = part.as_ident()?;
+        let text = if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() };
+        Some(Name { text, span: self.lines.span(ident.span).unwrap_or(self.span) })
+    }
+
+    fn drop(&mut self) -> Read<SessionStatement> {
+        self.word("materialized");
+        let token = self.peek();
+        let known = ["table", "view", "function", "index", "source", "sink"];
+        let Some(kind) = known.iter().find(|kind| self.word(kind)) else {
+            return Err(self.mistake("expected TABLE, VIEW or FUNCTION", &token));
+        };
+        let if_exists = self.word("if");
+        if if_exists {
+            self.expect_word("exists")?;
+        }
+        let name = self.name()?;
+        let cascade = self.word("cascade");
+        if !cascade {
+            self.word("restrict");
+        }
+        self.end()?;
+        match *kind {
+            "index" => Ok(SessionStatement::Nothing),
+            _ => Ok(SessionStatement::Drop { name, if_exists, cascade }),
+        }
+    }
+}
