@@ -17,6 +17,7 @@ pub mod block_kernel;
 pub mod broadcast_join;
 mod codec;
 pub mod emit_gate;
+pub mod join;
 pub mod lookup_join;
 pub mod mev;
 mod rows;
