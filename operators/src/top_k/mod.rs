@@ -334,7 +334,7 @@ impl TickOperator for TopK {
 }
 
 /// Rows for partitions that have left memory.
-fn refuse(delta: &Delta, late: &[usize], output: &mut Output) {
+pub(crate) fn refuse(delta: &Delta, late: &[usize], output: &mut Output) {
     if late.is_empty() {
         return;
     }
