@@ -20,6 +20,8 @@ pub mod emit_gate;
 pub mod join;
 pub mod lookup_join;
 pub mod mev;
+mod ordering;
+pub mod over;
 mod rows;
 pub mod temporal_filter;
 pub mod top_k;

@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use harness::{History, Random, Shape, Workers, assert_same};
 use highwater_engine::model::wide::timestamp_type;
-use highwater_operators::top_k::{TopK, TopKError, TopKSpec};
+use highwater_operators::top_k::{Ranking, TopK, TopKError, TopKSpec};
 use proptest::prelude::*;
 
 fn schema() -> SchemaRef {
@@ -47,7 +47,16 @@ fn random_spec(random: &mut Random) -> TopKSpec {
     let mut options = || SortOptions { descending: random.chance(50), nulls_first: random.chance(50) };
     let sort = [(2, options()), (1, options())];
     let sort = sort[..random.index(3)].to_vec();
-    TopKSpec { input: schema(), partition, sort, limit: 1 + random.index(4), offset: random.index(3), closing }
+    TopKSpec {
+        input: schema(),
+        partition,
+        sort,
+        limit: 1 + random.index(4),
+        offset: random.index(3),
+        closing,
+        ranking: random.pick(&[Ranking::RowNumber, Ranking::Rank, Ranking::DenseRank]),
+        show_rank: random.chance(50).then(|| "number".to_owned()),
+    }
 }
 
 proptest! {
@@ -100,6 +109,7 @@ proptest! {
 
 #[test]
 fn a_partition_that_closes_must_have_a_time() {
-    let spec = TopKSpec { input: schema(), partition: vec![1], sort: vec![], limit: 1, offset: 0, closing: Some(0) };
+    let mut spec = random_spec(&mut Random::new(1));
+    (spec.partition, spec.closing) = (vec![1], Some(0));
     assert!(matches!(TopK::new("view", spec), Err(TopKError::Closing { position: 0 })));
 }

@@ -34,6 +34,7 @@ use highwater_engine::operator::{Output, Share, StateSize, TickOperator};
 pub use block::BlockAggregate;
 pub use spec::{AggregateCall, AggregateError, AggregateFunction, AggregateSpec};
 
+pub(crate) use accumulators::{ExactFloat, Wide};
 pub(crate) use table::KeyTable;
 
 use crate::codec::{Decoder, mismatch};

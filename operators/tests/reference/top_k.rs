@@ -1,4 +1,4 @@
-//! Top-k by its definition: sort each partition by keys and then by the whole row, cut out the rows.
+//! Top-k by its definition: sort each partition by keys and then by the whole row, number the rows, cut out.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use arrow::array::make_comparator;
 use arrow::compute::SortOptions;
 use arrow::record_batch::RecordBatch;
-use highwater_operators::top_k::TopKSpec;
+use highwater_operators::top_k::{Ranking, TopKSpec};
 
 use crate::harness::{Relation, cells, relation, text};
 
@@ -27,10 +27,25 @@ pub(crate) fn top_k(spec: &TopKSpec, input: &RecordBatch) -> Relation {
     let compare = |a: &usize, b: &usize| {
         comparators.iter().map(|compare| compare(*a, *b)).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
     };
+    let is_peer = |a: usize, b: usize| comparators[..spec.sort.len()].iter().all(|compare| compare(a, b).is_eq());
     let mut rows = Vec::new();
     for mut members in partitions.into_values() {
         members.sort_by(compare);
-        rows.extend(members.into_iter().skip(spec.offset).take(spec.limit).map(|row| text(input, row)));
+        for (place, row) in members.iter().enumerate() {
+            let before = |other: &&usize| !is_peer(**other, *row);
+            let ahead = &members[..place];
+            let number = match spec.ranking {
+                Ranking::RowNumber => place + 1,
+                Ranking::Rank => ahead.iter().filter(before).count() + 1,
+                Ranking::DenseRank => {
+                    1 + (1..=place).filter(|place| !is_peer(members[*place], members[*place - 1])).count()
+                }
+            };
+            if number > spec.offset && number <= spec.offset + spec.limit {
+                let shown = text(input, *row);
+                rows.push(if spec.show_rank.is_some() { format!("{shown}|{number}") } else { shown });
+            }
+        }
     }
     relation(rows)
 }

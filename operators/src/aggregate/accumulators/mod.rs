@@ -19,6 +19,9 @@ use arrow::datatypes::{DataType, Field};
 use highwater_engine::model::Diffs;
 use highwater_engine::model::wide::wide_kind;
 
+pub(crate) use exact_float::ExactFloat;
+pub(crate) use wide::Wide;
+
 use super::spec::{AggregateError, AggregateFunction};
 use crate::codec::{Decoder, Truncated};
 use crate::rows::Permanence;
