@@ -16,6 +16,7 @@ pub mod block_fold;
 pub mod block_kernel;
 pub mod broadcast_join;
 mod codec;
+pub mod components;
 pub mod emit_gate;
 mod float_keys;
 pub mod lookup_join;
