@@ -19,6 +19,7 @@ mod codec;
 pub mod emit_gate;
 pub mod lookup_join;
 pub mod mev;
+pub mod recursion;
 mod rows;
 pub mod temporal_filter;
 pub mod top_k;
