@@ -41,7 +41,8 @@ struct Call {
 
 /// Which columns of the input a group needs beside its keys.
 pub(super) fn needed(spec: &AggregateSpec) -> Vec<usize> {
-    let mut needed: Vec<usize> = spec.calls.iter().flat_map(|call| call.argument.into_iter().chain(call.filter)).collect();
+    let mut needed: Vec<usize> =
+        spec.calls.iter().flat_map(|call| call.argument.into_iter().chain(call.filter)).collect();
     needed.sort_unstable();
     needed.dedup();
     needed
@@ -67,7 +68,8 @@ impl Groups {
         };
         // Built once here, so that building it for a group cannot fail.
         let output = Aggregate::new("recursion", moved.clone())?.output_schema().clone();
-        let layout = Layout::new(&spec.input, &columns).map_err(|data_type| RecursionError::ColumnType { data_type })?;
+        let layout =
+            Layout::new(&spec.input, &columns).map_err(|data_type| RecursionError::ColumnType { data_type })?;
         let fast = fast_calls(&moved, &output)?;
         let whole = [Columns::new(&input)?, Columns::new(&output)?, error_columns()];
         Ok(Groups { unit: spec.keys.is_empty(), spec: moved, layout, fast, whole })
@@ -229,4 +231,95 @@ impl<'r> State<'r> {
 fn integer(bytes: &[u8], signed: bool) -> i128 {
     let value = bytes.iter().fold(0_i128, |value, byte| (value << 8) | i128::from(*byte));
     if signed { value - (1_i128 << (8 * bytes.len() - 1)) } else { value }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, BooleanArray, Int16Array, Int64Array, StringArray, UInt64Array};
+    use arrow::datatypes::Field;
+    use arrow::record_batch::RecordBatch;
+
+    use super::*;
+
+    fn table() -> RecordBatch {
+        let rows = 24_i64;
+        let some = |row: i64, every: i64| row % every != 0;
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new((0..rows).map(|row| some(row, 5).then_some(row % 3)).collect::<Int64Array>()),
+            Arc::new(
+                (0..rows)
+                    .map(|row| some(row, 4).then_some(i64::MIN + (row % 4) * (i64::MAX / 4)))
+                    .collect::<Int64Array>(),
+            ),
+            Arc::new((0..rows).map(|row| i16::try_from(row * 1000 - 9000).ok()).collect::<Int16Array>()),
+            Arc::new(
+                (0..rows).map(|row| some(row, 3).then_some(u64::MAX - row.unsigned_abs())).collect::<UInt64Array>(),
+            ),
+            Arc::new(
+                (0..rows)
+                    .map(|row| some(row, 6).then(|| "y".repeat(usize::try_from(row * 3).unwrap())))
+                    .collect::<StringArray>(),
+            ),
+            Arc::new((0..rows).map(|row| some(row, 7).then_some(row % 2 == 0)).collect::<BooleanArray>()),
+        ];
+        let fields = columns.iter().enumerate();
+        let fields: Vec<Field> =
+            fields.map(|(at, column)| Field::new(at.to_string(), column.data_type().clone(), true)).collect();
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
+    }
+
+    /// Groups of every size from none to all rows, by bytes and by an [`Aggregate`].
+    #[test]
+    fn bytes_and_the_aggregate_agree() {
+        use AggregateFunction as F;
+        let table = table();
+        let call = |function, argument, filter| AggregateCall { function, argument, filter, name: "x".to_owned() };
+        let mut calls = vec![call(F::CountAll, None, None), call(F::CountAll, None, Some(5))];
+        for argument in 1..5 {
+            for filter in [None, Some(5)] {
+                let numbers = (argument < 4).then_some(F::Sum);
+                let functions = [F::Count, F::Min, F::Max].into_iter().chain(numbers);
+                calls.extend(functions.map(|function| call(function, Some(argument), filter)));
+            }
+        }
+        for keys in [vec![0], vec![]] {
+            let spec = AggregateSpec { input: table.schema(), keys: keys.clone(), calls: calls.clone(), closing: None };
+            let mut groups = Groups::new(&spec).unwrap();
+            assert!(!groups.can_fail());
+            let cut = |columns: &[usize]| {
+                let part = table.project(columns).unwrap();
+                Columns::new(&part.schema()).unwrap().encode(&part)
+            };
+            let (all_keys, values) = (cut(&keys), cut(&needed(&spec)));
+            for size in usize::from(!keys.is_empty())..=values.len() {
+                let mut rows: Vec<(&Row, i64)> = values[..size].iter().zip((1..4).cycle()).collect();
+                let empty = Row::from(&[][..]);
+                rows.extend(keys.is_empty().then_some((&empty, 1)));
+                rows.sort();
+                let fast = groups.evaluate(&all_keys[0], &rows);
+                let unit = i64::from(keys.is_empty());
+                assert_eq!(fast, groups.evaluate_whole(&all_keys[0], &rows, unit), "{size} rows by {keys:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_sum_that_does_not_fit_is_an_error() {
+        let column = arrow::array::Decimal128Array::from(vec![10_i128.pow(38) - 1]);
+        let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("x", DataType::Decimal128(38, 10), true)]));
+        let table = RecordBatch::try_new(
+            schema.clone(),
+            vec![Arc::new(column.with_precision_and_scale(38, 10).unwrap()) as ArrayRef],
+        );
+        let call =
+            AggregateCall { function: AggregateFunction::Sum, argument: Some(0), filter: None, name: "sum".to_owned() };
+        let spec = AggregateSpec { input: schema.clone(), keys: vec![], calls: vec![call], closing: None };
+        let mut groups = Groups::new(&spec).unwrap();
+        assert!(groups.can_fail());
+        let row = Columns::new(&schema).unwrap().encode(&table.unwrap()).remove(0);
+        let (key, unit) = (Row::from(&[][..]), Row::from(&[][..]));
+        let mut evaluate = |count: i64| groups.evaluate(&key, &[(&unit, 1), (&row, count)]).unwrap();
+        assert_eq!(Groups::error(&evaluate(1)), None);
+        assert!(Groups::error(&evaluate(2)).is_some());
+    }
 }

@@ -91,9 +91,10 @@ impl Recursion {
         let plan = Plan::new(&spec)?;
         // Built once here, so that building it later cannot fail.
         drop(Session::new(&spec, &plan)?);
-        let inputs = spec.inputs.iter().map(|schema| {
-            Ok(Input { columns: Columns::new(schema)?, rows: BTreeMap::new(), held: Held::default() })
-        });
+        let inputs = spec
+            .inputs
+            .iter()
+            .map(|schema| Ok(Input { columns: Columns::new(schema)?, rows: BTreeMap::new(), held: Held::default() }));
         Ok(Recursion {
             name: name.to_owned(),
             inputs: inputs.collect::<Result<_, RecursionError>>()?,

@@ -235,9 +235,7 @@ pub(super) fn limit(rows: Rows<'_, Round>, limit: u64, name: String, aside: Asid
                 input.for_each(|time, data: &mut Vec<(Row, Round, i64)>| {
                     consolidate_updates(data);
                     if data.iter().any(|(_, round, _)| round.inner >= limit) {
-                        aside.fail(|| {
-                            format!("recursion \"{name}\" did not come to an end after {limit} rounds")
-                        });
+                        aside.fail(|| format!("recursion \"{name}\" did not come to an end after {limit} rounds"));
                         data.retain(|(_, round, _)| round.inner < limit);
                     }
                     output.session_with_builder(&time).give_iterator(data.drain(..));

@@ -23,17 +23,35 @@ pub(super) enum Kind {
     Input(usize),
     /// A binding as it was in the round before.
     Previous(usize),
-    Batch { input: NodeId, operator: BatchFactory },
-    Project { input: NodeId, columns: Vec<usize> },
+    Batch {
+        input: NodeId,
+        operator: BatchFactory,
+    },
+    Project {
+        input: NodeId,
+        columns: Vec<usize>,
+    },
     /// The rows with columns of NULL after them.
-    Pad { input: NodeId, nulls: SchemaRef },
+    Pad {
+        input: NodeId,
+        nulls: SchemaRef,
+    },
     Union(Vec<NodeId>),
     /// Rows of the first that are not in the second, which is a part of it.
     Subtract(NodeId, NodeId),
     Distinct(NodeId),
-    Inner { left: NodeId, right: NodeId, keys: Vec<(usize, usize)>, null_equals_null: bool, output: Vec<usize> },
+    Inner {
+        left: NodeId,
+        right: NodeId,
+        keys: Vec<(usize, usize)>,
+        null_equals_null: bool,
+        output: Vec<usize>,
+    },
     /// Without keys the input has one empty row more, so that there is always a group.
-    Aggregate { input: NodeId, spec: AggregateSpec },
+    Aggregate {
+        input: NodeId,
+        spec: AggregateSpec,
+    },
 }
 
 impl Kind {
@@ -241,8 +259,7 @@ impl Plan {
             let right_keys: Vec<usize> = join.keys.iter().map(|(_, right)| *right).collect();
             let met = self.project(right, &right_keys)?;
             let met = self.distinct(met)?;
-            let keys: Vec<(usize, usize)> =
-                join.keys.iter().enumerate().map(|(at, (left, _))| (*left, at)).collect();
+            let keys: Vec<(usize, usize)> = join.keys.iter().enumerate().map(|(at, (left, _))| (*left, at)).collect();
             let semi = self.inner(left, met, &keys, join.null_equals_null, &own)?;
             (self.inner(left, right, &join.keys, join.null_equals_null, &all)?, semi)
         };
@@ -312,8 +329,7 @@ impl Plan {
             return Ok(*node);
         }
         let all: Vec<usize> = (0..schema.fields().len()).collect();
-        let layout =
-            Layout::new(&schema, &all).map_err(|data_type| RecursionError::ColumnType { data_type })?;
+        let layout = Layout::new(&schema, &all).map_err(|data_type| RecursionError::ColumnType { data_type })?;
         let varies = matches!(kind, Kind::Previous(_)) || kind.inputs().iter().any(|input| self.nodes[*input].varies);
         self.nodes.push(Node { kind, schema, layout, varies });
         self.known.insert(identity, self.nodes.len() - 1);

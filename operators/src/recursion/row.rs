@@ -118,8 +118,7 @@ impl Columns {
 /// The row in which every column is NULL.
 pub(super) fn null_row(schema: &SchemaRef) -> Result<Row, ArrowError> {
     let all: Vec<usize> = (0..schema.fields().len()).collect();
-    let columns: Vec<ArrayRef> =
-        schema.fields().iter().map(|field| new_null_array(field.data_type(), 1)).collect();
+    let columns: Vec<ArrayRef> = schema.fields().iter().map(|field| new_null_array(field.data_type(), 1)).collect();
     Ok(Row::from(RowCodec::new(schema, &all)?.encode(&columns, 1).row(0).data()))
 }
 
@@ -332,8 +331,11 @@ mod tests {
 
     /// Every type, with NULLs, and texts around the lengths where blocks begin.
     fn wide() -> RecordBatch {
-        let texts: Vec<Option<String>> =
-            [0, 1, 7, 8, 9, 31, 32, 33, 63, 64, 65, 200].iter().map(|len| Some("x".repeat(*len))).chain([None]).collect();
+        let texts: Vec<Option<String>> = [0, 1, 7, 8, 9, 31, 32, 33, 63, 64, 65, 200]
+            .iter()
+            .map(|len| Some("x".repeat(*len)))
+            .chain([None])
+            .collect();
         let len = texts.len();
         let number = |row: usize| (row % 3 != 0).then(|| i32::try_from(row).unwrap() - 5);
         let columns: Vec<ArrayRef> = vec![
@@ -382,7 +384,11 @@ mod tests {
         for column in all {
             let mut cut = KeyCut::new(&layout, &[column], &[0], true);
             for (at, row) in rows.iter().enumerate() {
-                assert_eq!(cut.cut(row.clone()).is_none(), batch.column(column).is_null(at), "column {column}, row {at}");
+                assert_eq!(
+                    cut.cut(row.clone()).is_none(),
+                    batch.column(column).is_null(at),
+                    "column {column}, row {at}"
+                );
             }
         }
     }

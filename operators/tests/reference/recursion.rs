@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::record_batch::RecordBatch;
-use highwater_engine::model::{Delta, Origin};
+use highwater_engine::model::Delta;
 use highwater_engine::operator::Output;
 use highwater_operators::aggregate::{AggregateCall, AggregateFunction, AggregateSpec};
 use highwater_operators::broadcast_join::JoinKind;
@@ -23,18 +23,19 @@ pub(crate) type Row = Vec<Cell>;
 /// Rows and how often each is there.
 pub(crate) type Bag = BTreeMap<Row, i64>;
 
-/// Reads and writes batches for the operators inside of bodies.
+/// Reads batches, and writes rows of numbers, for the operators inside of bodies.
 pub(crate) struct Batches {
     pub(crate) read: fn(&RecordBatch) -> Vec<Row>,
-    pub(crate) write: fn(&arrow::datatypes::SchemaRef, &[Row]) -> RecordBatch,
+    pub(crate) write: fn(&[Row]) -> RecordBatch,
 }
 
-/// The result and the error rows, or `None` if the rounds do not come to an end.
+/// The result and the error rows, or `None` if the rounds do not come to an end: if what is read in the round
+/// after still changes.
 pub(crate) fn evaluate(spec: &RecursionSpec, inputs: &[Bag], batches: &Batches) -> Option<(Bag, Bag)> {
     let mut bindings: Vec<Bag> = vec![Bag::new(); spec.bindings.len()];
     for _ in 0..=spec.limit {
         let before = bindings.clone();
-        let mut errors = Errors::default();
+        let mut errors = Bag::new();
         for (index, binding) in spec.bindings.iter().enumerate() {
             let mut rows = Round { inputs, bindings: &bindings, batches, errors: &mut errors }.rows(&binding.body);
             if binding.distinct {
@@ -42,25 +43,37 @@ pub(crate) fn evaluate(spec: &RecursionSpec, inputs: &[Bag], batches: &Batches) 
             }
             bindings[index] = rows;
         }
-        if bindings == before {
-            return Some((bindings.swap_remove(spec.result), errors.rows));
+        if (0..bindings.len()).all(|index| bindings[index] == before[index] || !is_read_after(spec, index)) {
+            return Some((bindings.swap_remove(spec.result), errors));
         }
     }
     None
 }
 
-/// What cannot be evaluated; equal parts of a recursion are evaluated once.
-#[derive(Default)]
-struct Errors {
-    rows: Bag,
-    seen: BTreeSet<(usize, Vec<(Row, i64)>)>,
+/// Whether it or one before it reads the binding.
+fn is_read_after(spec: &RecursionSpec, index: usize) -> bool {
+    spec.bindings[..=index].iter().any(|binding| reads(&binding.body, index))
+}
+
+fn reads(body: &Body, variable: usize) -> bool {
+    match body {
+        Body::Variable(index) => *index == variable,
+        Body::Input(_) | Body::Values(_) => false,
+        Body::Batch { input, .. } | Body::Project { input, .. } | Body::Aggregate { input, .. } => {
+            reads(input, variable)
+        }
+        Body::Distinct(input) => reads(input, variable),
+        Body::Union(bodies) => bodies.iter().any(|body| reads(body, variable)),
+        Body::Join(join) => reads(&join.left, variable) || reads(&join.right, variable),
+    }
 }
 
 struct Round<'a> {
     inputs: &'a [Bag],
     bindings: &'a [Bag],
     batches: &'a Batches,
-    errors: &'a mut Errors,
+    /// What cannot be evaluated in this round.
+    errors: &'a mut Bag,
 }
 
 impl Round<'_> {
@@ -70,32 +83,27 @@ impl Round<'_> {
             Body::Variable(index) => self.bindings[*index].clone(),
             Body::Values(batch) => bag((self.batches.read)(batch).into_iter().map(|row| (row, 1))),
             Body::Batch { input, operator, .. } => {
-                let schema = input_schema(operator);
                 let rows = self.rows(input);
-                self.batch(&rows, operator, &schema)
+                self.batch(&rows, operator)
             }
             Body::Project { input, columns } => {
                 let pick = |row: Row| columns.iter().map(|column| row[*column].clone()).collect();
                 bag(self.rows(input).into_iter().map(|(row, count)| (pick(row), count)))
             }
-            Body::Union(bodies) => {
-                bag(bodies.iter().flat_map(|body| self.rows(body)).collect::<Vec<_>>())
-            }
+            Body::Union(bodies) => bag(bodies.iter().flat_map(|body| self.rows(body)).collect::<Vec<_>>()),
             Body::Distinct(input) => once(self.rows(input)),
             Body::Join(join) => self.join(join),
             Body::Aggregate { input, spec } => grouped(&self.rows(input), spec),
         }
     }
 
-    fn batch(&mut self, rows: &Bag, operator: &BatchFactory, schema: &arrow::datatypes::SchemaRef) -> Bag {
-        let (mut given, mut counts) = (Vec::new(), Vec::new());
-        for (row, count) in rows {
-            given.push(row.clone());
-            counts.push(*count);
+    fn batch(&mut self, rows: &Bag, operator: &BatchFactory) -> Bag {
+        if rows.is_empty() {
+            return Bag::new();
         }
-        let batch = (self.batches.write)(schema, &given);
+        let given: Vec<Row> = rows.keys().cloned().collect();
+        let delta = Delta::derived((self.batches.write)(&given), rows.values().copied().collect());
         let mut output = Output::default();
-        let delta = Delta { batch, diffs: highwater_engine::model::Diffs::Rows(counts.clone().into()), origin: Origin::Derived };
         operator().on_delta(delta, &mut output);
         let all = |deltas: &[Delta]| {
             let rows = deltas.iter().flat_map(|delta| {
@@ -104,10 +112,7 @@ impl Round<'_> {
             bag(rows.collect::<Vec<_>>())
         };
         let (rows, errors) = (all(&output.deltas), all(&output.errors));
-        let part = (std::rc::Rc::as_ptr(operator).cast::<()>().addr(), given.into_iter().zip(counts).collect());
-        if self.errors.seen.insert(part) {
-            errors.into_iter().for_each(|(row, count)| *self.errors.rows.entry(row).or_default() += count);
-        }
+        errors.into_iter().for_each(|(row, count)| *self.errors.entry(row).or_default() += count);
         rows
     }
 
@@ -123,7 +128,7 @@ impl Round<'_> {
             }
         }
         if let Some(condition) = &join.condition {
-            pairs = self.batch(&pairs, condition, &input_schema(condition));
+            pairs = self.batch(&pairs, condition);
         }
         let width = left.keys().next().map_or(0, Vec::len);
         let met: BTreeSet<Row> = pairs.keys().map(|row| row[..width].to_vec()).collect();
@@ -142,14 +147,6 @@ impl Round<'_> {
         let pick = |row: Row| join.output.iter().map(|column| row[*column].clone()).collect();
         bag(rows.into_iter().map(|(row, count)| (pick(row), count)))
     }
-}
-
-/// Operators of these tests say what they read.
-fn input_schema(operator: &BatchFactory) -> arrow::datatypes::SchemaRef {
-    let mut output = Output::default();
-    let nothing = RecordBatch::new_empty(std::sync::Arc::new(arrow::datatypes::Schema::empty()));
-    operator().on_delta(Delta::derived(nothing, Vec::new()), &mut output);
-    output.deltas.first().expect("an operator of these tests").batch.schema()
 }
 
 fn bag(rows: impl IntoIterator<Item = (Row, i64)>) -> Bag {
