@@ -24,6 +24,7 @@ pub mod lookup_join;
 pub mod mev;
 mod ordering;
 pub mod over;
+pub mod recursion;
 mod rows;
 pub mod session_window;
 pub mod temporal_filter;
