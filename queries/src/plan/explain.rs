@@ -19,6 +19,7 @@ use super::ir::{
 };
 use super::lower::duration;
 use super::prune::OpenSource;
+use super::relational::{JoinNode, OverNode, Retain};
 use super::window::interval_ms;
 
 /// The steps of all views of a job.
@@ -163,6 +164,10 @@ fn describe(node: &Node, names: &Names) -> String {
             }
         }
         NodeKind::Union { .. } => "Union".to_owned(),
+        NodeKind::Expand { copies, .. } => format!("Expand {} groupings", copies.len()),
+        NodeKind::Multiset { id, operation, .. } => format!("{operation:?}All {id}"),
+        NodeKind::Over(over) => describe_over(over),
+        NodeKind::Join(join) => describe_changing_join(join),
         NodeKind::Aggregate { .. } | NodeKind::BlockAggregate { .. } => describe_aggregate(node),
         NodeKind::TopK { .. } | NodeKind::TemporalFilter { .. } => describe_stateful(node),
         NodeKind::BroadcastJoin { .. } | NodeKind::LookupJoin { .. } => describe_join(node),
@@ -242,6 +247,37 @@ fn describe_stateful(node: &Node) -> String {
         }
         _ => String::new(),
     }
+}
+
+fn describe_changing_join(join: &JoinNode) -> String {
+    let (left, right) = (&join.left.schema, &join.right.schema);
+    let pairs =
+        join.keys.iter().map(|(key, other)| format!("{} = {}", left.field(*key).name(), right.field(*other).name()));
+    let pairs = pairs.collect::<Vec<_>>().join(", ");
+    let both: Vec<_> = left.fields().iter().chain(right.fields()).cloned().collect();
+    let both = Schema::new(both);
+    let condition = join.condition.as_ref().map(|condition| format!(" and {}", Sql(condition, &both)));
+    let retain = match join.retain {
+        Retain::Forever => String::new(),
+        Retain::Block => " within a block".to_owned(),
+        Retain::KeyTime(position) => format!(" final at {}", left.field(join.keys[position].0).name()),
+    };
+    format!("Join {} {:?} on [{pairs}]{}{retain}", join.id, join.kind, condition.unwrap_or_default())
+}
+
+fn describe_over(over: &OverNode) -> String {
+    let schema = &over.input.schema;
+    let by: Vec<String> = over.sort.iter().map(|key| sorted(schema, *key)).collect();
+    let calls: Vec<&str> = over.calls.iter().map(|call| call.name.as_str()).collect();
+    let closing = over.closing.map(|position| format!(" final at {}", schema.field(over.partition[position]).name()));
+    format!(
+        "Over {} [{}] for each [{}] by [{}]{}",
+        over.id,
+        calls.join(", "),
+        listed(schema, &over.partition),
+        by.join(", "),
+        closing.unwrap_or_default()
+    )
 }
 
 fn describe_join(node: &Node) -> String {

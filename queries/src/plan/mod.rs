@@ -29,6 +29,7 @@ mod planned_alert;
 mod prune;
 mod query;
 mod registry;
+mod relational;
 mod sinks;
 mod tables;
 mod temporal;
@@ -45,3 +46,4 @@ pub use ir::{
 pub use job::plan;
 pub(crate) use names::relations;
 pub use planned_alert::PlannedAlert;
+pub use relational::{ChangingJoin, JoinColumn, JoinNode, MultisetOperation, OverCall, OverNode, Retain};

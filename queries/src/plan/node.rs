@@ -12,6 +12,7 @@ use highwater_operators::mev::{BlockRelation, MevSettings};
 
 use super::ir::{AggregateCall, JoinKind, SortKey, Window};
 use super::planned_alert::PlannedAlert;
+use super::relational::{JoinNode, MultisetOperation, OverNode};
 
 /// One step of a view's dataflow.
 #[derive(Debug, Clone)]
@@ -144,6 +145,28 @@ pub enum NodeKind {
         /// Position within `partition` of a `Timestamp(ms, UTC)` column: the partition is final once the
         /// finalised block time has reached it.
         closing: Option<usize>,
+    },
+    /// Two relations that may both change.
+    Join(Box<JoinNode>),
+    /// `EXCEPT ALL` or `INTERSECT ALL` of two relations of the same columns.
+    Multiset {
+        /// Name of the state.
+        id: String,
+        /// The left side.
+        left: Box<Node>,
+        /// The right side.
+        right: Box<Node>,
+        /// Which.
+        operation: MultisetOperation,
+    },
+    /// Window functions.
+    Over(Box<OverNode>),
+    /// Each row once for each list of expressions: the columns of several groupings.
+    Expand {
+        /// Where rows come from.
+        input: Box<Node>,
+        /// Expressions over the input, one list a copy.
+        copies: Vec<Vec<Arc<dyn PhysicalExpr>>>,
     },
     /// Rows that are there for a time only: `valid_from <= now < valid_until`. Both columns are
     /// `Timestamp(ms, UTC)` without NULL, and stay in the output.

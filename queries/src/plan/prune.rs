@@ -82,9 +82,13 @@ impl Node {
             | NodeKind::Values { .. }
             | NodeKind::LiveTable { .. } => Vec::new(),
             NodeKind::LookupJoin { input, table, .. } => vec![input, table],
+            NodeKind::Join(join) => vec![&join.left, &join.right],
+            NodeKind::Multiset { left, right, .. } => vec![left, right],
+            NodeKind::Over(over) => vec![&over.input],
             NodeKind::Union { inputs } => inputs.iter().collect(),
             NodeKind::BlockRelation { inputs, .. } => inputs.iter().flatten().collect(),
             NodeKind::Filter { input, .. }
+            | NodeKind::Expand { input, .. }
             | NodeKind::Project { input, .. }
             | NodeKind::Window { input, .. }
             | NodeKind::Aggregate { input, .. }
@@ -107,9 +111,13 @@ impl Node {
             | NodeKind::Values { .. }
             | NodeKind::LiveTable { .. } => Vec::new(),
             NodeKind::LookupJoin { input, table, .. } => vec![input, table],
+            NodeKind::Join(join) => vec![&mut join.left, &mut join.right],
+            NodeKind::Multiset { left, right, .. } => vec![left, right],
+            NodeKind::Over(over) => vec![&mut over.input],
             NodeKind::Union { inputs } => inputs.iter_mut().collect(),
             NodeKind::BlockRelation { inputs, .. } => inputs.iter_mut().flatten().collect(),
             NodeKind::Filter { input, .. }
+            | NodeKind::Expand { input, .. }
             | NodeKind::Project { input, .. }
             | NodeKind::Window { input, .. }
             | NodeKind::Aggregate { input, .. }

@@ -16,7 +16,7 @@ use highwater_operators::temporal_filter::{TemporalFilter, TemporalFilterSpec};
 use highwater_operators::top_k::{Ranking, TopK, TopKSpec};
 
 use super::stage::Stage;
-use super::{alert, join};
+use super::{alert, changing, join};
 use crate::plan::{AggregateCall, Emit, Node, NodeKind, PlannedView, input_schema};
 
 /// The planner made a node that its operator refuses: a bug.
@@ -59,6 +59,9 @@ pub(super) fn stage(node: &Node) -> Option<(Stage, &Node)> {
             let stage = Stage::Project { expressions: expressions.clone(), schema: node.schema.clone() };
             Some((stage, input))
         }
+        NodeKind::Expand { input, copies } => {
+            Some((Stage::Expand { copies: copies.clone(), schema: node.schema.clone() }, input))
+        }
         NodeKind::Window { input, time, window } => {
             Some((Stage::Window { time: *time, window: *window, schema: node.schema.clone() }, input))
         }
@@ -97,6 +100,9 @@ pub(super) fn make(node: &Node) -> Result<Made, RenderError> {
             Ok(Made::Stateless("broadcast-join", operator))
         }
         NodeKind::LookupJoin { .. } => lookup_join(node).map(|_| Made::None),
+        NodeKind::Join(node) => changing::join(node).map(|_| Made::None),
+        NodeKind::Multiset { .. } => changing::multiset(node).map(|_| Made::None),
+        NodeKind::Over(node) => changing::over(node).map(Made::Stateful),
         NodeKind::Stories { .. }
         | NodeKind::Findings { .. }
         | NodeKind::Notifications { .. }
@@ -109,6 +115,7 @@ pub(super) fn make(node: &Node) -> Result<Made, RenderError> {
         | NodeKind::Filter { .. }
         | NodeKind::Project { .. }
         | NodeKind::Window { .. }
+        | NodeKind::Expand { .. }
         | NodeKind::BlockRelation { .. }
         | NodeKind::Union { .. } => Ok(Made::None),
     }
@@ -141,7 +148,7 @@ pub(super) fn block_fold(node: &Node, shown: Vec<usize>) -> Option<(BlockFold, V
 }
 
 fn top_k(node: &Node) -> Result<Stateful, RenderError> {
-    let NodeKind::TopK { id, input, partition, sort, limit, offset, closing } = &node.kind else {
+    let NodeKind::TopK { id, input, partition, sort, limit, offset, closing, ranking, show_rank } = &node.kind else {
         unreachable!("called for a top-k alone")
     };
     let sort =

@@ -13,7 +13,6 @@ use super::super::facts::{ColumnFacts, Facts};
 use super::super::ir::{JoinKind, Node, NodeKind};
 use super::scalar::{Computed, column_of, keep_columns, project};
 use super::{Lower, Lowered, Lowerer, filter_node};
-use crate::diagnostic::{Code, Diagnostic};
 
 /// The two sides of a join, told apart.
 struct Sides<'p> {
@@ -38,7 +37,7 @@ impl Lowerer<'_> {
         if let Some(sides) = self.lookup_sides(join)? {
             return self.lookup_join(join, &sides);
         }
-        let sides = self.sides(join)?;
+        let Some(sides) = self.sides(join)? else { return self.changing_join(join) };
         let mut stream = self.lower(sides.stream)?;
         let (width, stream_schema) = (stream.width(), sides.stream.schema());
         let mut columns = keep_columns(&stream, 0..width);
@@ -91,7 +90,7 @@ impl Lowerer<'_> {
     }
 
     /// Which side is the stream and which the table.
-    fn sides<'p>(&self, join: &'p Join) -> Lower<Sides<'p>> {
+    fn sides<'p>(&self, join: &'p Join) -> Lower<Option<Sides<'p>>> {
         use JoinType as J;
         let left = self.static_rows(&join.left)?;
         let right = self.static_rows(&join.right)?;
@@ -104,14 +103,16 @@ impl Lowerer<'_> {
             (J::RightSemi, Some(_), _) => (JoinKind::Semi, true),
             (J::LeftAnti, _, Some(_)) => (JoinKind::Anti, false),
             (J::RightAnti, Some(_), _) => (JoinKind::Anti, true),
-            (_, None, None) => return Err(self.two_streams()),
-            (other, _, _) => return Err(self.other_join(other)),
+            _ => return Ok(None),
         };
         let (stream, table, rows) =
             if swapped { (&join.right, &join.left, left) } else { (&join.left, &join.right, right) };
-        let Some(rows) = rows else { return Err(self.two_streams()) };
+        let Some(rows) = rows else { return Ok(None) };
+        if join.null_aware && rows.columns().iter().any(|column| column.null_count() > 0) {
+            return Ok(None);
+        }
         let keys = join.on.iter().map(|(left, right)| if swapped { (right, left) } else { (left, right) }).collect();
-        Ok(Sides { stream, table, rows, kind, keys, swapped })
+        Ok(Some(Sides { stream, table, rows, kind, keys, swapped }))
     }
 
     pub(super) fn join_place(&self) -> crate::diagnostic::Span {
@@ -120,17 +121,6 @@ impl Lowerer<'_> {
             .into_iter()
             .find_map(|word| lines.find_word(self.place.within, word))
             .unwrap_or_else(|| self.place.find("from"))
-    }
-
-    pub(super) fn two_streams(&self) -> Diagnostic {
-        Diagnostic::new(Code::UnsupportedJoin, "joining two streams is not supported yet", self.join_place())
-            .with_hint("one side must be a reference TABLE (CREATE TABLE …)")
-    }
-
-    pub(super) fn other_join(&self, join: JoinType) -> Diagnostic {
-        let message = format!("a {join} join that keeps rows of the reference table is not supported");
-        Diagnostic::new(Code::UnsupportedJoin, message, self.join_place())
-            .with_hint("write stream [LEFT] JOIN table ON …: the stream first")
     }
 
     /// The table with computed keys behind its columns, in the types of the stream's keys.
@@ -166,11 +156,6 @@ impl Lowerer<'_> {
     fn null_aware(&self, stream: Lowered, table: &Table, input_keys: &[usize]) -> Lower<Lowered> {
         if table.rows.num_rows() == 0 {
             return Ok(stream);
-        }
-        if table.keys.iter().any(|key| table.rows.column(*key).null_count() > 0) {
-            return Err(self
-                .unsupported("NOT IN with a NULL in the list", "in")
-                .with_hint("NOT IN is never true then; filter the NULLs out of the table"));
         }
         let mut stream = stream;
         for key in input_keys {

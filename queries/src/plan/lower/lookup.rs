@@ -10,6 +10,7 @@ use datafusion_physical_expr::expressions::cast;
 use super::super::context::{Relation, RelationSource};
 use super::super::facts::Facts;
 use super::super::ir::{JoinKind, Node, NodeKind};
+use super::super::relational::Retain;
 use super::join::{has_table, joined_facts, joined_schema, output_schema, renamed, shown_columns, table_name};
 use super::scalar::{Computed, column_of, keep_columns, project};
 use super::{Lower, Lowered, Lowerer, ViewInfo, filter_node};
@@ -32,7 +33,8 @@ impl Lowerer<'_> {
         use JoinType as J;
         let swapped = match (self.reads_reloaded(&join.left), self.reads_reloaded(&join.right)) {
             (false, false) => return Ok(None),
-            (true, true) => return Err(self.two_tables()),
+            // Both change at any time.
+            (true, true) => return Ok(None),
             (left, _) => left,
         };
         let (stream, table) = if swapped { (&join.right, &join.left) } else { (&join.left, &join.right) };
@@ -44,7 +46,7 @@ impl Lowerer<'_> {
             (J::Left, false) | (J::Right, true) => JoinKind::Left,
             (J::LeftSemi, false) | (J::RightSemi, true) => JoinKind::Semi,
             (J::LeftAnti, false) | (J::RightAnti, true) => JoinKind::Anti,
-            (other, _) => return Err(self.other_join(other)),
+            _ => return Ok(None),
         };
         let keys = join.on.iter().map(|(left, right)| if swapped { (right, left) } else { (left, right) }).collect();
         Ok(Some(LookupSides { stream, table, kind, keys, swapped }))
@@ -53,10 +55,13 @@ impl Lowerer<'_> {
     pub(super) fn lookup_join(&mut self, join: &Join, sides: &LookupSides<'_>) -> Lower<Lowered> {
         let name = table_name(sides.table);
         let stream = self.lower(sides.stream)?;
-        if !stream.facts.linear && !goes_with_block(&stream.node, self.views) {
-            return Err(self.not_of_blocks(&name));
-        }
+        let of_blocks = stream.facts.linear || goes_with_block(&stream.node, self.views);
         let table = self.lower(sides.table)?;
+        if !of_blocks {
+            // Rows that later blocks change have no moment to be joined at: they follow the table.
+            let (left, right) = if sides.swapped { (table, stream) } else { (stream, table) };
+            return self.join_of_lowered(join, left, right);
+        }
         let (width, table_width) = (stream.width(), table.width());
         let exprs: Vec<&Expr> = sides.keys.iter().map(|(key, _)| *key).collect();
         let (stream, input_keys) = self.with_keys(stream, &exprs, sides.stream.schema(), "input_key")?;
@@ -100,7 +105,13 @@ impl Lowerer<'_> {
     }
 
     /// A side with its computed keys behind its columns, and where the keys are.
-    fn with_keys(&self, side: Lowered, keys: &[&Expr], schema: &DFSchema, name: &str) -> Lower<(Lowered, Vec<usize>)> {
+    pub(super) fn with_keys(
+        &self,
+        side: Lowered,
+        keys: &[&Expr],
+        schema: &DFSchema,
+        name: &str,
+    ) -> Lower<(Lowered, Vec<usize>)> {
         let width = side.schema().fields().len();
         let mut columns = keep_columns(&side, 0..width);
         let mut places = Vec::with_capacity(keys.len());
@@ -120,7 +131,7 @@ impl Lowerer<'_> {
     }
 
     /// The table with keys of the types of the stream's keys.
-    fn as_types_of(
+    pub(super) fn as_types_of(
         &self,
         stream: &Lowered,
         input_keys: &[usize],
@@ -171,20 +182,6 @@ impl Lowerer<'_> {
         plan.inputs().into_iter().all(|input| self.only_tables(input, reloaded))
     }
 
-    fn not_of_blocks(&self, table: &str) -> Diagnostic {
-        let message =
-            format!("rows that change when later blocks come cannot be joined with \"{table}\", which is reloaded");
-        Diagnostic::new(Code::UnsupportedJoin, message, self.join_place())
-            .with_hint("join before grouping, or leave out \"reload\"")
-            .with_note("a row is joined with the table as it is when the row's block comes")
-    }
-
-    fn two_tables(&self) -> Diagnostic {
-        let message = "joining two reloaded tables is not supported yet";
-        Diagnostic::new(Code::UnsupportedJoin, message, self.join_place())
-            .with_hint("join the stream with one, then with the other, or leave out \"reload\" in one of them")
-    }
-
     fn further_condition(&self, table: &str) -> Diagnostic {
         let message = format!("this join with \"{table}\", which is reloaded, has a condition beyond equal keys");
         Diagnostic::new(Code::UnsupportedJoin, message, self.join_place())
@@ -211,6 +208,7 @@ fn goes_with_block(node: &Node, views: &[ViewInfo]) -> bool {
     match &node.kind {
         NodeKind::Scan { .. } | NodeKind::BlockRelation { .. } => true,
         NodeKind::View { view, .. } => views[*view].facts.linear,
+        NodeKind::Join(join) => join.retain == Retain::Block,
         NodeKind::Filter { input, .. }
         | NodeKind::Project { input, .. }
         | NodeKind::Window { input, .. }

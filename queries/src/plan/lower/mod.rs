@@ -4,6 +4,7 @@
 //! expressions can be bound to the logical schema and evaluated on the node's batches.
 
 mod aggregate;
+mod changing_join;
 mod join;
 mod lookup;
 mod relation;
@@ -173,6 +174,9 @@ impl<'a> Lowerer<'a> {
     /// Notes a piece of state, and refuses it where nothing bounds it.
     fn keep(&mut self, id: &str, operator: &'static str, key: String, bound: Option<String>, word: &str) -> Lower<()> {
         let unbounded = bound.is_none();
+        if unbounded && !self.unbounded && operator == "join" {
+            return Err(self.unbounded_join());
+        }
         if unbounded && !self.unbounded {
             return Err(Diagnostic::new(
                 Code::UnboundedState,

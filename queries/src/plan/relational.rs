@@ -1,0 +1,60 @@
+//! Steps over relations that may change at any time: joins, set operations, window functions.
+
+use std::sync::Arc;
+
+use datafusion_physical_expr::PhysicalExpr;
+pub use highwater_operators::join::{JoinColumn, JoinKind as ChangingJoin, Retain};
+pub use highwater_operators::over::OverCall;
+
+use super::ir::SortKey;
+use super::node::Node;
+
+/// Two relations, both of which may change.
+#[derive(Debug, Clone)]
+pub struct JoinNode {
+    /// Name of the state.
+    pub id: String,
+    /// The left side.
+    pub left: Node,
+    /// The right side.
+    pub right: Node,
+    /// The kind of join.
+    pub kind: ChangingJoin,
+    /// Columns that must be equal, of the same types. None: every row meets every row.
+    pub keys: Vec<(usize, usize)>,
+    /// Whether a NULL key matches a NULL key.
+    pub null_equals_null: bool,
+    /// A further Boolean condition over the columns of the left side and then those of the right.
+    pub condition: Option<Arc<dyn PhysicalExpr>>,
+    /// How long rows are kept.
+    pub retain: Retain,
+    /// The columns of the output.
+    pub output: Vec<JoinColumn>,
+}
+
+/// Window functions over one partition and order. Output: the input's columns, then one a call.
+#[derive(Debug, Clone)]
+pub struct OverNode {
+    /// Name of the state.
+    pub id: String,
+    /// Where rows come from.
+    pub input: Node,
+    /// Partition columns; none for one order over everything.
+    pub partition: Vec<usize>,
+    /// The order; ties are broken by the whole row.
+    pub sort: Vec<SortKey>,
+    /// The calls.
+    pub calls: Vec<OverCall>,
+    /// Position within `partition` of a `Timestamp(ms, UTC)` column: the partition is final once the
+    /// finalised block time has reached it.
+    pub closing: Option<usize>,
+}
+
+/// `EXCEPT ALL` or `INTERSECT ALL`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum MultisetOperation {
+    /// As often as in the left side, less as often as in the right.
+    Except,
+    /// As often as in the side where it is rarer.
+    Intersect,
+}
