@@ -20,6 +20,7 @@ pub mod emit_gate;
 pub mod join;
 pub mod lookup_join;
 pub mod mev;
+pub mod multiset;
 mod rows;
 pub mod temporal_filter;
 pub mod top_k;
