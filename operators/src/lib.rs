@@ -22,6 +22,7 @@ mod float_keys;
 pub mod join;
 pub mod lookup_join;
 pub mod mev;
+pub mod multiset;
 mod ordering;
 pub mod over;
 pub mod recursion;
