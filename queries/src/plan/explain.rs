@@ -18,6 +18,7 @@ use super::ir::{
     AggregateCall, JobPlan, JoinKind, Node, NodeKind, PlannedView, SortKey, StateEntry, ViewClosing, Window,
 };
 use super::lower::duration;
+use super::node::Ranking;
 use super::prune::OpenSource;
 use super::relational::{JoinNode, OverNode, Retain};
 use super::window::interval_ms;
@@ -165,7 +166,7 @@ fn describe(node: &Node, names: &Names) -> String {
         }
         NodeKind::Union { .. } => "Union".to_owned(),
         NodeKind::Expand { copies, .. } => format!("Expand {} groupings", copies.len()),
-        NodeKind::Multiset { id, operation, .. } => format!("{operation:?}All {id}"),
+        NodeKind::Multiset { id, operation, .. } => format!("{operation:?} {id}"),
         NodeKind::Over(over) => describe_over(over),
         NodeKind::Join(join) => describe_changing_join(join),
         NodeKind::Aggregate { .. } | NodeKind::BlockAggregate { .. } => describe_aggregate(node),
@@ -226,15 +227,20 @@ fn describe_aggregate(node: &Node) -> String {
 
 fn describe_stateful(node: &Node) -> String {
     match &node.kind {
-        NodeKind::TopK { id, input, partition, sort, limit, offset, closing } => {
+        NodeKind::TopK { id, input, partition, sort, limit, offset, closing, ranking, .. } => {
             let schema = &input.schema;
             let offset = if *offset == 0 { String::new() } else { format!(" after {offset}") };
             let by: Vec<String> = sort.iter().map(|key| sorted(schema, *key)).collect();
             let closing = closing.map(|position| format!(" final at {}", schema.field(partition[position]).name()));
             let closing = closing.unwrap_or_default();
+            let counted = match (*limit, ranking) {
+                (super::lower::ALL_ROWS, _) => "all rows".to_owned(),
+                (limit, Ranking::RowNumber) => rows(limit),
+                (limit, Ranking::Rank) => format!("ranks to {limit}"),
+                (limit, Ranking::DenseRank) => format!("dense ranks to {limit}"),
+            };
             format!(
-                "TopK {id} {}{offset} for each [{}] by [{}]{closing}",
-                rows(*limit),
+                "TopK {id} {counted}{offset} for each [{}] by [{}]{closing}",
                 listed(schema, partition),
                 by.join(", ")
             )

@@ -46,8 +46,6 @@ pub(super) struct ColumnFacts {
     pub(super) block: bool,
     /// Takes few values whatever comes (a Boolean, a constant, a column of a reference table).
     pub(super) finite: bool,
-    /// `row_number()` of a top-k: how many rows are above is not kept, so it cannot be shown.
-    pub(super) rank: bool,
 }
 
 /// What is known of a relation.

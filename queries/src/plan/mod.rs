@@ -30,7 +30,9 @@ mod prune;
 mod query;
 mod registry;
 mod relational;
+mod sets;
 mod sinks;
+mod subqueries;
 mod tables;
 mod temporal;
 mod window;
@@ -46,4 +48,4 @@ pub use ir::{
 pub use job::plan;
 pub(crate) use names::relations;
 pub use planned_alert::PlannedAlert;
-pub use relational::{ChangingJoin, JoinColumn, JoinNode, MultisetOperation, OverCall, OverNode, Retain};
+pub use relational::{ChangingJoin, JoinColumn, JoinNode, OverCall, OverNode, Retain, SetOperation};

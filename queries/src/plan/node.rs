@@ -9,10 +9,11 @@ use highwater_operators::alert::notification::Dispatch;
 use highwater_operators::alert::rate_limit::Limit;
 use highwater_operators::alert::timeline::Clock;
 use highwater_operators::mev::{BlockRelation, MevSettings};
+pub(super) use highwater_operators::top_k::Ranking;
 
 use super::ir::{AggregateCall, JoinKind, SortKey, Window};
 use super::planned_alert::PlannedAlert;
-use super::relational::{JoinNode, MultisetOperation, OverNode};
+use super::relational::{JoinNode, OverNode, SetOperation};
 
 /// One step of a view's dataflow.
 #[derive(Debug, Clone)]
@@ -142,6 +143,10 @@ pub enum NodeKind {
         limit: usize,
         /// How many rows each partition skips first.
         offset: usize,
+        /// What is counted.
+        ranking: Ranking,
+        /// Name of a last column with the number of the row, if it is shown.
+        show_rank: Option<String>,
         /// Position within `partition` of a `Timestamp(ms, UTC)` column: the partition is final once the
         /// finalised block time has reached it.
         closing: Option<usize>,
@@ -157,7 +162,7 @@ pub enum NodeKind {
         /// The right side.
         right: Box<Node>,
         /// Which.
-        operation: MultisetOperation,
+        operation: SetOperation,
     },
     /// Window functions.
     Over(Box<OverNode>),

@@ -2,12 +2,13 @@
 
 use std::sync::{Arc, LazyLock};
 
-use datafusion_common::ScalarValue;
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::tree_node::Transformed;
 use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::{Expr, LogicalPlan, WindowFrame, WindowFrameBound, WindowFrameUnits};
+use datafusion_optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
 use datafusion_optimizer::analyzer::type_coercion::TypeCoercion;
+use datafusion_optimizer::decorrelate_lateral_join::DecorrelateLateralJoin;
 use datafusion_optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
 use datafusion_optimizer::eliminate_cross_join::EliminateCrossJoin;
 use datafusion_optimizer::eliminate_duplicated_expr::EliminateDuplicatedExpr;
@@ -18,6 +19,8 @@ use datafusion_optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
 use datafusion_optimizer::optimize_projections::OptimizeProjections;
 use datafusion_optimizer::optimize_unions::OptimizeUnions;
 use datafusion_optimizer::push_down_filter::PushDownFilter;
+use datafusion_optimizer::rewrite_set_comparison::RewriteSetComparison;
+use datafusion_optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
 use datafusion_optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion_optimizer::{Analyzer, Optimizer, OptimizerContext};
 use datafusion_sql::planner::{ParserOptions, SqlToRel};
@@ -25,6 +28,8 @@ use datafusion_sql::sqlparser::ast::{Query, Statement};
 
 use super::context::Context;
 use super::errors::Place;
+use super::sets::counted;
+use super::subqueries;
 use super::temporal;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::functions;
@@ -50,11 +55,12 @@ pub(super) fn raw_plan(query: &Query, context: &Context, place: &Place<'_>) -> R
 /// The plan to lower: functions rewritten, types coerced, `now()` taken out, filters and projections
 /// pushed to where rows are fewest.
 pub(super) fn optimized(plan: LogicalPlan, place: &Place<'_>) -> Result<LogicalPlan, Diagnostic> {
-    static OPTIONS: LazyLock<Arc<ConfigOptions>> = LazyLock::new(|| Arc::new(ConfigOptions::default()));
+    static OPTIONS: LazyLock<Arc<ConfigOptions>> = LazyLock::new(|| Arc::new(options()));
     static OPTIMIZER: LazyLock<Optimizer> = LazyLock::new(optimizer);
     let analyze = |plan| -> datafusion_common::Result<LogicalPlan> {
-        let plan = functions::rewrite(rows_frames(plan)?)?;
-        Analyzer::with_rules(vec![Arc::new(TypeCoercion::new())]).execute_and_check(plan, &OPTIONS, |_, _| {})
+        let plan = functions::rewrite(group_frames(subqueries::exact(counted(plan)?)?)?)?;
+        Analyzer::with_rules(vec![Arc::new(ResolveGroupingFunction::new()), Arc::new(TypeCoercion::new())])
+            .execute_and_check(plan, &OPTIONS, |_, _| {})
     };
     let plan = analyze(plan).map_err(|error| place.diagnose(&error))?;
     let plan = temporal::extract(plan, place)?;
@@ -62,13 +68,23 @@ pub(super) fn optimized(plan: LogicalPlan, place: &Place<'_>) -> Result<LogicalP
     OPTIMIZER.optimize(plan, &context, |_, _| {}).map_err(|error| place.diagnose(&error))
 }
 
+/// A subquery as a value is a join like any other: what it gives may change.
+fn options() -> ConfigOptions {
+    let mut options = ConfigOptions::default();
+    options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+    options
+}
+
 /// The rules that keep a plan's meaning under change. Left out: what folds to one answer (limits,
-/// statistics), what rewrites aggregates, and what turns scalar subqueries into joins of streams.
+/// statistics) and what rewrites aggregates.
 fn optimizer() -> Optimizer {
     Optimizer::with_rules(vec![
+        Arc::new(RewriteSetComparison::new()),
         Arc::new(OptimizeUnions::new()),
         Arc::new(SimplifyExpressions::new()),
         Arc::new(DecorrelatePredicateSubquery::new()),
+        Arc::new(ScalarSubqueryToJoin::new()),
+        Arc::new(DecorrelateLateralJoin::new()),
         Arc::new(ExtractEquijoinPredicate::new()),
         Arc::new(EliminateDuplicatedExpr::new()),
         Arc::new(EliminateFilter::new()),
@@ -80,18 +96,24 @@ fn optimizer() -> Optimizer {
     ])
 }
 
-/// Gives window functions a frame of rows: the default frame of ranges is refused for columns without
-/// arithmetic (addresses, hashes), and `row_number()`, the one that is supported, has no use for it.
-fn rows_frames(plan: LogicalPlan) -> datafusion_common::Result<LogicalPlan> {
+/// Frames of ranges without distances become frames of groups, which mean the same: DataFusion refuses ranges over
+/// columns without arithmetic (addresses, hashes, text).
+fn group_frames(plan: LogicalPlan) -> datafusion_common::Result<LogicalPlan> {
     let plan = plan.transform_up_with_subqueries(|plan| match plan {
         LogicalPlan::Window(_) => {
             let names = NamePreserver::new(&plan);
             plan.map_expressions(|expr| {
                 let name = names.save(&expr);
                 let Expr::WindowFunction(mut call) = expr else { return Ok(Transformed::no(expr)) };
-                let unbounded = WindowFrameBound::Preceding(ScalarValue::Null);
-                call.params.window_frame =
-                    WindowFrame::new_bounds(WindowFrameUnits::Rows, unbounded, WindowFrameBound::CurrentRow);
+                let frame = &call.params.window_frame;
+                let far = |bound: &WindowFrameBound| match bound {
+                    WindowFrameBound::Preceding(value) | WindowFrameBound::Following(value) => !value.is_null(),
+                    WindowFrameBound::CurrentRow => false,
+                };
+                if frame.units == WindowFrameUnits::Range && !far(&frame.start_bound) && !far(&frame.end_bound) {
+                    let (start, end) = (frame.start_bound.clone(), frame.end_bound.clone());
+                    call.params.window_frame = WindowFrame::new_bounds(WindowFrameUnits::Groups, start, end);
+                }
                 Ok(Transformed::yes(name.restore(Expr::WindowFunction(call))))
             })
         }

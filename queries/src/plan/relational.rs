@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use datafusion_physical_expr::PhysicalExpr;
 pub use highwater_operators::join::{JoinColumn, JoinKind as ChangingJoin, Retain};
+pub use highwater_operators::multiset::SetOperation;
 pub use highwater_operators::over::OverCall;
 
 use super::ir::SortKey;
@@ -48,13 +49,4 @@ pub struct OverNode {
     /// Position within `partition` of a `Timestamp(ms, UTC)` column: the partition is final once the
     /// finalised block time has reached it.
     pub closing: Option<usize>,
-}
-
-/// `EXCEPT ALL` or `INTERSECT ALL`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum MultisetOperation {
-    /// As often as in the left side, less as often as in the right.
-    Except,
-    /// As often as in the side where it is rarer.
-    Intersect,
 }

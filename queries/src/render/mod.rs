@@ -4,6 +4,7 @@
 //! without a way to an output is left out. The errors of a view are the sum of the errors of its nodes.
 
 mod alert;
+mod changing;
 mod join;
 mod operators;
 mod stage;
@@ -12,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
-use highwater_engine::operator::{BatchOperator, Route, TickOperator};
+use highwater_engine::operator::{BatchOperator, Route, TablesOperator, TickOperator};
 use highwater_engine::runtime::{Build, Graph, Node as Handle};
 
 use crate::plan::{Emit, JobPlan, Node, NodeKind, PlannedView, SinkInput};
@@ -208,11 +209,23 @@ impl Renderer<'_, '_, '_> {
                 self.columns(input, columns, width, errors)
             }
             NodeKind::LookupJoin { .. } => self.lookup_join(node, errors),
+            NodeKind::Join(join) => {
+                let operator = changing::join(join).expect("every operator was made once before");
+                let [left, right] = operator.routes();
+                let inputs = [(self.node(&join.left, errors), left), (self.node(&join.right, errors), right)];
+                self.two_inputs(&inputs, &join.id, Box::new(operator), errors)
+            }
+            NodeKind::Multiset { id, left, right, .. } => {
+                let operator = changing::multiset(node).expect("every operator was made once before");
+                let [left_route, right_route] = operator.routes();
+                let inputs = [(self.node(left, errors), left_route), (self.node(right, errors), right_route)];
+                self.two_inputs(&inputs, id, Box::new(operator), errors)
+            }
             NodeKind::Union { inputs } => {
                 let inputs: Vec<_> = inputs.iter().map(|input| self.node(input, errors)).collect();
                 self.graph.union(&inputs)
             }
-            NodeKind::Filter { .. } | NodeKind::Project { .. } | NodeKind::Window { .. } => {
+            NodeKind::Filter { .. } | NodeKind::Project { .. } | NodeKind::Window { .. } | NodeKind::Expand { .. } => {
                 unreachable!("stateless nodes are collected into stages")
             }
             _ => self.operator(node, errors),
@@ -251,7 +264,17 @@ impl Renderer<'_, '_, '_> {
         let join = operators::lookup_join(node).expect("every operator was made once before");
         let [stream_route, table_route] = join.routes();
         let inputs = [(self.node(input, errors), stream_route), (self.node(table, errors), table_route)];
-        let (rows, failed) = self.graph.tables(&inputs, id, Box::new(join));
+        self.two_inputs(&inputs, id, Box::new(join), errors)
+    }
+
+    fn two_inputs(
+        &mut self,
+        inputs: &[(Handle, Route)],
+        id: &str,
+        operator: Box<dyn TablesOperator>,
+        errors: &mut Vec<Handle>,
+    ) -> Handle {
+        let (rows, failed) = self.graph.tables(inputs, id, operator);
         errors.push(failed);
         rows
     }

@@ -13,7 +13,7 @@ use highwater_operators::block_fold::BlockFold;
 use highwater_operators::emit_gate::{EmitGate, EmitPolicy};
 use highwater_operators::lookup_join::{LookupJoin, LookupJoinSpec};
 use highwater_operators::temporal_filter::{TemporalFilter, TemporalFilterSpec};
-use highwater_operators::top_k::{Ranking, TopK, TopKSpec};
+use highwater_operators::top_k::{TopK, TopKSpec};
 
 use super::stage::Stage;
 use super::{alert, changing, join};
@@ -160,8 +160,8 @@ fn top_k(node: &Node) -> Result<Stateful, RenderError> {
         limit: *limit,
         offset: *offset,
         closing: *closing,
-        ranking: Ranking::RowNumber,
-        show_rank: None,
+        ranking: *ranking,
+        show_rank: show_rank.clone(),
     };
     let operator = TopK::new(id, spec).map_err(|error| RenderError::of(id)(error.into()))?;
     let route = operator.route();

@@ -27,6 +27,8 @@ pub(super) enum Stage {
     Filter(Arc<dyn PhysicalExpr>),
     /// One output column for each expression.
     Project { expressions: Vec<Arc<dyn PhysicalExpr>>, schema: SchemaRef },
+    /// Each row once for each list of expressions.
+    Expand { copies: Vec<Vec<Arc<dyn PhysicalExpr>>>, schema: SchemaRef },
     /// Some of the columns.
     Columns(Vec<usize>),
     /// Appends the instant `column + offset_ms`, `Timestamp(ms, UTC)`.
@@ -40,6 +42,7 @@ impl Stage {
         match self {
             Stage::Filter(predicate) => keep(delta, predicate.as_ref()),
             Stage::Project { expressions, schema } => project(delta, expressions, schema),
+            Stage::Expand { copies, schema } => expand(delta, copies, schema),
             Stage::Columns(columns) => Ok(delta.with_batch(delta.batch.project(columns)?)),
             Stage::Instant { column, offset_ms, schema } => Ok(append_instant(delta, *column, *offset_ms, schema)?),
             Stage::Window { time, window, schema } => Ok(assign_windows(delta, *time, window, schema)?),
@@ -135,7 +138,7 @@ fn join(parts: &[Delta]) -> Option<Delta> {
 }
 
 /// Why a row failed, without the names of the layers it went through.
-fn reason(error: &DataFusionError) -> String {
+pub(super) fn reason(error: &DataFusionError) -> String {
     let root = match error {
         DataFusionError::ArrowError(error, _) => error.to_string(),
         DataFusionError::Context(_, inner) => return reason(inner),
@@ -185,6 +188,19 @@ fn project(delta: &Delta, expressions: &[Arc<dyn PhysicalExpr>], schema: &Schema
     let options = RecordBatchOptions::new().with_row_count(Some(delta.len()));
     let batch = RecordBatch::try_new_with_options(schema.clone(), columns, &options)?;
     Ok(delta.with_batch(batch))
+}
+
+fn expand(delta: &Delta, copies: &[Vec<Arc<dyn PhysicalExpr>>], schema: &SchemaRef) -> Result<Delta, DataFusionError> {
+    let mut batches = Vec::with_capacity(copies.len());
+    for expressions in copies {
+        batches.push(project(delta, expressions, schema)?.batch);
+    }
+    let batch = concat_batches(schema, &batches)?;
+    let diffs = match &delta.diffs {
+        Diffs::Uniform(diff) => Diffs::Uniform(*diff),
+        Diffs::Rows(diffs) => Diffs::Rows(diffs.iter().copied().cycle().take(batch.num_rows()).collect()),
+    };
+    Ok(Delta { batch, diffs, origin: delta.origin })
 }
 
 fn append_instant(delta: &Delta, column: usize, offset_ms: i64, schema: &SchemaRef) -> Result<Delta, ArrowError> {

@@ -38,9 +38,6 @@ impl<'s> Inputs<'s> {
             let name = sql_text(&computed.expression, self.schema.as_arrow());
             computed.field = computed.field.with_name(name);
         }
-        if computed.facts.rank {
-            return Err(lowerer.rank_shown());
-        }
         self.columns.push(computed);
         self.exprs.push(expr);
         Ok(self.columns.len() - 1)

@@ -203,7 +203,11 @@ pub(super) fn joined_schema(
     for (side, schema) in [(stream.schema().clone(), stream_schema), (table.clone(), table_schema)] {
         let named = schema.iter().map(|(qualifier, field)| (qualifier.cloned(), field.clone()));
         fields.extend(named);
-        fields.extend(side.fields().iter().skip(schema.fields().len()).map(|field| (None, field.clone())));
+        // Nobody names these; two of one name would be refused.
+        for field in side.fields().iter().skip(schema.fields().len()) {
+            let name = format!("{} {}", field.name(), fields.len());
+            fields.push((None, Arc::new(field.as_ref().clone().with_name(name))));
+        }
     }
     DFSchema::new_with_metadata(fields, Default::default())
 }

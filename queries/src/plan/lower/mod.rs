@@ -7,8 +7,10 @@ mod aggregate;
 mod changing_join;
 mod join;
 mod lookup;
+mod over;
 mod relation;
 mod scalar;
+mod sets;
 mod shown;
 mod statics;
 mod temporal;
@@ -16,6 +18,7 @@ mod top_k;
 
 pub(super) use aggregate::duration;
 pub(super) use lookup::of_tables;
+pub(super) use top_k::ALL_ROWS;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,6 +31,7 @@ use datafusion_physical_expr::expressions::cast;
 use super::errors::Place;
 use super::facts::Facts;
 use super::ir::{Node, NodeKind, StateEntry};
+use super::sets::SetNode;
 use super::temporal::TemporalNode;
 use super::window::WindowNode;
 use crate::diagnostic::{Code, Diagnostic};
@@ -94,9 +98,6 @@ impl<'a> Lowerer<'a> {
 
     /// What every query that is shown must have.
     fn checked_root(&self, lowered: Lowered) -> Lower<Lowered> {
-        if lowered.facts.columns.iter().any(|column| column.rank) {
-            return Err(self.rank_shown());
-        }
         if lowered.width() == 0 {
             return Err(Diagnostic::new(Code::Unsupported, "the query has no columns", self.place.start()));
         }
@@ -139,13 +140,13 @@ impl<'a> Lowerer<'a> {
                     self.window(window)
                 } else if let Some(temporal) = node.as_any().downcast_ref::<TemporalNode>() {
                     self.temporal(temporal)
+                } else if let Some(sets) = node.as_any().downcast_ref::<SetNode>() {
+                    self.sets(sets)
                 } else {
                     Err(self.unsupported("this construct", node.name()))
                 }
             }
-            LogicalPlan::Window(_) => Err(self.unsupported("a window function (OVER)", "over").with_hint(
-                "row_number() is supported with a condition such as WHERE n <= 10; use TUMBLE or HOP for time",
-            )),
+            LogicalPlan::Window(window) => self.over(window),
             LogicalPlan::RecursiveQuery(_) => Err(self.unsupported("a recursive query", "recursive")),
             LogicalPlan::Unnest(_) => Err(self.unsupported("UNNEST", "unnest")),
             LogicalPlan::Subquery(_) => Err(self.unsupported("a subquery here", "select")),
@@ -156,11 +157,6 @@ impl<'a> Lowerer<'a> {
     /// `… is not supported yet`, at a word of the query.
     fn unsupported(&self, what: &str, word: &str) -> Diagnostic {
         Diagnostic::new(Code::Unsupported, format!("{what} is not supported yet"), self.place.find(word))
-    }
-
-    fn rank_shown(&self) -> Diagnostic {
-        self.unsupported("showing row_number()", "row_number")
-            .with_hint("use it only in the condition, and name the other columns in SELECT")
     }
 
     /// The stable name of a new piece of state.

@@ -128,9 +128,6 @@ impl Lowerer<'_> {
     }
 
     pub(super) fn filtered(&self, input: Lowered, predicate: &Expr, schema: &DFSchema) -> Lower<Lowered> {
-        if self.uses_rank(predicate, schema, &input.facts) {
-            return Err(self.rank_shown());
-        }
         let predicate = self.physical(predicate, schema)?;
         Ok(Lowered { node: filter_node(input.node, predicate), facts: input.facts })
     }
@@ -290,7 +287,6 @@ fn chain_facts(source: usize, schema: &SchemaRef) -> Facts {
                 number,
                 block: hash || number.is_some(),
                 finite: matches!(name, "chain" | "chain_id") || *data_type == DataType::Boolean,
-                rank: false,
             }
         })
         .collect();
@@ -308,7 +304,6 @@ fn merge(one: Facts, other: &Facts) -> Facts {
             number: one.number.filter(|source| other.number == Some(*source)),
             block: false,
             finite: one.finite && other.finite,
-            rank: one.rank || other.rank,
         })
         .collect();
     let bound = one.bound.zip(other.bound.clone()).map(|(one, other)| format!("{one} and {other}"));

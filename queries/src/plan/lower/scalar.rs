@@ -44,17 +44,9 @@ impl Lowerer<'_> {
     pub(super) fn computed(&self, expr: &Expr, schema: &DFSchema, input: &Facts) -> Lower<Computed> {
         let from = column_of(expr, schema);
         let facts = facts::of_expr(expr, schema, &input.columns);
-        if from.is_none() && self.uses_rank(expr, schema, input) {
-            return Err(self.rank_shown());
-        }
         let (_, field) = expr.to_field(schema).map_err(|error| self.place.diagnose(&error))?;
         let expression = self.physical(expr, schema)?;
         Ok(Computed { expression, field: field.as_ref().clone(), facts, from })
-    }
-
-    pub(super) fn uses_rank(&self, expr: &Expr, schema: &DFSchema, input: &Facts) -> bool {
-        let of = |column: &Column| schema.index_of_column(column).ok().and_then(|index| input.columns.get(index));
-        expr.column_refs().iter().any(|column| of(column).is_some_and(|column| column.rank))
     }
 }
 

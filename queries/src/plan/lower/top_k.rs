@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::Field;
+use arrow::datatypes::{DataType, Field, Schema};
 use datafusion_common::{DFSchema, ScalarValue};
 use datafusion_expr::expr::{Sort as SortExpr, WindowFunctionDefinition};
 use datafusion_expr::utils::{conjunction, split_conjunction};
@@ -10,17 +10,18 @@ use datafusion_expr::{
     BinaryExpr, Cast, DistinctOn, Expr, FetchType, Filter, Limit, LogicalPlan, Operator, Projection, SkipType, Sort,
     Window,
 };
-use datafusion_physical_expr::expressions::Literal;
+use datafusion_physical_expr::expressions::{Literal, cast};
 
 use super::super::facts::{ColumnFacts, Facts};
 use super::super::ir::{Node, NodeKind, SortKey};
+use super::super::node::Ranking;
 use super::aggregate::{duration, position_in};
 use super::scalar::{Computed, column_of, is_time, keep_columns, moved, project};
 use super::{Lower, Lowered, Lowerer, filter_node};
 use crate::diagnostic::{Code, Diagnostic};
 
 /// More rows than there can be.
-pub(super) const ALL_ROWS: usize = usize::MAX >> 1;
+pub(in super::super) const ALL_ROWS: usize = usize::MAX >> 1;
 
 /// Which rows of which partitions.
 struct Request<'p> {
@@ -28,8 +29,25 @@ struct Request<'p> {
     sort: &'p [SortExpr],
     limit: usize,
     offset: usize,
+    /// What is counted.
+    ranking: Ranking,
+    /// Whether the number of the row is a last column.
+    numbered: bool,
     /// The word of the query that asks for it.
     word: &'static str,
+}
+
+impl Request<'_> {
+    /// Rows in one order, without their numbers.
+    fn plain<'p>(
+        partition: &'p [Expr],
+        sort: &'p [SortExpr],
+        limit: usize,
+        offset: usize,
+        word: &'static str,
+    ) -> Request<'p> {
+        Request { partition, sort, limit, offset, ranking: Ranking::RowNumber, numbered: false, word }
+    }
 }
 
 impl Lowerer<'_> {
@@ -59,7 +77,7 @@ impl Lowerer<'_> {
         match plan {
             LogicalPlan::Sort(sort) => {
                 let input = self.lower(&sort.input)?;
-                let request = Request { partition: &[], sort: &sort.expr, limit, offset, word: "limit" };
+                let request = Request::plain(&[], &sort.expr, limit, offset, "limit");
                 self.top_k(input, sort.input.schema(), &request)
             }
             LogicalPlan::SubqueryAlias(alias) => self.limited(&alias.input, limit, offset),
@@ -69,7 +87,7 @@ impl Lowerer<'_> {
             }
             _ if self.any_rows => {
                 let input = self.lower(plan)?;
-                let request = Request { partition: &[], sort: &[], limit, offset, word: "limit" };
+                let request = Request::plain(&[], &[], limit, offset, "limit");
                 self.top_k(input, plan.schema(), &request)
             }
             _ => Err(Diagnostic::new(
@@ -82,7 +100,8 @@ impl Lowerer<'_> {
     }
 
     pub(super) fn distinct_on(&mut self, distinct: &DistinctOn) -> Lower<Lowered> {
-        let Some(sort) = &distinct.sort_expr else {
+        let any = self.any_rows.then(Vec::new);
+        let Some(sort) = distinct.sort_expr.as_ref().or(any.as_ref()) else {
             return Err(Diagnostic::new(
                 Code::LimitWithoutOrder,
                 "DISTINCT ON without ORDER BY does not say which row",
@@ -93,16 +112,13 @@ impl Lowerer<'_> {
         let input = self.lower(&distinct.input)?;
         let schema = distinct.input.schema();
         let rest: Vec<SortExpr> = sort.iter().filter(|sort| !distinct.on_expr.contains(&sort.expr)).cloned().collect();
-        let request = Request { partition: &distinct.on_expr, sort: &rest, limit: 1, offset: 0, word: "distinct" };
+        let request = Request::plain(&distinct.on_expr, &rest, 1, 0, "distinct");
         let first = self.top_k(input, schema, &request)?;
         self.project_exprs(first, &distinct.select_expr, schema, &distinct.schema)
     }
 
     /// The first rows of each partition; columns as in the input.
     fn top_k(&mut self, input: Lowered, schema: &DFSchema, request: &Request<'_>) -> Lower<Lowered> {
-        if request.limit == 0 {
-            return Err(self.unsupported("a limit of no rows", request.word));
-        }
         let width = input.width();
         let mut columns = keep_columns(&input, 0..width);
         let mut place = |lowerer: &Self, expr: &Expr| -> Lower<usize> {
@@ -136,14 +152,25 @@ impl Lowerer<'_> {
         let id = self.id("top-k");
         let key = if names.is_empty() { "none".to_owned() } else { names };
         self.keep(&id, "top-k", key, bound, request.word)?;
-        let known = columns.iter().map(|column| column.facts.clone()).collect();
+        let known: Vec<ColumnFacts> = columns.iter().map(|column| column.facts.clone()).collect();
         let prepared = if columns.len() > width { project(input, columns) } else { input };
-        let schema = prepared.schema().clone();
+        let mut fields: Vec<Field> = prepared.schema().fields().iter().map(|field| field.as_ref().clone()).collect();
+        let show_rank = request.numbered.then(|| "rank".to_owned());
+        let mut kept: Vec<usize> = (0..width).collect();
+        let (mut known, mut facts) = (known, facts);
+        if let Some(name) = &show_rank {
+            kept.push(fields.len());
+            fields.push(Field::new(name, DataType::Int64, false));
+            known.push(ColumnFacts::default());
+            facts.columns.push(ColumnFacts::default());
+        }
+        let schema = Arc::new(Schema::new(fields));
         let input = Box::new(prepared.node);
-        let (limit, offset) = (request.limit, request.offset);
-        let kind = NodeKind::TopK { id, input, partition, sort, limit, offset, closing: closing_at };
+        let Request { limit, offset, ranking, .. } = *request;
+        let kind =
+            NodeKind::TopK { id, input, partition, sort, limit, offset, closing: closing_at, ranking, show_rank };
         let all = Lowered { node: Node { kind, schema }, facts: Facts { columns: known, ..facts.clone() } };
-        let kept = keep_columns(&all, 0..width);
+        let kept = keep_columns(&all, kept);
         Ok(Lowered { facts, node: project(all, kept).node })
     }
 
@@ -169,10 +196,11 @@ impl Lowerer<'_> {
         Ok(columns.len() - 1)
     }
 
-    /// A filter over `row_number()`, if it is one.
+    /// A filter over the one rank of a window node, such as `row_number() <= 10`, if it is one.
     pub(super) fn ranked(&mut self, filter: &Filter) -> Lower<Option<Lowered>> {
         let mut chain = Vec::new();
         let Some(window) = window_below(&filter.input, &mut chain) else { return Ok(None) };
+        let Some((ranking, partition, sort)) = only_rank(window) else { return Ok(None) };
         let mut range = Range::default();
         let mut rest = Vec::new();
         for predicate in split_conjunction(&filter.predicate) {
@@ -180,22 +208,17 @@ impl Lowerer<'_> {
                 rest.push(predicate.clone());
             }
         }
-        if !range.found {
+        let (Some(last), first) = (range.last, range.first.max(1)) else { return Ok(None) };
+        let (Ok(offset), Ok(limit)) = (usize::try_from(first - 1), usize::try_from(last - first + 1)) else {
+            return Ok(None);
+        };
+        if limit == 0 {
             return Ok(None);
         }
-        let (partition, sort) = self.row_number(window)?;
-        let (Some(last), first) = (range.last, range.first.max(1)) else {
-            return Err(self
-                .unsupported("row_number() without an upper limit", "row_number")
-                .with_hint("add a condition such as n <= 10"));
-        };
-        let (Ok(offset), Ok(limit)) = (usize::try_from(first - 1), usize::try_from(last - first + 1)) else {
-            return Err(self.unsupported("a condition on row_number() that is never true", "row_number"));
-        };
         let input = self.lower(&window.input)?;
-        let request = Request { partition, sort, limit, offset, word: "row_number" };
+        let request = Request { partition, sort, limit, offset, ranking, numbered: true, word: "over" };
         let top = self.top_k(input, window.input.schema(), &request)?;
-        let mut current = with_rank(top, window, limit, first);
+        let mut current = self.numbered(top, window)?;
         for projection in chain.into_iter().rev() {
             current = self.project_exprs(current, &projection.expr, projection.input.schema(), &projection.schema)?;
         }
@@ -205,28 +228,32 @@ impl Lowerer<'_> {
         }
     }
 
-    /// Partition and order of the one `row_number()` of a window node.
-    fn row_number<'p>(&self, window: &'p Window) -> Lower<(&'p [Expr], &'p [SortExpr])> {
-        let other = || {
-            self.unsupported("a window function other than one row_number()", "over")
-                .with_hint("use row_number() with a condition such as n <= 10")
-        };
-        let [expr] = window.window_expr.as_slice() else { return Err(other()) };
-        let Expr::WindowFunction(call) = unaliased(expr) else { return Err(other()) };
-        let WindowFunctionDefinition::WindowUDF(function) = &call.fun else { return Err(other()) };
-        if function.name() != "row_number" {
-            return Err(other());
+    /// The number of the row in the type that the plan gives it.
+    fn numbered(&self, top: Lowered, window: &Window) -> Lower<Lowered> {
+        let width = top.width();
+        let mut columns = keep_columns(&top, 0..width);
+        if let Some(rank) = columns.last_mut() {
+            let field = window.schema.field(width - 1).as_ref().clone();
+            rank.expression = cast(rank.expression.clone(), top.schema(), field.data_type().clone())
+                .map_err(|error| self.place.diagnose(&error))?;
+            (rank.field, rank.from) = (field, None);
         }
-        if call.params.order_by.is_empty() {
-            return Err(Diagnostic::new(
-                Code::LimitWithoutOrder,
-                "row_number() without ORDER BY does not say which rows",
-                self.place.find("row_number"),
-            )
-            .with_hint("write row_number() OVER (PARTITION BY … ORDER BY …)"));
-        }
-        Ok((&call.params.partition_by, &call.params.order_by))
+        Ok(project(top, columns))
     }
+}
+
+/// The rank of a window node that has nothing else.
+fn only_rank(window: &Window) -> Option<(Ranking, &[Expr], &[SortExpr])> {
+    let [expr] = window.window_expr.as_slice() else { return None };
+    let Expr::WindowFunction(call) = unaliased(expr) else { return None };
+    let WindowFunctionDefinition::WindowUDF(function) = &call.fun else { return None };
+    let ranking = match function.name() {
+        "row_number" => Ranking::RowNumber,
+        "rank" => Ranking::Rank,
+        "dense_rank" => Ranking::DenseRank,
+        _ => return None,
+    };
+    Some((ranking, &call.params.partition_by, &call.params.order_by))
 }
 
 fn unaliased(expr: &Expr) -> &Expr {
@@ -266,7 +293,6 @@ fn is_rank(plan: &LogicalPlan, column: usize) -> bool {
 /// The numbers of rows wanted, from 1, both inclusive.
 #[derive(Default)]
 struct Range {
-    found: bool,
     first: i64,
     last: Option<i64>,
 }
@@ -295,7 +321,6 @@ impl Range {
             Operator::Gt => (number.saturating_add(1), None),
             _ => return false,
         };
-        self.found = true;
         self.first = self.first.max(first);
         self.last = match (self.last, last) {
             (Some(one), Some(other)) => Some(one.min(other)),
@@ -313,18 +338,6 @@ fn number(expr: &Expr) -> Option<i64> {
         Expr::Literal(ScalarValue::Int32(number), _) => number.map(i64::from),
         _ => None,
     }
-}
-
-/// Adds the column of `row_number()`: its value where only one is possible, else a mark that it cannot be shown.
-fn with_rank(top: Lowered, window: &Window, limit: usize, first: i64) -> Lowered {
-    let width = top.width();
-    let mut columns = keep_columns(&top, 0..width);
-    let field: Field = window.schema.field(width).as_ref().clone();
-    let rank = u64::try_from(first).unwrap_or_default();
-    let facts = ColumnFacts { rank: limit > 1, finite: true, ..ColumnFacts::default() };
-    let expression = Arc::new(Literal::new(ScalarValue::UInt64(Some(rank))));
-    columns.push(Computed { expression, field, facts, from: None });
-    project(top, columns)
 }
 
 /// The columns of an order, up to the first that is no plain column.
