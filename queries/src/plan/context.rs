@@ -8,7 +8,6 @@ use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::{DataFusionError, Result, TableReference};
-use datafusion_expr::logical_plan::builder::LogicalTableSource;
 use datafusion_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
 use datafusion_expr::{AggregateUDF, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
 
@@ -37,6 +36,8 @@ pub(super) enum Relation {
     Reference(RecordBatch),
     /// A reference table that is read again: index into the job's reloaded tables.
     Reloaded(usize),
+    /// A relation that is being defined by itself.
+    Work(String),
     /// A view that is put in the place of its name.
     Inlined(Arc<LogicalPlan>),
 }
@@ -45,6 +46,12 @@ pub(super) enum Relation {
 pub(super) struct RelationSource {
     pub(super) relation: Relation,
     schema: SchemaRef,
+}
+
+impl RelationSource {
+    pub(super) fn new(relation: Relation, schema: SchemaRef) -> RelationSource {
+        RelationSource { relation, schema }
+    }
 }
 
 impl TableSource for RelationSource {
@@ -191,8 +198,8 @@ impl ContextProvider for Context {
         self.find(&name).map_err(|mistake| DataFusionError::External(Box::new(mistake)))
     }
 
-    fn create_cte_work_table(&self, _: &str, schema: SchemaRef) -> Result<Arc<dyn TableSource>> {
-        Ok(Arc::new(LogicalTableSource::new(schema)))
+    fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> Result<Arc<dyn TableSource>> {
+        Ok(Arc::new(RelationSource { relation: Relation::Work(name.to_owned()), schema }))
     }
 
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {

@@ -134,6 +134,13 @@ fn line(text: &mut String, depth: usize, content: &str) {
 
 fn write_node(text: &mut String, depth: usize, node: &Node, names: &Names) {
     line(text, depth, &describe(node, names));
+    if let NodeKind::Recursion(recursion) = &node.kind {
+        for binding in &recursion.bindings {
+            let how = if binding.distinct { "each row once" } else { "rows counted" };
+            line(text, depth + 1, &format!("Binding {} ({how})", binding.name));
+            write_node(text, depth + 2, &binding.body, names);
+        }
+    }
     for input in node.inputs() {
         write_node(text, depth + 1, input, names);
     }
@@ -162,12 +169,32 @@ fn describe(node: &Node, names: &Names) -> String {
                 Window::Hop { slide_ms, size_ms } => {
                     format!("Window HOP({time}, {}, {})", duration(*slide_ms), duration(*size_ms))
                 }
+                Window::Cumulate { step_ms, size_ms } => {
+                    format!("Window CUMULATE({time}, {}, {})", duration(*step_ms), duration(*size_ms))
+                }
             }
         }
         NodeKind::Union { .. } => "Union".to_owned(),
         NodeKind::Expand { copies, .. } => format!("Expand {} groupings", copies.len()),
         NodeKind::Multiset { id, operation, .. } => format!("{operation:?} {id}"),
         NodeKind::Over(over) => describe_over(over),
+        NodeKind::Variable { binding, .. } => format!("Variable {binding} [{}]", all()),
+        NodeKind::Outer { input } => format!("Input {input} [{}]", all()),
+        NodeKind::Recursion(recursion) => {
+            let bindings: Vec<&str> = recursion.bindings.iter().map(|binding| binding.name.as_str()).collect();
+            let (id, result) = (&recursion.id, bindings[recursion.result]);
+            format!("Recursion {id} {result} of [{}] within {} rounds", bindings.join(", "), recursion.limit)
+        }
+        NodeKind::Session { id, input, time, key, gap_ms, .. } => format!(
+            "Session {id} of {} for each [{}], paused for {}",
+            input.schema.field(*time).name(),
+            listed(&input.schema, key),
+            duration(*gap_ms)
+        ),
+        NodeKind::Components { id, input, ends, hub_limit } => {
+            let hubs = hub_limit.map(|limit| format!(", hubs beyond {limit} neighbours")).unwrap_or_default();
+            format!("Components {id} of [{}]{hubs}", listed(&input.schema, ends))
+        }
         NodeKind::Join(join) => describe_changing_join(join),
         NodeKind::Aggregate { .. } | NodeKind::BlockAggregate { .. } => describe_aggregate(node),
         NodeKind::TopK { .. } | NodeKind::TemporalFilter { .. } => describe_stateful(node),

@@ -196,9 +196,16 @@ pub enum Window {
     },
     /// Overlapping windows.
     Hop {
-        /// Distance between starts in milliseconds.
+        /// Distance between starts in milliseconds; longer than the width leaves gaps.
         slide_ms: i64,
         /// Width in milliseconds.
+        size_ms: i64,
+    },
+    /// Windows side by side, each also cut short after every step: totals since midnight, hour by hour.
+    Cumulate {
+        /// Distance between ends in milliseconds.
+        step_ms: i64,
+        /// Width of the longest in milliseconds, a multiple of the step.
         size_ms: i64,
     },
 }
@@ -207,7 +214,7 @@ impl Window {
     /// Width in milliseconds.
     pub fn size_ms(&self) -> i64 {
         match self {
-            Window::Tumble { size_ms } | Window::Hop { size_ms, .. } => *size_ms,
+            Window::Tumble { size_ms } | Window::Hop { size_ms, .. } | Window::Cumulate { size_ms, .. } => *size_ms,
         }
     }
 }

@@ -19,6 +19,7 @@ mod explain;
 mod facts;
 mod ir;
 mod job;
+mod keyed;
 mod lower;
 mod mev_settings;
 mod names;
@@ -28,6 +29,7 @@ mod options;
 mod planned_alert;
 mod prune;
 mod query;
+mod recursion;
 mod registry;
 mod relational;
 mod sets;
@@ -48,4 +50,6 @@ pub use ir::{
 pub use job::plan;
 pub(crate) use names::relations;
 pub use planned_alert::PlannedAlert;
-pub use relational::{ChangingJoin, JoinColumn, JoinNode, OverCall, OverNode, Retain, SetOperation};
+pub use relational::{
+    ChangingJoin, JoinColumn, JoinNode, OverCall, OverNode, RecursionNode, RecursiveBinding, Retain, SetOperation,
+};

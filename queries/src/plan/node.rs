@@ -13,7 +13,7 @@ pub(super) use highwater_operators::top_k::Ranking;
 
 use super::ir::{AggregateCall, JoinKind, SortKey, Window};
 use super::planned_alert::PlannedAlert;
-use super::relational::{JoinNode, OverNode, SetOperation};
+use super::relational::{JoinNode, OverNode, RecursionNode, SetOperation};
 
 /// One step of a view's dataflow.
 #[derive(Debug, Clone)]
@@ -164,6 +164,46 @@ pub enum NodeKind {
         /// Which.
         operation: SetOperation,
     },
+    /// Windows of rows that follow each other closely: appends `window_start` and `window_end`.
+    Session {
+        /// Name of the state.
+        id: String,
+        /// Where rows come from.
+        input: Box<Node>,
+        /// The time column, `Timestamp(ms, UTC)`.
+        time: usize,
+        /// Columns whose equal values share sessions.
+        key: Vec<usize>,
+        /// A pause that ends a session, milliseconds.
+        gap_ms: i64,
+        /// A row of time v is final once the finalised block time is v plus this; none if rows may always change.
+        final_offset_ms: Option<i64>,
+    },
+    /// Nodes of a graph with the least node of their component: `node`, `component`.
+    Components {
+        /// Name of the state.
+        id: String,
+        /// The edges.
+        input: Box<Node>,
+        /// The columns that hold the ends of an edge.
+        ends: [usize; 2],
+        /// A node with more neighbours connects nothing.
+        hub_limit: Option<usize>,
+    },
+    /// Relations that are defined by themselves.
+    Recursion(Box<RecursionNode>),
+    /// Inside a recursion: a relation that is being defined.
+    Variable {
+        /// Index into [`RecursionNode::bindings`].
+        binding: usize,
+        /// Indices into its columns, in output order.
+        columns: Vec<usize>,
+    },
+    /// Inside a recursion: a relation from outside.
+    Outer {
+        /// Index into [`RecursionNode::inputs`].
+        input: usize,
+    },
     /// Window functions.
     Over(Box<OverNode>),
     /// Each row once for each list of expressions: the columns of several groupings.
@@ -267,4 +307,12 @@ pub enum NodeKind {
         /// Whether a NULL key matches a NULL key.
         null_equals_null: bool,
     },
+}
+
+impl Node {
+    /// A relation without columns: stands where a node is taken out for a moment.
+    pub(super) fn nothing() -> Node {
+        let schema = Arc::new(arrow::datatypes::Schema::empty());
+        Node { kind: NodeKind::Values { batch: RecordBatch::new_empty(schema.clone()) }, schema }
+    }
 }

@@ -80,15 +80,20 @@ impl Node {
             | NodeKind::View { .. }
             | NodeKind::Errors { .. }
             | NodeKind::Values { .. }
+            | NodeKind::Variable { .. }
+            | NodeKind::Outer { .. }
             | NodeKind::LiveTable { .. } => Vec::new(),
             NodeKind::LookupJoin { input, table, .. } => vec![input, table],
             NodeKind::Join(join) => vec![&join.left, &join.right],
             NodeKind::Multiset { left, right, .. } => vec![left, right],
             NodeKind::Over(over) => vec![&over.input],
+            NodeKind::Recursion(recursion) => recursion.inputs.iter().collect(),
             NodeKind::Union { inputs } => inputs.iter().collect(),
             NodeKind::BlockRelation { inputs, .. } => inputs.iter().flatten().collect(),
             NodeKind::Filter { input, .. }
             | NodeKind::Expand { input, .. }
+            | NodeKind::Session { input, .. }
+            | NodeKind::Components { input, .. }
             | NodeKind::Project { input, .. }
             | NodeKind::Window { input, .. }
             | NodeKind::Aggregate { input, .. }
@@ -103,21 +108,26 @@ impl Node {
         }
     }
 
-    fn inputs_mut(&mut self) -> Vec<&mut Node> {
+    pub(super) fn inputs_mut(&mut self) -> Vec<&mut Node> {
         match &mut self.kind {
             NodeKind::Scan { .. }
             | NodeKind::View { .. }
             | NodeKind::Errors { .. }
             | NodeKind::Values { .. }
+            | NodeKind::Variable { .. }
+            | NodeKind::Outer { .. }
             | NodeKind::LiveTable { .. } => Vec::new(),
             NodeKind::LookupJoin { input, table, .. } => vec![input, table],
             NodeKind::Join(join) => vec![&mut join.left, &mut join.right],
             NodeKind::Multiset { left, right, .. } => vec![left, right],
             NodeKind::Over(over) => vec![&mut over.input],
+            NodeKind::Recursion(recursion) => recursion.inputs.iter_mut().collect(),
             NodeKind::Union { inputs } => inputs.iter_mut().collect(),
             NodeKind::BlockRelation { inputs, .. } => inputs.iter_mut().flatten().collect(),
             NodeKind::Filter { input, .. }
             | NodeKind::Expand { input, .. }
+            | NodeKind::Session { input, .. }
+            | NodeKind::Components { input, .. }
             | NodeKind::Project { input, .. }
             | NodeKind::Window { input, .. }
             | NodeKind::Aggregate { input, .. }

@@ -28,27 +28,26 @@ use datafusion_sql::sqlparser::ast::{Query, Statement};
 
 use super::context::Context;
 use super::errors::Place;
+use super::recursion;
 use super::sets::counted;
 use super::subqueries;
 use super::temporal;
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::Diagnostic;
 use crate::functions;
 
 /// The plan as the SQL planner gives it: what is put in the place of an inlined view.
 pub(super) fn raw_plan(query: &Query, context: &Context, place: &Place<'_>) -> Result<LogicalPlan, Diagnostic> {
-    if query.with.as_ref().is_some_and(|with| with.recursive) {
-        return Err(Diagnostic::new(
-            Code::Unsupported,
-            "recursive queries are not supported yet",
-            place.find("recursive"),
-        )
-        .with_hint("remove RECURSIVE, or compute the closure outside"));
-    }
     let mut query = query.clone();
     functions::prepare(&mut query);
+    if recursion::bindings(&query).is_some() {
+        return recursion::plan(&query, context, place);
+    }
+    let limit = recursion::limit_of(&query);
+    query.settings = None;
     let options = ParserOptions::new().with_collect_spans(true).with_map_string_types_to_utf8view(false);
     SqlToRel::new_with_options(context, options)
         .sql_statement_to_plan(Statement::Query(Box::new(query)))
+        .and_then(|plan| recursion::own(plan, limit))
         .map_err(|error| place.diagnose(&error))
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use datafusion_physical_expr::PhysicalExpr;
 pub use highwater_operators::join::{JoinColumn, JoinKind as ChangingJoin, Retain};
 pub use highwater_operators::multiset::SetOperation;
@@ -49,4 +50,33 @@ pub struct OverNode {
     /// Position within `partition` of a `Timestamp(ms, UTC)` column: the partition is final once the
     /// finalised block time has reached it.
     pub closing: Option<usize>,
+}
+
+/// Relations that are defined by themselves or by each other.
+#[derive(Debug, Clone)]
+pub struct RecursionNode {
+    /// Name of the state.
+    pub id: String,
+    /// What comes from outside the loop.
+    pub inputs: Vec<Node>,
+    /// The relations, in the order in which a round brings them up to date.
+    pub bindings: Vec<RecursiveBinding>,
+    /// The one that is meant.
+    pub result: usize,
+    /// How many rounds a change may take.
+    pub limit: u64,
+}
+
+/// A relation that may be defined by itself. Leaves of its body are [`super::NodeKind::Variable`],
+/// [`super::NodeKind::Outer`] and constants.
+#[derive(Debug, Clone)]
+pub struct RecursiveBinding {
+    /// Its name.
+    pub name: String,
+    /// Its columns.
+    pub schema: SchemaRef,
+    /// Its definition.
+    pub body: Node,
+    /// Whether each row counts once (`UNION`).
+    pub distinct: bool,
 }

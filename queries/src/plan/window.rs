@@ -1,4 +1,5 @@
-//! `TUMBLE(relation, time, size)` and `HOP(relation, time, slide, size)` in FROM.
+//! `TUMBLE(relation, time, size)`, `HOP(relation, time, slide, size)` and `CUMULATE(relation, time, step, size)` in
+//! FROM, and the reading of all table functions.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -17,6 +18,7 @@ use highwater_engine::model::wide::timestamp_type;
 
 use super::errors::PlanIssue;
 use super::ir::Window;
+use super::keyed::{Keyed, KeyedNode};
 use crate::diagnostic::Code;
 
 /// The window a row belongs to starts here, inclusive.
@@ -105,7 +107,7 @@ impl UserDefinedLogicalNodeCore for WindowNode {
     }
 }
 
-/// Reads the two table functions.
+/// Reads the table functions.
 #[derive(Debug)]
 pub(super) struct WindowPlanner;
 
@@ -119,61 +121,119 @@ impl RelationPlanner for WindowPlanner {
             return Ok(RelationPlanning::Original(Box::new(relation)));
         };
         let function = name.to_string().to_lowercase();
-        let plan = match function.as_str() {
-            "tumble" | "hop" => plan_window(&function, name, args, context)?,
-            "session" => {
-                let issue = PlanIssue::new(Code::Unsupported, "SESSION windows are not supported yet", name.span());
-                return Err(issue.hint("use TUMBLE or HOP").into());
-            }
-            _ => {
-                let message = format!("table function \"{function}\" does not exist");
-                let issue = PlanIssue::new(Code::UnknownFunction, message, name.span());
-                return Err(issue.hint("the table functions are TUMBLE and HOP").into());
-            }
+        let Some(call) = Call::of(&function, name, args)? else {
+            let message = format!("table function \"{function}\" does not exist");
+            let issue = PlanIssue::new(Code::UnknownFunction, message, name.span());
+            return Err(issue
+                .hint("the table functions are TUMBLE, HOP, CUMULATE, SESSION and CONNECTED_COMPONENTS")
+                .into());
         };
+        let plan = call.plan(context)?;
         Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias.clone()))))
     }
 }
 
-fn plan_window(
-    function: &str,
-    name: &ObjectName,
-    args: &TableFunctionArgs,
-    context: &mut dyn RelationPlannerContext,
-) -> Result<LogicalPlan> {
-    let usage = if function == "tumble" {
-        "write TUMBLE(table, time_column, INTERVAL '5 minutes')"
-    } else {
-        "write HOP(table, time_column, INTERVAL '1 minute', INTERVAL '5 minutes')"
-    };
-    let wanted = if function == "tumble" { 3 } else { 4 };
-    let arguments: Vec<&SqlExpr> = args.args.iter().filter_map(argument).collect();
-    if arguments.len() != wanted || args.args.len() != wanted {
-        let message = format!("{} takes {wanted} arguments, not {}", function.to_uppercase(), args.args.len());
-        return Err(PlanIssue::new(Code::Syntax, message, name.span()).hint(usage).into());
-    }
-    let input = context.plan(relation_of(arguments[0], usage)?)?;
-    let time = context.sql_to_expr(arguments[1].clone(), input.schema())?;
-    let time_type = time.get_type(input.schema())?;
-    if !matches!(time_type, DataType::Timestamp(_, _)) {
-        let message = format!("the time of a window is a timestamp, not {time_type}");
-        return Err(PlanIssue::new(Code::TypeMismatch, message, arguments[1].span()).hint(usage).into());
-    }
-    let mut lengths = Vec::new();
-    for argument in &arguments[2..] {
-        let length = context.sql_to_expr((*argument).clone(), input.schema())?;
-        lengths.push(positive_ms(&length, argument, usage)?);
-    }
-    let window = match lengths.as_slice() {
-        [size_ms] => Window::Tumble { size_ms: *size_ms },
-        [slide_ms, size_ms] if slide_ms <= size_ms => Window::Hop { slide_ms: *slide_ms, size_ms: *size_ms },
-        _ => {
-            let message = "the slide of HOP is longer than its size: rows between windows would be lost";
-            let issue = PlanIssue::new(Code::BadOption, message, arguments[2].span());
-            return Err(issue.hint("HOP takes the slide first, then the size").into());
+/// The table functions: name, fewest and most arguments, how to write it.
+const FUNCTIONS: &[(&str, usize, usize, &str)] = &[
+    ("tumble", 3, 3, "write TUMBLE(table, time_column, INTERVAL '5 minutes')"),
+    ("hop", 4, 4, "write HOP(table, time_column, INTERVAL '1 minute', INTERVAL '5 minutes')"),
+    ("cumulate", 4, 4, "write CUMULATE(table, time_column, INTERVAL '1 hour', INTERVAL '1 day')"),
+    ("session", 3, usize::MAX, "write SESSION(table, time_column, INTERVAL '30 minutes', key_column, …)"),
+    ("connected_components", 3, 4, "write CONNECTED_COMPONENTS(table, from_column, to_column [, hub_limit])"),
+];
+
+/// A call of a table function.
+struct Call<'a> {
+    function: &'static str,
+    usage: &'static str,
+    arguments: Vec<&'a SqlExpr>,
+}
+
+impl<'a> Call<'a> {
+    fn of(function: &str, name: &ObjectName, args: &'a TableFunctionArgs) -> Result<Option<Call<'a>>> {
+        let Some((function, fewest, most, usage)) = FUNCTIONS.iter().find(|(known, ..)| *known == function) else {
+            return Ok(None);
+        };
+        let arguments: Vec<&SqlExpr> = args.args.iter().filter_map(argument).collect();
+        if !(*fewest..=*most).contains(&arguments.len()) || args.args.len() != arguments.len() {
+            let wanted = if fewest == most { fewest.to_string() } else { format!("{fewest} or more") };
+            let message = format!("{} takes {wanted} arguments, not {}", function.to_uppercase(), args.args.len());
+            return Err(PlanIssue::new(Code::Syntax, message, name.span()).hint(usage).into());
         }
-    };
-    let node = WindowNode::try_new(input, time, window)?;
+        Ok(Some(Call { function, usage, arguments }))
+    }
+
+    fn plan(&self, context: &mut dyn RelationPlannerContext) -> Result<LogicalPlan> {
+        let input = context.plan(relation_of(self.arguments[0], self.usage)?)?;
+        if self.function == "connected_components" {
+            return self.components(context, input);
+        }
+        let time = context.sql_to_expr(self.arguments[1].clone(), input.schema())?;
+        let time_type = time.get_type(input.schema())?;
+        if !matches!(time_type, DataType::Timestamp(_, _)) {
+            let message = format!("the time of a window is a timestamp, not {time_type}");
+            let issue = PlanIssue::new(Code::TypeMismatch, message, self.arguments[1].span());
+            return Err(issue.hint(self.usage).into());
+        }
+        if self.function == "session" {
+            let gap_ms = self.length(context, &input, 2)?;
+            let mut exprs = vec![time];
+            for key in &self.arguments[3..] {
+                exprs.push(context.sql_to_expr((*key).clone(), input.schema())?);
+            }
+            return extension(KeyedNode::try_new(input, Keyed::Session { gap_ms }, exprs)?);
+        }
+        let first = self.length(context, &input, 2)?;
+        let window = match self.function {
+            "tumble" => Window::Tumble { size_ms: first },
+            "hop" => Window::Hop { slide_ms: first, size_ms: self.length(context, &input, 3)? },
+            _ => {
+                let size_ms = self.length(context, &input, 3)?;
+                if size_ms % first != 0 {
+                    let message = "the size of CUMULATE is not a multiple of its step";
+                    let issue = PlanIssue::new(Code::BadOption, message, self.arguments[2].span());
+                    return Err(issue.hint("CUMULATE takes the step first, then the size").into());
+                }
+                Window::Cumulate { step_ms: first, size_ms }
+            }
+        };
+        extension(WindowNode::try_new(input, time, window)?)
+    }
+
+    fn length(&self, context: &mut dyn RelationPlannerContext, input: &LogicalPlan, at: usize) -> Result<i64> {
+        let argument = self.arguments[at];
+        let length = context.sql_to_expr(argument.clone(), input.schema())?;
+        positive_ms(&length, argument, self.usage)
+    }
+
+    fn components(&self, context: &mut dyn RelationPlannerContext, input: LogicalPlan) -> Result<LogicalPlan> {
+        let mut ends = Vec::new();
+        for end in &self.arguments[1..3] {
+            ends.push(context.sql_to_expr((*end).clone(), input.schema())?);
+        }
+        let hub_limit = match self.arguments.get(3) {
+            None => None,
+            Some(limit) => {
+                let expr = context.sql_to_expr((*limit).clone(), input.schema())?;
+                let number = match &expr {
+                    Expr::Literal(value, _) => value.cast_to(&DataType::UInt64).ok(),
+                    _ => None,
+                };
+                match number {
+                    Some(ScalarValue::UInt64(Some(number))) => usize::try_from(number).ok(),
+                    _ => {
+                        let message = "the hub limit is a number of neighbours";
+                        let issue = PlanIssue::new(Code::TypeMismatch, message, limit.span());
+                        return Err(issue.hint(self.usage).into());
+                    }
+                }
+            }
+        };
+        extension(KeyedNode::try_new(input, Keyed::Components { hub_limit }, ends)?)
+    }
+}
+
+fn extension(node: impl UserDefinedLogicalNodeCore) -> Result<LogicalPlan> {
     Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
 }
 

@@ -10,9 +10,12 @@ use datafusion_common::tree_node::{Transformed, TreeNode as _};
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::Column;
 use datafusion_physical_expr::utils::collect_columns;
+use highwater_operators::components::{Components, ComponentsSpec};
 use highwater_operators::join::{Join, JoinSpec, PairCondition};
 use highwater_operators::multiset::Multiset;
 use highwater_operators::over::{Over, OverSpec};
+
+use highwater_operators::session_window::{SessionWindow, SessionWindowSpec};
 
 use super::operators::{RenderError, Stateful};
 use super::stage::reason;
@@ -56,6 +59,29 @@ pub(super) fn over(node: &OverNode) -> Result<Stateful, RenderError> {
     let operator = Over::new(&node.id, spec).map_err(|error| RenderError::of(&node.id)(error.into()))?;
     let route = operator.route();
     Ok(Stateful::new(&node.id, route, Box::new(operator)))
+}
+
+/// The operator of a table function with state.
+pub(super) fn keyed(node: &Node) -> Result<Stateful, RenderError> {
+    match &node.kind {
+        NodeKind::Session { id, input, time, key, gap_ms, final_offset_ms } => {
+            let spec = SessionWindowSpec {
+                input: input.schema.clone(),
+                time: *time,
+                key: key.clone(),
+                gap_ms: *gap_ms,
+                final_offset_ms: *final_offset_ms,
+            };
+            let operator = SessionWindow::new(id, spec).map_err(|error| RenderError::of(id)(error.into()))?;
+            Ok(Stateful::new(id, operator.route(), Box::new(operator)))
+        }
+        NodeKind::Components { id, input, ends, hub_limit } => {
+            let spec = ComponentsSpec { input: input.schema.clone(), ends: *ends, hub_limit: *hub_limit };
+            let operator = Components::new(id, spec).map_err(|error| RenderError::of(id)(error.into()))?;
+            Ok(Stateful::new(id, operator.route(), Box::new(operator)))
+        }
+        _ => unreachable!("called for table functions with state alone"),
+    }
 }
 
 /// A condition on pairs of rows.

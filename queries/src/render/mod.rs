@@ -7,6 +7,7 @@ mod alert;
 mod changing;
 mod join;
 mod operators;
+mod recursion;
 mod stage;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -213,13 +214,19 @@ impl Renderer<'_, '_, '_> {
                 let operator = changing::join(join).expect("every operator was made once before");
                 let [left, right] = operator.routes();
                 let inputs = [(self.node(&join.left, errors), left), (self.node(&join.right, errors), right)];
-                self.two_inputs(&inputs, &join.id, Box::new(operator), errors)
+                self.several_inputs(&inputs, &join.id, Box::new(operator), errors)
+            }
+            NodeKind::Recursion(recursion) => {
+                let operator = recursion::make(recursion).expect("every operator was made once before");
+                let inputs = recursion.inputs.iter().zip(operator.routes());
+                let inputs: Vec<_> = inputs.map(|(input, route)| (self.node(input, errors), route)).collect();
+                self.several_inputs(&inputs, &recursion.id, Box::new(operator), errors)
             }
             NodeKind::Multiset { id, left, right, .. } => {
                 let operator = changing::multiset(node).expect("every operator was made once before");
                 let [left_route, right_route] = operator.routes();
                 let inputs = [(self.node(left, errors), left_route), (self.node(right, errors), right_route)];
-                self.two_inputs(&inputs, id, Box::new(operator), errors)
+                self.several_inputs(&inputs, id, Box::new(operator), errors)
             }
             NodeKind::Union { inputs } => {
                 let inputs: Vec<_> = inputs.iter().map(|input| self.node(input, errors)).collect();
@@ -264,10 +271,10 @@ impl Renderer<'_, '_, '_> {
         let join = operators::lookup_join(node).expect("every operator was made once before");
         let [stream_route, table_route] = join.routes();
         let inputs = [(self.node(input, errors), stream_route), (self.node(table, errors), table_route)];
-        self.two_inputs(&inputs, id, Box::new(join), errors)
+        self.several_inputs(&inputs, id, Box::new(join), errors)
     }
 
-    fn two_inputs(
+    fn several_inputs(
         &mut self,
         inputs: &[(Handle, Route)],
         id: &str,

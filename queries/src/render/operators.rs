@@ -16,7 +16,7 @@ use highwater_operators::temporal_filter::{TemporalFilter, TemporalFilterSpec};
 use highwater_operators::top_k::{TopK, TopKSpec};
 
 use super::stage::Stage;
-use super::{alert, changing, join};
+use super::{alert, changing, join, recursion};
 use crate::plan::{AggregateCall, Emit, Node, NodeKind, PlannedView, input_schema};
 
 /// The planner made a node that its operator refuses: a bug.
@@ -101,8 +101,10 @@ pub(super) fn make(node: &Node) -> Result<Made, RenderError> {
         }
         NodeKind::LookupJoin { .. } => lookup_join(node).map(|_| Made::None),
         NodeKind::Join(node) => changing::join(node).map(|_| Made::None),
+        NodeKind::Recursion(node) => recursion::make(node).map(|_| Made::None),
         NodeKind::Multiset { .. } => changing::multiset(node).map(|_| Made::None),
         NodeKind::Over(node) => changing::over(node).map(Made::Stateful),
+        NodeKind::Session { .. } | NodeKind::Components { .. } => changing::keyed(node).map(Made::Stateful),
         NodeKind::Stories { .. }
         | NodeKind::Findings { .. }
         | NodeKind::Notifications { .. }
@@ -116,6 +118,8 @@ pub(super) fn make(node: &Node) -> Result<Made, RenderError> {
         | NodeKind::Project { .. }
         | NodeKind::Window { .. }
         | NodeKind::Expand { .. }
+        | NodeKind::Variable { .. }
+        | NodeKind::Outer { .. }
         | NodeKind::BlockRelation { .. }
         | NodeKind::Union { .. } => Ok(Made::None),
     }
@@ -168,7 +172,12 @@ fn top_k(node: &Node) -> Result<Stateful, RenderError> {
     Ok(Stateful::new(id, route, Box::new(operator)))
 }
 
-fn aggregate_spec(input: &Node, keys: &[usize], calls: &[AggregateCall], closing: Option<usize>) -> AggregateSpec {
+pub(super) fn aggregate_spec(
+    input: &Node,
+    keys: &[usize],
+    calls: &[AggregateCall],
+    closing: Option<usize>,
+) -> AggregateSpec {
     let calls = calls.iter().map(|call| aggregate::AggregateCall {
         function: call.function,
         argument: call.argument,

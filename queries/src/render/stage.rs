@@ -218,10 +218,12 @@ fn assign_windows(delta: &Delta, time: usize, window: &Window, schema: &SchemaRe
     match *window {
         Window::Tumble { size_ms } if times.null_count() == 0 => {
             let starts = tumble_starts(times.values(), size_ms);
-            with_windows(delta, delta.batch.columns().to_vec(), starts, size_ms, schema)
+            let ends = starts.iter().map(|start| start + size_ms).collect();
+            with_windows(delta, delta.batch.columns().to_vec(), starts, ends, schema)
         }
         Window::Tumble { size_ms } => hop(delta, times, size_ms, size_ms, schema),
         Window::Hop { slide_ms, size_ms } => hop(delta, times, slide_ms, size_ms, schema),
+        Window::Cumulate { step_ms, size_ms } => cumulate(delta, times, step_ms, size_ms, schema),
     }
 }
 
@@ -256,23 +258,57 @@ fn hop(
             start -= slide_ms;
         }
     }
-    let batch = take_record_batch(&delta.batch, &UInt32Array::from(rows.clone()))?;
+    let ends = starts.iter().map(|start| start + size_ms).collect();
+    repeated(delta, rows, starts, ends, schema)
+}
+
+/// Every cut of the window that ends after the row.
+fn cumulate(
+    delta: &Delta,
+    times: &TimestampMillisecondArray,
+    step_ms: i64,
+    size_ms: i64,
+    schema: &SchemaRef,
+) -> Result<Delta, ArrowError> {
+    let (mut rows, mut starts, mut ends) = (Vec::new(), Vec::new(), Vec::new());
+    for (row, time) in (0_u32..).zip(times.iter()) {
+        let Some(time) = time else { continue };
+        let start = time - time.rem_euclid(size_ms);
+        let mut end = time - time.rem_euclid(step_ms) + step_ms;
+        while end <= start + size_ms {
+            rows.push(row);
+            starts.push(start);
+            ends.push(end);
+            end += step_ms;
+        }
+    }
+    repeated(delta, rows, starts, ends, schema)
+}
+
+/// Rows as often as they are named, each with its window.
+fn repeated(
+    delta: &Delta,
+    rows: Vec<u32>,
+    starts: Vec<i64>,
+    ends: Vec<i64>,
+    schema: &SchemaRef,
+) -> Result<Delta, ArrowError> {
     let diffs = match &delta.diffs {
         Diffs::Uniform(diff) => Diffs::Uniform(*diff),
         Diffs::Rows(diffs) => Diffs::Rows(rows.iter().map(|row| diffs[*row as usize]).collect::<ScalarBuffer<i64>>()),
     };
+    let batch = take_record_batch(&delta.batch, &UInt32Array::from(rows))?;
     let repeated = Delta { batch: batch.clone(), diffs, origin: delta.origin };
-    with_windows(&repeated, batch.columns().to_vec(), starts, size_ms, schema)
+    with_windows(&repeated, batch.columns().to_vec(), starts, ends, schema)
 }
 
 fn with_windows(
     delta: &Delta,
     mut columns: Vec<ArrayRef>,
     starts: Vec<i64>,
-    size_ms: i64,
+    ends: Vec<i64>,
     schema: &SchemaRef,
 ) -> Result<Delta, ArrowError> {
-    let ends: Vec<i64> = starts.iter().map(|start| start + size_ms).collect();
     columns.push(Arc::new(TimestampMillisecondArray::from(starts).with_timezone("UTC")));
     columns.push(Arc::new(TimestampMillisecondArray::from(ends).with_timezone("UTC")));
     Ok(delta.with_batch(RecordBatch::try_new(schema.clone(), columns)?))

@@ -16,7 +16,7 @@ pub use ast::{
     SecretStatement, SetStatement, SinkFrom, SinkStatement, SourceStatement, Statement, TableStatement, ViewStatement,
 };
 pub(crate) use location::LineIndex;
-pub(crate) use parser::normal;
 pub use parser::parse;
+pub(crate) use parser::{RECURSION_LIMIT, normal};
 pub(crate) use session::relations_read;
 pub use session::{SessionStatement, parse_session};

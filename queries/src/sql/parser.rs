@@ -4,7 +4,9 @@
 //! mistakes in the next. Each statement is read by hand; queries, expressions and column lists are
 //! given to sqlparser.
 
-use datafusion_sql::sqlparser::ast::{ColumnDef, ColumnOption, Expr, Ident, Query, TableConstraint};
+use datafusion_sql::sqlparser::ast::{
+    ColumnDef, ColumnOption, Expr, Expr as SqlExpr, Ident, Query, Setting, TableConstraint, Value,
+};
 use datafusion_sql::sqlparser::dialect::GenericDialect;
 use datafusion_sql::sqlparser::keywords::Keyword;
 use datafusion_sql::sqlparser::parser::{Parser, ParserError};
@@ -15,9 +17,12 @@ use super::ast::{
     AlertStatement, EmitClause, ExplainStatement, ExplainTarget, Job, OptionValue, SecretStatement, SetStatement,
     SinkFrom, SinkStatement, SourceStatement, Statement, TableStatement, ViewStatement,
 };
-use super::tokens::{cut_on_error, is_word, lower_first, not_end, shown, split_location, word_of};
+use super::tokens::{cut_mutually, cut_on_error, is_word, lower_first, not_end, shown, split_location, word_of};
 use crate::diagnostic::{Code, Diagnostic, Span, did_you_mean};
 use crate::plan::Emit;
+
+/// The setting of a query that holds the limit of its recursion.
+pub(crate) const RECURSION_LIMIT: &str = "recursion_limit";
 
 static DIALECT: GenericDialect = GenericDialect {};
 
@@ -56,6 +61,8 @@ pub(super) struct Reader<'a> {
     pub(super) lines: &'a LineIndex,
     pub(super) span: Span,
     on_error_stop: bool,
+    /// `ERROR AT RECURSION LIMIT n`
+    recursion_limit: Option<u64>,
     /// Whether tables may be without rows, because statements change them.
     pub(super) in_session: bool,
 }
@@ -70,8 +77,9 @@ impl<'a> Reader<'a> {
         let (first, last) = (solid.first()?, solid.last()?);
         let span = Span { start: lines.offset(first.span.start)?, end: lines.offset(last.span.end)? };
         let (solid, on_error_stop) = cut_on_error(solid);
+        let (solid, recursion_limit) = cut_mutually(solid);
         let parser = Parser::new(&DIALECT).with_tokens_with_locations(solid);
-        Some(Reader { parser, lines, span, on_error_stop, in_session: false })
+        Some(Reader { parser, lines, span, on_error_stop, recursion_limit, in_session: false })
     }
 
     pub(super) fn statement(&mut self) -> Read<Statement> {
@@ -317,7 +325,11 @@ impl<'a> Reader<'a> {
         if let Some(mistake) = self.standard_window_form() {
             return Err(mistake);
         }
-        let query = self.parser.parse_query().map_err(|error| self.syntax(&error))?;
+        let mut query = self.parser.parse_query().map_err(|error| self.syntax(&error))?;
+        if let Some(limit) = self.recursion_limit {
+            let value = SqlExpr::value(Value::Number(limit.to_string(), false));
+            query.settings = Some(vec![Setting { key: Ident::new(RECURSION_LIMIT), value }]);
+        }
         let end = self.token_span(&self.parser.get_current_token().clone());
         Ok((query, start.to(end)))
     }

@@ -16,6 +16,33 @@ pub(super) fn cut_on_error(mut tokens: Vec<TokenWithSpan>) -> (Vec<TokenWithSpan
     (tokens, false)
 }
 
+/// Makes `WITH [MUTUALLY] RECURSIVE [(ERROR AT RECURSION LIMIT n)]` what sqlparser reads, and gives the limit.
+pub(super) fn cut_mutually(mut tokens: Vec<TokenWithSpan>) -> (Vec<TokenWithSpan>, Option<u64>) {
+    let with = |at: usize, tokens: &[TokenWithSpan]| is_word(&tokens[at].token, "with");
+    let Some(at) = (0..tokens.len().saturating_sub(1)).find(|at| {
+        with(*at, &tokens) && ["mutually", "recursive"].iter().any(|word| is_word(&tokens[at + 1].token, word))
+    }) else {
+        return (tokens, None);
+    };
+    if is_word(&tokens[at + 1].token, "mutually") {
+        tokens.remove(at + 1);
+    }
+    let words = ["error", "at", "recursion", "limit"];
+    let option = tokens.get(at + 2..at + 9).filter(|option| {
+        option[0].token == Token::LParen
+            && option[6].token == Token::RParen
+            && words.iter().zip(&option[1..]).all(|(word, token)| is_word(&token.token, word))
+    });
+    let limit = option.and_then(|option| match &option[5].token {
+        Token::Number(number, _) => number.parse().ok(),
+        _ => None,
+    });
+    if limit.is_some() {
+        tokens.drain(at + 2..at + 9);
+    }
+    (tokens, limit)
+}
+
 pub(super) fn not_end(token: &TokenWithSpan) -> bool {
     token.token != Token::EOF
 }

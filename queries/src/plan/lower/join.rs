@@ -34,6 +34,9 @@ struct Table {
 
 impl Lowerer<'_> {
     pub(super) fn join(&mut self, join: &Join) -> Lower<Lowered> {
+        if !self.recursive.is_empty() {
+            return self.changing_join(join);
+        }
         if let Some(sides) = self.lookup_sides(join)? {
             return self.lookup_join(join, &sides);
         }

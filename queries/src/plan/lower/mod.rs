@@ -6,8 +6,10 @@
 mod aggregate;
 mod changing_join;
 mod join;
+mod keyed;
 mod lookup;
 mod over;
+mod recursion;
 mod relation;
 mod scalar;
 mod sets;
@@ -31,6 +33,8 @@ use datafusion_physical_expr::expressions::cast;
 use super::errors::Place;
 use super::facts::Facts;
 use super::ir::{Node, NodeKind, StateEntry};
+use super::keyed::KeyedNode;
+use super::recursion::MutualNode;
 use super::sets::SetNode;
 use super::temporal::TemporalNode;
 use super::window::WindowNode;
@@ -78,6 +82,8 @@ pub(super) struct Lowerer<'a> {
     pub(super) unbounded: bool,
     /// Whether a LIMIT without ORDER BY may take any rows, because a person looks at them once.
     pub(super) any_rows: bool,
+    /// The relations being defined by themselves where lowering stands.
+    recursive: recursion::Scope,
     /// The state found so far.
     pub(super) state: Vec<StateEntry>,
     counts: BTreeMap<&'static str, usize>,
@@ -87,7 +93,16 @@ type Lower<T> = Result<T, Diagnostic>;
 
 impl<'a> Lowerer<'a> {
     pub(super) fn new(view: &'a str, place: Place<'a>, views: &'a [ViewInfo], unbounded: bool) -> Lowerer<'a> {
-        Lowerer { view, place, views, unbounded, any_rows: false, state: Vec::new(), counts: BTreeMap::new() }
+        Lowerer {
+            view,
+            place,
+            views,
+            unbounded,
+            any_rows: false,
+            recursive: Vec::new(),
+            state: Vec::new(),
+            counts: BTreeMap::new(),
+        }
     }
 
     /// The whole query: like [`Lowerer::lower`], and nothing that cannot be shown is in its columns.
@@ -142,12 +157,15 @@ impl<'a> Lowerer<'a> {
                     self.temporal(temporal)
                 } else if let Some(sets) = node.as_any().downcast_ref::<SetNode>() {
                     self.sets(sets)
+                } else if let Some(keyed) = node.as_any().downcast_ref::<KeyedNode>() {
+                    self.keyed(keyed)
+                } else if let Some(mutual) = node.as_any().downcast_ref::<MutualNode>() {
+                    self.mutual(mutual)
                 } else {
                     Err(self.unsupported("this construct", node.name()))
                 }
             }
             LogicalPlan::Window(window) => self.over(window),
-            LogicalPlan::RecursiveQuery(_) => Err(self.unsupported("a recursive query", "recursive")),
             LogicalPlan::Unnest(_) => Err(self.unsupported("UNNEST", "unnest")),
             LogicalPlan::Subquery(_) => Err(self.unsupported("a subquery here", "select")),
             _ => Err(Diagnostic::new(Code::Unsupported, "this statement cannot be a view", self.place.start())),

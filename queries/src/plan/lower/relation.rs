@@ -56,6 +56,7 @@ impl Lowerer<'_> {
                 let facts = table_facts(width, &name);
                 (NodeKind::LiveTable { table: *table, name, columns: columns.clone() }, facts)
             }
+            Relation::Work(name) => return self.variable(name, &columns, schema),
             Relation::Inlined(_) => return Err(self.unsupported("this view", scan.table_name.table())),
         };
         let schema =
@@ -231,16 +232,26 @@ fn windowed(input: Lowered, time: usize, window: Window) -> Lowered {
     }
     let mut facts = input.facts;
     let slide = match window {
-        Window::Tumble { size_ms } => size_ms,
+        Window::Tumble { size_ms } | Window::Cumulate { size_ms, .. } => size_ms,
         Window::Hop { slide_ms, .. } => slide_ms,
     };
     let start = moment.and_then(|moment| moment.rounded(slide, window.size_ms()));
-    let end = start.and_then(|start| start.shifted(window.size_ms()));
+    let end = match window {
+        Window::Cumulate { step_ms, .. } => {
+            moment.and_then(|moment| moment.rounded(step_ms, step_ms)).and_then(|step| step.shifted(step_ms))
+        }
+        Window::Tumble { .. } | Window::Hop { .. } => start.and_then(|start| start.shifted(window.size_ms())),
+    };
     for time in [start, end] {
         facts.columns.push(ColumnFacts { time, ..ColumnFacts::default() });
     }
-    if let (Window::Hop { .. }, Some(key)) = (window, facts.key.as_mut()) {
-        key.push(facts.columns.len() - 2);
+    if let Some(key) = facts.key.as_mut() {
+        let start = facts.columns.len() - 2;
+        match window {
+            Window::Tumble { .. } => {}
+            Window::Hop { .. } => key.push(start),
+            Window::Cumulate { .. } => key.extend([start, start + 1]),
+        }
     }
     let schema = Arc::new(Schema::new(fields));
     let node = Node { kind: NodeKind::Window { input: Box::new(input.node), time, window }, schema };
