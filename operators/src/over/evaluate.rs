@@ -111,7 +111,7 @@ impl Context<'_> {
             }
             Kind::Ntile(parts) => zone().map(|numbers| count(part(numbers.row - 1, rows, *parts))).collect(),
             Kind::Shift { rows, ignore_nulls, default } => self.shifted(call.slot, *rows, *ignore_nulls, *default),
-            Kind::Framed { frame, empty, running: None } => self.sliding(call.slot, frame, empty.clone()),
+            Kind::Framed { frame, empty, running: None } => self.sliding(call.slot, frame, empty.as_ref().clone()),
             Kind::Framed { frame, running: Some(running), .. } => {
                 let before = self.state.accumulators[*running].clone();
                 self.running(call.slot, frame, before, states)

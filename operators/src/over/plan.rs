@@ -53,7 +53,7 @@ pub(super) enum Kind {
     /// A function of the frame; `running` is the place among the states if rows only enter.
     Framed {
         frame: Frame,
-        empty: Accumulator,
+        empty: Box<Accumulator>,
         running: Option<usize>,
     },
 }
@@ -167,7 +167,14 @@ impl Plan {
         let (behind, ahead) = (self.behind(&frame, frame.start), self.ahead(&frame));
         let read_behind = if slides { behind } else { self.behind(&frame, frame.end) };
         let codec = (kind == SlotKind::Value).then_some(slot);
-        Ok(CallPlan { kind: Kind::Framed { frame, empty, running }, slot, codec, behind, ahead, read_behind })
+        Ok(CallPlan {
+            kind: Kind::Framed { frame, empty: Box::new(empty), running },
+            slot,
+            codec,
+            behind,
+            ahead,
+            read_behind,
+        })
     }
 
     /// How far before a row a bound of its frame can lie.
