@@ -3,7 +3,6 @@
 //! What does not depend on a binding stands outside of the loop and is brought in arranged, so that edges
 //! are indexed once, whatever the number of rounds.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -23,9 +22,10 @@ use timely::progress::Timestamp;
 use timely::worker::Worker;
 
 use super::groups::{Groups, needed};
-use super::operators::{self, Aside, Keyed, Rows};
+use super::layout::{KeyCut, Projection};
+use super::operators::{self, Aside, Collected, Keyed, Rows};
 use super::plan::{Kind, NodeId, Plan};
-use super::row::{Columns, KeyCut, Projection, Row, null_row};
+use super::row::{Columns, Row, null_row};
 use super::spec::{RecursionError, RecursionSpec};
 
 /// A tick, and in it a round.
@@ -44,7 +44,7 @@ pub(super) struct Session {
     inputs: Vec<InputSession<u64, Row, i64>>,
     worker: Worker,
     probe: ProbeHandle<u64>,
-    result: Rc<RefCell<Vec<(Row, i64)>>>,
+    result: Collected,
     aside: Aside,
     time: u64,
 }
@@ -223,7 +223,7 @@ fn render<'o>(
     spec: &RecursionSpec,
     outside: &mut Outside<'_, 'o>,
     probe: &ProbeHandle<u64>,
-    result: &Rc<RefCell<Vec<(Row, i64)>>>,
+    result: &Collected,
 ) -> Result<(), RecursionError> {
     scope.iterative::<u64, _, _>(|rounds| {
         let (plan, aside) = (outside.plan, outside.aside.clone());

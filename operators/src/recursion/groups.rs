@@ -9,8 +9,9 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 use highwater_engine::model::{BlockHash, BlockRef, Delta, Progress};
 use highwater_engine::operator::{Output, TickOperator as _};
 
+use super::layout::Layout;
 use super::operators::error_columns;
-use super::row::{Columns, Layout, Row, null_row};
+use super::row::{Columns, Row, null_row};
 use super::spec::RecursionError;
 use crate::aggregate::{Aggregate, AggregateCall, AggregateFunction, AggregateSpec};
 

@@ -18,6 +18,7 @@
 
 mod dataflow;
 mod groups;
+mod layout;
 mod operators;
 mod plan;
 mod row;

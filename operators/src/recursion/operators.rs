@@ -23,7 +23,8 @@ use timely::progress::Timestamp;
 
 use super::dataflow::Round;
 use super::groups::Groups;
-use super::row::{Columns, KeyCut, Projection, Row};
+use super::layout::{KeyCut, Projection};
+use super::row::{Columns, Row};
 
 /// A relation, as changes.
 pub(super) type Rows<'s, T> = VecCollection<'s, T, Row, i64>;
@@ -50,6 +51,9 @@ impl Aside {
         *self.errors.borrow_mut().entry(error).or_default() += diff;
     }
 }
+
+/// Rows that came out of the dataflow.
+pub(super) type Collected = Rc<RefCell<Vec<(Row, i64)>>>;
 
 /// Codec of [`errors_schema`].
 pub(super) fn error_columns() -> Columns {
@@ -211,10 +215,7 @@ fn without_errors<'s, T: Timestamp + Lattice>(rows: Rows<'s, T>, aside: Aside) -
 }
 
 /// Takes the rows out of the dataflow; the stream it gives has none, and tells when all have come.
-pub(super) fn collect<'s, T: Timestamp + Lattice>(
-    rows: Rows<'s, T>,
-    result: Option<Rc<RefCell<Vec<(Row, i64)>>>>,
-) -> Rows<'s, T> {
+pub(super) fn collect<'s, T: Timestamp + Lattice>(rows: Rows<'s, T>, result: Option<Collected>) -> Rows<'s, T> {
     rows.inner
         .unary::<ConsolidatingContainerBuilder<_>, _, _, _>(Pipeline, "Collect", move |_, _| {
             move |input, _output| {

@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
 use super::groups::needed;
-use super::row::Layout;
+use super::layout::Layout;
 use super::spec::{BatchFactory, Body, RecursionError, RecursionSpec, RecursiveJoin};
 use crate::aggregate::AggregateSpec;
 use crate::broadcast_join::JoinKind;
