@@ -34,7 +34,7 @@ use crate::rows::RowCodec;
 use spec::{Columns, LEFT, RIGHT, Solo};
 use state::Side;
 
-pub(crate) use changes::Changes;
+pub(crate) use changes::{Changes, refuse};
 pub use spec::{JoinColumn, JoinError, JoinKind, JoinSpec, PairCondition, Retain};
 
 /// The time of keys that are not dropped by time.
