@@ -198,10 +198,10 @@ impl AsofJoin {
         // Neighbours mostly meet one row, which is decoded once.
         let (mut met, mut places): (Vec<&Row>, Vec<Option<u32>>) = (Vec::new(), Vec::with_capacity(rows.len()));
         for (_, right, _) in rows {
-            if let Some(right) = right {
-                if !met.last().is_some_and(|last| Arc::ptr_eq(last, right)) {
-                    met.push(right);
-                }
+            if let Some(right) = right
+                && !met.last().is_some_and(|last| Arc::ptr_eq(last, right))
+            {
+                met.push(right);
             }
             let last = || u32::try_from(met.len() - 1).expect("at most a batch of rows");
             places.push(right.as_ref().map(|_| last()));

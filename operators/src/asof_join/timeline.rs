@@ -12,6 +12,9 @@ pub(super) type Row = Arc<[u8]>;
 /// Rows by time, then by their bytes, with their multiplicity.
 type Ordered = BTreeMap<(i64, Row), i64>;
 
+/// Where a range of rows begins or ends.
+type Edge = Bound<(i64, Row)>;
+
 /// A left row as it was before the tick: how often it was there, and what it met.
 pub(super) type Before = (i64, Option<Row>);
 
@@ -23,22 +26,22 @@ pub(super) struct Timeline {
 }
 
 /// From the first row of a time on.
-fn from(time: i64) -> Bound<(i64, Row)> {
+fn from(time: i64) -> Edge {
     Bound::Included((time, Row::default()))
 }
 
 /// Up to the last row of a time.
-fn through(time: i64) -> Bound<(i64, Row)> {
+fn through(time: i64) -> Edge {
     time.checked_add(1).map_or(Bound::Unbounded, |next| Bound::Excluded((next, Row::default())))
 }
 
 /// From the first row after a time on; `None`: there is no later time.
-fn after(time: i64) -> Option<Bound<(i64, Row)>> {
+fn after(time: i64) -> Option<Edge> {
     time.checked_add(1).map(from)
 }
 
 /// Up to the last row before a time.
-fn before(time: i64) -> Bound<(i64, Row)> {
+fn before(time: i64) -> Edge {
     Bound::Excluded((time, Row::default()))
 }
 
@@ -60,7 +63,7 @@ impl Timeline {
     }
 
     /// Times of left rows that meet this right row while it is there: from the first bound to the second.
-    fn reach(&self, condition: AsofCondition, right: &(i64, Row)) -> Option<(Bound<(i64, Row)>, Bound<(i64, Row)>)> {
+    fn reach(&self, condition: AsofCondition, right: &(i64, Row)) -> Option<(Edge, Edge)> {
         let next = self.right.range((Bound::Excluded(right), Bound::Unbounded)).next().map(|((time, _), _)| *time);
         if next == Some(right.0) {
             return None;
