@@ -9,12 +9,16 @@ mod reference;
 mod sides;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use arrow::array::{Array as _, AsArray as _};
-use arrow::datatypes::TimestampMillisecondType;
+use arrow::array::{Array as _, AsArray as _, TimestampMillisecondArray};
+use arrow::datatypes::{Field, Schema, SchemaRef, TimestampMillisecondType};
 use arrow::record_batch::RecordBatch;
 use arrow::row::{RowConverter, SortField};
 use harness::{Random, Relation, Shape, assert_same, cells, relation};
+use highwater_engine::model::wide::timestamp_type;
+use highwater_engine::model::{Delta, Progress};
+use highwater_engine::operator::{Output, TablesOperator as _};
 use highwater_operators::asof_join::{AsofClosing, AsofColumn, AsofCondition, AsofError, AsofJoin, AsofKind, AsofSpec};
 use proptest::prelude::*;
 use reference::{Row, met};
@@ -114,6 +118,43 @@ proptest! {
     fn equals_its_definition_at_every_tick((shape, workers) in sides::shapes(), condition in 0..4_usize) {
         check(shape, workers, CONDITIONS[condition]);
     }
+}
+
+/// A change of a right row says something of the left rows up to its neighbour, and of no other.
+#[test]
+fn a_right_row_touches_the_left_rows_up_to_its_neighbour() {
+    let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("t", timestamp_type(), false)]));
+    let spec = AsofSpec {
+        left: schema.clone(),
+        right: schema.clone(),
+        keys: vec![],
+        times: (0, 0),
+        condition: AsofCondition::AtOrBefore,
+        kind: AsofKind::Left,
+        closing: Some(AsofClosing { left_ms: 5, right_ms: 0 }),
+        output: vec![AsofColumn::Left(0), AsofColumn::Right(0)],
+    };
+    let mut join = AsofJoin::new("join", spec).unwrap();
+    let rows = |times: &[i64], diff: i64| {
+        let column = TimestampMillisecondArray::from(times.to_vec()).with_timezone("UTC");
+        let batch = RecordBatch::try_new(schema.clone(), vec![Arc::new(column)]).unwrap();
+        vec![Delta::derived(batch, vec![diff; times.len()])]
+    };
+    let mut run = |finalized_ms: i64, left: Vec<Delta>, right: Vec<Delta>| {
+        let mut progress = Progress::at(1, &highwater_engine::testing::block(b'a', 10, None));
+        progress.finalized_ms = Some(finalized_ms);
+        let mut output = Output::default();
+        join.on_tick(vec![left, right], &progress, &mut output);
+        let count = |deltas: &[Delta]| deltas.iter().map(Delta::len).sum::<usize>();
+        (count(&output.deltas), count(&output.errors), join.size().entries)
+    };
+    let every: Vec<i64> = (0..1000).collect();
+    assert_eq!(run(0, rows(&every, 1), rows(&[0, 500], 1)), (1000, 0, 1002));
+    assert_eq!(run(0, vec![], rows(&[490], 1)), (20, 0, 1003));
+    assert_eq!(run(0, vec![], rows(&[490], -1)), (20, 0, 1002));
+    // Of the left rows those from 600 on stay, and of the right rows the one that they meet.
+    assert_eq!(run(605, vec![], vec![]), (0, 0, 401));
+    assert_eq!(run(605, rows(&[599, 600], 1), rows(&[599], 1)), (1, 2, 401));
 }
 
 #[test]

@@ -154,7 +154,7 @@ impl AsofJoin {
     /// Takes the changes into the state; what each touched left row was before.
     fn apply(&mut self, left: ByRow<i64>, right: ByRow<i64>) -> ByRow<Before> {
         let (mut touched, condition) = (ByRow::new(), self.spec.condition);
-        for ((key, time, row), diff) in right.into_iter().filter(|(_, diff)| *diff != 0) {
+        for ((key, time, row), diff) in self.in_order(right) {
             self.timelines[key as usize].change_right(condition, (time, row), diff, |(time, row), before| {
                 touched.entry((key, *time, row.clone())).or_insert(before);
             });
@@ -166,6 +166,19 @@ impl AsofJoin {
             touched.entry(row).or_insert_with_key(|row| (count, timeline.met(condition, row.1).cloned()));
         }
         touched
+    }
+
+    /// Retractions first, and both in the order in which each right row has its neighbour to end at, so that many
+    /// changes of one tick go over the left rows twice at most.
+    fn in_order(&self, right: ByRow<i64>) -> Vec<((u32, i64, Row), i64)> {
+        let (mut added, mut removed): (Vec<_>, Vec<_>) =
+            right.into_iter().filter(|(_, diff)| *diff != 0).partition(|(_, diff)| *diff > 0);
+        match self.spec.condition {
+            AsofCondition::AtOrBefore | AsofCondition::Before => added.reverse(),
+            AsofCondition::AtOrAfter | AsofCondition::After => removed.reverse(),
+        }
+        removed.extend(added);
+        removed
     }
 
     /// What the touched left rows meet now, against what they met.
@@ -273,12 +286,13 @@ impl AsofJoin {
                 continue;
             }
             let key = self.key(bytes, times.value(row));
-            let (timeline, at) = (&mut self.timelines[key as usize], (times.value(row), Row::from(rows.value(row))));
-            match sides.value(row) {
-                0 => drop(timeline.change_left(at, counts.value(row))),
-                1 => timeline.change_right(self.spec.condition, at, counts.value(row), |_, _| {}),
+            let is_right = match sides.value(row) {
+                0 => false,
+                1 => true,
                 side => return Err(mismatch(&name, format!("there is no side {side}"))),
-            }
+            };
+            let at = (times.value(row), Row::from(rows.value(row)));
+            self.timelines[key as usize].restore(is_right, at, counts.value(row));
         }
         Ok(())
     }

@@ -105,6 +105,11 @@ impl Timeline {
         count
     }
 
+    /// Puts a saved row in.
+    pub(super) fn restore(&mut self, is_right: bool, row: (i64, Row), count: i64) {
+        add(if is_right { &mut self.right } else { &mut self.left }, row, count);
+    }
+
     /// How often a left row is there.
     pub(super) fn count(&self, left: &(i64, Row)) -> i64 {
         self.left.get(left).copied().unwrap_or(0)
