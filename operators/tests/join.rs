@@ -11,7 +11,7 @@ mod sides;
 
 use std::sync::Arc;
 
-use arrow::array::{Array as _, AsArray as _, BooleanArray, Int64Array};
+use arrow::array::{Array as _, AsArray as _, BooleanArray, Float64Array, Int64Array, TimestampMillisecondArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use harness::{Random, Relation, Shape, assert_same, cells, relation};
@@ -245,4 +245,56 @@ fn what_cannot_be_built_is_refused() {
     assert!(matches!(refused(time), Some(JoinError::KeyTime { position: 0 })));
     let keys = JoinSpec { keys: vec![], ..simple(JoinKind::NullAwareAnti) };
     assert!(matches!(refused(keys), Some(JoinError::NullAware)));
+}
+
+/// What comes for a key that is closed is told of, not joined with what is left.
+#[test]
+fn rows_of_a_closed_key_are_errors() {
+    let time = highwater_engine::model::wide::timestamp_type();
+    let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("window_end", time, false)]));
+    let spec = JoinSpec {
+        left: schema.clone(),
+        right: schema.clone(),
+        retain: Retain::KeyTime(0),
+        output: vec![JoinColumn::Left(0)],
+        ..simple(JoinKind::Left)
+    };
+    let mut join = Join::new("join", spec, None).unwrap();
+    let rows = |times: &[i64]| {
+        let column = TimestampMillisecondArray::from(times.to_vec()).with_timezone("UTC");
+        vec![Delta::derived(
+            RecordBatch::try_new(schema.clone(), vec![Arc::new(column)]).unwrap(),
+            vec![1; times.len()],
+        )]
+    };
+    let mut run = |tick: u64, finalized_ms: i64, left: &[i64]| {
+        let progress = Progress { finalized_ms: Some(finalized_ms), ..progress(tick) };
+        let mut output = Output::default();
+        join.on_tick(vec![rows(left), rows(&[])], &progress, &mut output);
+        let count = |deltas: &[Delta]| deltas.iter().map(Delta::len).sum::<usize>();
+        (count(&output.deltas), count(&output.errors), join.size().entries)
+    };
+    assert_eq!(run(1, 10, &[10, 20, 30]), (3, 0, 2));
+    assert_eq!(run(2, 20, &[10, 20]), (1, 1, 1));
+    assert_eq!(run(3, 20, &[10, 20, 21]), (1, 2, 2));
+}
+
+#[test]
+fn floats_have_one_zero() {
+    let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("x", DataType::Float64, true)]));
+    let spec = JoinSpec {
+        left: schema.clone(),
+        right: schema.clone(),
+        output: vec![JoinColumn::Left(0), JoinColumn::Right(0)],
+        ..simple(JoinKind::Inner)
+    };
+    let mut join = Join::new("join", spec, None).unwrap();
+    let rows = |values: &[f64]| {
+        let column = Arc::new(Float64Array::from(values.to_vec()));
+        vec![Delta::derived(RecordBatch::try_new(schema.clone(), vec![column]).unwrap(), vec![1; values.len()])]
+    };
+    let mut output = Output::default();
+    join.on_tick(vec![rows(&[0.0, f64::NAN]), rows(&[-0.0, -f64::NAN])], &progress(1), &mut output);
+    let shown: Vec<String> = (0..2).map(|row| harness::text(&output.deltas[0].batch, row)).collect();
+    assert_eq!(shown, ["0|-0", "NaN|NaN"]);
 }

@@ -68,7 +68,7 @@ pub(crate) fn comparable(column: ArrayRef) -> ArrayRef {
 }
 
 /// Tells of rows whose key is closed: ascending places in the deltas one after another.
-pub(super) fn refuse(deltas: &[Delta], late: &[usize], output: &mut Output) {
+pub(crate) fn refuse(deltas: &[Delta], late: &[usize], output: &mut Output) {
     let mut late = late.iter().copied().peekable();
     let (mut rows, mut diffs, mut offset) = (Vec::new(), Vec::new(), 0);
     for delta in deltas {

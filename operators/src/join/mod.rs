@@ -3,8 +3,8 @@
 //! Definition: out(t) = SQL's join of the two inputs accumulated up to t, by [`JoinKind`], over keys that
 //! are equal and a condition on the pair, with PostgreSQL's rules for NULL. As in `tests/reference/join.rs`.
 //!
-//! State: the rows of both sides by key, reduced to the columns that the output or the condition reads; rows
-//! that are equal in these are kept once with their multiplicity. [`Retain`] says what bounds it.
+//! State: the rows of both sides by key, reduced to the columns that the output or the condition reads.
+//! [`Retain`] says what bounds it.
 //! Reorg: a retraction takes its pairs back, and shows again what has lost its last match.
 //! Cost: the pairs of the rows that changed. Whether a row matches is a count (of its key, or of the row if there
 //! is a condition), so what a key holds is gone over only when its first match comes or its last goes, and then
@@ -12,6 +12,8 @@
 //!
 //! Under [`Retain::Block`] the rows of a block go out as rows of that block, so that views over them stay linear.
 
+mod arena;
+mod bucket;
 mod changes;
 mod emit;
 mod saved;
@@ -34,7 +36,7 @@ use crate::rows::RowCodec;
 use spec::{Columns, LEFT, RIGHT, Solo};
 use state::Side;
 
-pub(crate) use changes::Changes;
+pub(crate) use changes::{Changes, refuse};
 pub use spec::{JoinColumn, JoinError, JoinKind, JoinSpec, PairCondition, Retain};
 
 /// The time of keys that are not dropped by time.

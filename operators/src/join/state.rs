@@ -1,9 +1,27 @@
-//! Rows of one side by key, each once with its multiplicity.
+//! Rows of one side by key, with their multiplicity.
+//!
+//! Most rows come once and stay, so a new row is put with its key and nothing else. The first retraction of a key
+//! makes an index of the key's rows, which then tells equal rows in constant time. Each row enters the index at most
+//! once, so the index costs no more than the rows did. Where a row must be there only once, or has no columns, the
+//! index is kept from the start.
 
-use crate::aggregate::KeyTable;
+use std::hash::{BuildHasher as _, Hasher as _};
 
-/// Bytes in front of a row that tell its key.
-const KEY_ID_BYTES: usize = size_of::<u32>();
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+
+use super::arena::Arena;
+use super::bucket::Bucket;
+
+/// Fixed, so that every run is the same; the output never depends on it.
+const SEED: u64 = 0x6a6f_696e_2d72_6f77;
+
+fn hash(key: u32, row: &[u8]) -> u64 {
+    let mut hasher = FixedState::with_seed(SEED).build_hasher();
+    hasher.write_u32(key);
+    hasher.write(row);
+    hasher.finish()
+}
 
 /// A row and how often it is there.
 #[derive(Clone, Copy, Default)]
@@ -44,62 +62,8 @@ pub(super) struct Group {
     /// How that changes in this tick.
     pub(super) change: i64,
     listed: bool,
-}
-
-/// Ids of rows; few of them without an allocation.
-enum Bucket {
-    Few { len: u8, ids: [u32; 5] },
-    Many(Vec<u32>),
-}
-
-impl Default for Bucket {
-    fn default() -> Bucket {
-        Bucket::Few { len: 0, ids: [0; 5] }
-    }
-}
-
-impl Bucket {
-    fn ids(&self) -> &[u32] {
-        match self {
-            Bucket::Few { len, ids } => &ids[..usize::from(*len)],
-            Bucket::Many(ids) => ids,
-        }
-    }
-
-    fn push(&mut self, id: u32) {
-        match self {
-            Bucket::Many(ids) => ids.push(id),
-            Bucket::Few { len, ids } if usize::from(*len) < ids.len() => {
-                ids[usize::from(*len)] = id;
-                *len += 1;
-            }
-            Bucket::Few { ids, .. } => {
-                let mut many = Vec::with_capacity(4 * ids.len());
-                many.extend_from_slice(ids);
-                many.push(id);
-                *self = Bucket::Many(many);
-            }
-        }
-    }
-
-    /// Takes the id at a place out; the id that takes its place, if one does.
-    fn swap_remove(&mut self, place: usize) -> Option<u32> {
-        match self {
-            Bucket::Many(ids) => {
-                ids.swap_remove(place);
-                let moved = ids.get(place).copied();
-                if ids.is_empty() {
-                    *self = Bucket::default();
-                }
-                moved
-            }
-            Bucket::Few { len, ids } => {
-                *len -= 1;
-                ids[place] = ids[usize::from(*len)];
-                (place < usize::from(*len)).then(|| ids[place])
-            }
-        }
-    }
+    /// Whether its rows are in the index.
+    indexed: bool,
 }
 
 /// A row that the tick has touched.
@@ -113,15 +77,18 @@ pub(super) struct Touched {
 
 /// The rows of one side.
 pub(super) struct Side {
-    /// The id of the key, then the row.
-    rows: KeyTable,
+    rows: Arena,
+    /// Rows of the keys that are indexed, by key and row.
+    index: HashTable<u32>,
+    /// Whether all keys are.
+    eager: bool,
+    /// By row id.
     slots: Vec<Slot>,
     /// By row id; empty unless matches are counted.
     matches: Vec<Matches>,
     counts_matches: bool,
     /// By key id.
     groups: Vec<Group>,
-    scratch: Vec<u8>,
     /// Rows of the tick, in the order of its changes.
     pub(super) touched: Vec<Touched>,
     /// Keys of these rows.
@@ -138,12 +105,13 @@ impl Side {
     /// No rows. `width`: bytes of every row, if they are equally long.
     pub(super) fn new(width: Option<usize>, counts_matches: bool) -> Side {
         Side {
-            rows: KeyTable::new(width.map(|width| width + KEY_ID_BYTES)),
+            rows: Arena::new(width),
+            index: HashTable::new(),
+            eager: counts_matches || width == Some(0),
             slots: Vec::new(),
             matches: Vec::new(),
             counts_matches,
             groups: Vec::new(),
-            scratch: Vec::new(),
             touched: Vec::new(),
             touched_keys: Vec::new(),
             rematched: Vec::new(),
@@ -153,40 +121,97 @@ impl Side {
     }
 
     /// Changes how often a row of a key is there; `row` is where the change stands in the tick.
-    /// Gives the id of the row.
+    /// Gives the id of the row, of the last one if equal rows are held apart.
     pub(super) fn change(&mut self, key: u32, bytes: &[u8], row: u32, diff: i64) -> u32 {
-        self.scratch.clear();
-        self.scratch.extend_from_slice(&key.to_le_bytes());
-        self.scratch.extend_from_slice(bytes);
-        let id = self.rows.find_or_insert(&self.scratch);
         if key as usize >= self.groups.len() {
             self.groups.resize_with(key as usize + 1, Group::default);
         }
         let group = &mut self.groups[key as usize];
-        if id as usize >= self.slots.len() {
-            self.slots.resize(id as usize + 1, Slot::default());
-            if self.counts_matches {
-                self.matches.resize(id as usize + 1, Matches::default());
-            }
-        }
-        let slot = &mut self.slots[id as usize];
-        if !slot.touched {
-            if slot.before == 0 {
-                let place = u32::try_from(group.rows.ids().len()).expect("fewer than 2^32 rows fit in memory");
-                *slot = Slot { key, place, ..Slot::default() };
-                group.rows.push(id);
-            }
-            slot.touched = true;
-            self.touched.push(Touched { id, row });
-        }
+        group.change += diff;
+        self.change += diff;
         if !group.listed {
             group.listed = true;
             self.touched_keys.push(key);
         }
-        slot.change += diff;
-        group.change += diff;
-        self.change += diff;
+        if !group.indexed && (diff < 0 || self.eager) {
+            self.index_key(key);
+        }
+        if self.groups[key as usize].indexed {
+            self.change_indexed(key, bytes, row, diff)
+        } else {
+            self.append(key, bytes, row, diff)
+        }
+    }
+
+    /// A new row beside what the key has.
+    fn append(&mut self, key: u32, bytes: &[u8], row: u32, diff: i64) -> u32 {
+        let id = self.rows.insert(bytes);
+        let rows = &mut self.groups[key as usize].rows;
+        let place = u32::try_from(rows.ids().len()).expect("fewer than 2^32 rows fit in memory");
+        rows.push(id);
+        let slot = Slot { key, place, before: 0, change: diff, touched: true };
+        if id as usize == self.slots.len() {
+            self.slots.push(slot);
+            if self.counts_matches {
+                self.matches.push(Matches::default());
+            }
+        } else {
+            self.slots[id as usize] = slot;
+        }
+        self.touched.push(Touched { id, row });
         id
+    }
+
+    /// Where equal rows are held apart, a change goes to what it cancels first.
+    fn change_indexed(&mut self, key: u32, bytes: &[u8], row: u32, diff: i64) -> u32 {
+        let hash = hash(key, bytes);
+        let mut rest = diff;
+        loop {
+            let equal = self
+                .index
+                .iter_hash(hash)
+                .copied()
+                .filter(|id| self.slots[*id as usize].key == key && self.rows.get(*id) == bytes);
+            let best = equal.max_by_key(|id| {
+                let slot = &self.slots[*id as usize];
+                let cancels = slot.change != 0 && (slot.change > 0) != (rest > 0);
+                (rest < 0 && slot.after() > 0, cancels, std::cmp::Reverse(*id))
+            });
+            let Some(id) = best else {
+                let id = self.append(key, bytes, row, rest);
+                let (slots, rows) = (&self.slots, &self.rows);
+                self.index.insert_unique(hash, id, |id| self::hash(slots[*id as usize].key, rows.get(*id)));
+                return id;
+            };
+            let slot = &mut self.slots[id as usize];
+            let part = if rest < 0 && slot.after() > 0 { rest.max(-slot.after()) } else { rest };
+            slot.change += part;
+            if !slot.touched {
+                slot.touched = true;
+                self.touched.push(Touched { id, row });
+            }
+            rest -= part;
+            if rest == 0 {
+                return id;
+            }
+        }
+    }
+
+    fn index_key(&mut self, key: u32) {
+        let group = &mut self.groups[key as usize];
+        group.indexed = true;
+        let (slots, rows) = (&self.slots, &self.rows);
+        for id in group.rows.ids() {
+            let hash_of = |id: &u32| hash(slots[*id as usize].key, rows.get(*id));
+            self.index.insert_unique(hash_of(id), *id, hash_of);
+        }
+    }
+
+    fn unindex(&mut self, id: u32) {
+        let hash = hash(self.slots[id as usize].key, self.rows.get(id));
+        if let Ok(entry) = self.index.find_entry(hash, |other| *other == id) {
+            entry.remove();
+        }
     }
 
     pub(super) fn slot(&self, id: u32) -> &Slot {
@@ -228,7 +253,7 @@ impl Side {
 
     /// The bytes of a row.
     pub(super) fn bytes_of(&self, id: u32) -> &[u8] {
-        &self.rows.key(id)[KEY_ID_BYTES..]
+        self.rows.get(id)
     }
 
     /// The end of a tick: what changed becomes what is.
@@ -257,10 +282,15 @@ impl Side {
 
     /// Takes a row out of its group.
     fn forget(&mut self, id: u32) {
+        if self.groups[self.slots[id as usize].key as usize].indexed {
+            self.unindex(id);
+        }
         let slot = std::mem::take(&mut self.slots[id as usize]);
-        if let Some(moved) = self.groups[slot.key as usize].rows.swap_remove(slot.place as usize) {
+        let group = &mut self.groups[slot.key as usize];
+        if let Some(moved) = group.rows.swap_remove(slot.place as usize) {
             self.slots[moved as usize].place = slot.place;
         }
+        group.indexed &= !group.rows.ids().is_empty();
         if self.counts_matches {
             self.matches[id as usize] = Matches::default();
         }
@@ -273,6 +303,9 @@ impl Side {
         let group = std::mem::take(group);
         self.before -= group.before;
         for id in group.rows.ids() {
+            if group.indexed {
+                self.unindex(*id);
+            }
             self.slots[*id as usize] = Slot::default();
             if self.counts_matches {
                 self.matches[*id as usize] = Matches::default();
@@ -281,14 +314,15 @@ impl Side {
         }
     }
 
-    /// Ids of all rows, ascending.
+    /// Ids of all rows that were there before the tick, ascending.
     pub(super) fn ids(&self) -> Vec<u32> {
-        self.rows.ids()
+        let held = (0_u32..).zip(&self.slots).filter(|(_, slot)| slot.before != 0);
+        held.map(|(id, _)| id).collect()
     }
 
     /// Rows ever held are below this.
     pub(super) fn slots(&self) -> usize {
-        self.slots.len()
+        self.rows.slots()
     }
 
     /// Sets how many rows a row matches: from saved state.
@@ -305,15 +339,9 @@ impl Side {
 
     /// Bytes held, approximately.
     pub(super) fn bytes(&self) -> usize {
-        let many: usize = self
-            .groups
-            .iter()
-            .map(|group| match &group.rows {
-                Bucket::Many(ids) => ids.capacity() * size_of::<u32>(),
-                Bucket::Few { .. } => 0,
-            })
-            .sum();
+        let many: usize = self.groups.iter().map(|group| group.rows.bytes()).sum();
         self.rows.bytes()
+            + self.index.allocation_size()
             + self.slots.capacity() * size_of::<Slot>()
             + self.matches.capacity() * size_of::<Matches>()
             + self.groups.capacity() * size_of::<Group>()
