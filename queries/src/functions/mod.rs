@@ -58,6 +58,8 @@ use datafusion_functions_nested::planner::{FieldAccessPlanner, NestedFunctionPla
 
 pub use checked::checked;
 pub use function::FunctionDoc;
+pub(crate) use markers::{ASOF, ASOF_LEFT};
+pub(crate) use prepare::call;
 pub use prepare::prepare;
 pub use rewrite::rewrite;
 

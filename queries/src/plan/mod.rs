@@ -10,6 +10,7 @@
 
 mod alert_options;
 mod alerts;
+mod asof;
 mod block_relations;
 mod catalog;
 mod context;
@@ -51,5 +52,19 @@ pub use job::plan;
 pub(crate) use names::relations;
 pub use planned_alert::PlannedAlert;
 pub use relational::{
-    ChangingJoin, JoinColumn, JoinNode, OverCall, OverNode, RecursionNode, RecursiveBinding, Retain, SetOperation,
+    AsofClosing, AsofColumn, AsofCondition, AsofJoinNode, ChangingJoin, JoinColumn, JoinNode, OverCall, OverNode,
+    RecursionNode, RecursiveBinding, Retain, SetOperation,
 };
+
+/// An expression in a type; itself where it has it.
+fn cast_unless(
+    expr: datafusion_expr::Expr,
+    wanted: &arrow::datatypes::DataType,
+    schema: &datafusion_common::DFSchema,
+) -> datafusion_common::Result<datafusion_expr::Expr> {
+    use datafusion_expr::ExprSchemable as _;
+    if expr.get_type(schema)? == *wanted {
+        return Ok(expr);
+    }
+    Ok(datafusion_expr::Expr::Cast(datafusion_expr::Cast::new(Box::new(expr), wanted.clone())))
+}

@@ -26,6 +26,7 @@ use datafusion_optimizer::{Analyzer, Optimizer, OptimizerContext};
 use datafusion_sql::planner::{ParserOptions, SqlToRel};
 use datafusion_sql::sqlparser::ast::{Query, Statement};
 
+use super::asof;
 use super::context::Context;
 use super::errors::Place;
 use super::recursion;
@@ -38,6 +39,7 @@ use crate::functions;
 /// The plan as the SQL planner gives it: what is put in the place of an inlined view.
 pub(super) fn raw_plan(query: &Query, context: &Context, place: &Place<'_>) -> Result<LogicalPlan, Diagnostic> {
     let mut query = query.clone();
+    asof::mark(&mut query).map_err(|error| place.diagnose(&error))?;
     functions::prepare(&mut query);
     if recursion::bindings(&query).is_some() {
         return recursion::plan(&query, context, place);
@@ -47,7 +49,7 @@ pub(super) fn raw_plan(query: &Query, context: &Context, place: &Place<'_>) -> R
     let options = ParserOptions::new().with_collect_spans(true).with_map_string_types_to_utf8view(false);
     SqlToRel::new_with_options(context, options)
         .sql_statement_to_plan(Statement::Query(Box::new(query)))
-        .and_then(|plan| recursion::own(plan, limit))
+        .and_then(|plan| recursion::own(asof::own(plan)?, limit))
         .map_err(|error| place.diagnose(&error))
 }
 

@@ -101,6 +101,7 @@ pub(super) fn make(node: &Node) -> Result<Made, RenderError> {
         }
         NodeKind::LookupJoin { .. } => lookup_join(node).map(|_| Made::None),
         NodeKind::Join(node) => changing::join(node).map(|_| Made::None),
+        NodeKind::AsofJoin(node) => changing::asof(node).map(|_| Made::None),
         NodeKind::Recursion(node) => recursion::make(node).map(|_| Made::None),
         NodeKind::Multiset { .. } => changing::multiset(node).map(|_| Made::None),
         NodeKind::Over(node) => changing::over(node).map(Made::Stateful),

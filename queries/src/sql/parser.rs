@@ -17,7 +17,9 @@ use super::ast::{
     AlertStatement, EmitClause, ExplainStatement, ExplainTarget, Job, OptionValue, SecretStatement, SetStatement,
     SinkFrom, SinkStatement, SourceStatement, Statement, TableStatement, ViewStatement,
 };
-use super::tokens::{cut_mutually, cut_on_error, is_word, lower_first, not_end, shown, split_location, word_of};
+use super::tokens::{
+    cut_left_asof, cut_mutually, cut_on_error, is_word, lower_first, not_end, shown, split_location, word_of,
+};
 use crate::diagnostic::{Code, Diagnostic, Span, did_you_mean};
 use crate::plan::Emit;
 
@@ -77,7 +79,7 @@ impl<'a> Reader<'a> {
         let (first, last) = (solid.first()?, solid.last()?);
         let span = Span { start: lines.offset(first.span.start)?, end: lines.offset(last.span.end)? };
         let (solid, on_error_stop) = cut_on_error(solid);
-        let (solid, recursion_limit) = cut_mutually(solid);
+        let (solid, recursion_limit) = cut_mutually(cut_left_asof(solid));
         let parser = Parser::new(&DIALECT).with_tokens_with_locations(solid);
         Some(Reader { parser, lines, span, on_error_stop, recursion_limit, in_session: false })
     }

@@ -43,6 +43,50 @@ pub(super) fn cut_mutually(mut tokens: Vec<TokenWithSpan>) -> (Vec<TokenWithSpan
     (tokens, limit)
 }
 
+/// Makes `LEFT ASOF JOIN` and `ASOF LEFT JOIN` the `ASOF JOIN` that sqlparser reads, with a mark in the match.
+pub(super) fn cut_left_asof(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let mut at = 0;
+    while at + 2 < tokens.len() {
+        let word = |offset: usize, word: &str| is_word(&tokens[at + offset].token, word);
+        let left = match (word(0, "left") && word(1, "asof"), word(0, "asof") && word(1, "left")) {
+            (true, _) => Some(at),
+            (_, true) => Some(at + 1),
+            _ => None,
+        };
+        if let Some(left) = left {
+            tokens.remove(left);
+            mark_match(&mut tokens, at);
+        }
+        at += 1;
+    }
+    tokens
+}
+
+fn mark_match(tokens: &mut Vec<TokenWithSpan>, from: usize) {
+    let Some(open) = (from..tokens.len().saturating_sub(1)).find(|at| is_word(&tokens[*at].token, "match_condition"))
+    else {
+        return;
+    };
+    let (open, span) = (open + 1, tokens[open].span);
+    let mut depth = 0_usize;
+    let close = (open..tokens.len()).find(|at| match tokens[*at].token {
+        Token::LParen => {
+            depth += 1;
+            false
+        }
+        Token::RParen => {
+            depth = depth.saturating_sub(1);
+            depth == 0
+        }
+        _ => false,
+    });
+    let Some(close) = close else { return };
+    let made = |token| TokenWithSpan { token, span };
+    tokens.insert(close, made(Token::RParen));
+    tokens.insert(open + 1, made(Token::LParen));
+    tokens.insert(open + 1, made(Token::make_word(crate::functions::ASOF_LEFT, None)));
+}
+
 pub(super) fn not_end(token: &TokenWithSpan) -> bool {
     token.token != Token::EOF
 }

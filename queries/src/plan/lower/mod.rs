@@ -4,6 +4,7 @@
 //! expressions can be bound to the logical schema and evaluated on the node's batches.
 
 mod aggregate;
+mod asof;
 mod changing_join;
 mod join;
 mod keyed;
@@ -30,6 +31,7 @@ use datafusion_expr::{Distinct, LogicalPlan};
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::cast;
 
+use super::asof::AsofNode;
 use super::errors::Place;
 use super::facts::Facts;
 use super::ir::{Node, NodeKind, StateEntry};
@@ -161,6 +163,8 @@ impl<'a> Lowerer<'a> {
                     self.keyed(keyed)
                 } else if let Some(mutual) = node.as_any().downcast_ref::<MutualNode>() {
                     self.mutual(mutual)
+                } else if let Some(asof) = node.as_any().downcast_ref::<AsofNode>() {
+                    self.asof(asof)
                 } else {
                     Err(self.unsupported("this construct", node.name()))
                 }
