@@ -49,16 +49,17 @@ fn evaluate(call: &AggregateCall, input: &RecordBatch, members: &[usize]) -> Res
         })
     };
     let rows: Vec<usize> = members.iter().copied().filter(passes).collect();
-    let Some(argument) = call.argument else { return Ok(rows.len().to_string()) };
+    let Some(argument) = call.arguments.first().copied() else { return Ok(rows.len().to_string()) };
     let column = input.column(argument);
-    let rows: Vec<usize> = rows.into_iter().filter(|row| column.is_valid(*row)).collect();
+    let mut rows: Vec<usize> = rows.into_iter().filter(|row| column.is_valid(*row)).collect();
     let single = input.project(&[argument]).expect("exists");
     let shown = |row: usize| cells(&single, row).remove(0);
+    if call.distinct {
+        let mut seen = BTreeSet::new();
+        rows.retain(|row| seen.insert(shown(*row)));
+    }
     match call.function {
         F::CountAll | F::Count => return Ok(rows.len().to_string()),
-        F::CountDistinct => {
-            return Ok(rows.iter().map(|row| shown(*row)).collect::<BTreeSet<_>>().len().to_string());
-        }
         _ if rows.is_empty() => return Ok("~".to_owned()),
         F::Min => return Ok(shown(extreme(column, &rows, Ordering::Less))),
         F::Max => return Ok(shown(extreme(column, &rows, Ordering::Greater))),

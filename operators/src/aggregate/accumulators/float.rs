@@ -33,12 +33,12 @@ impl FloatSum {
 }
 
 /// One NaN instead of the many that processors make, so that equal results have equal bytes.
-fn canonical(value: f64) -> f64 {
+pub(super) fn canonical(value: f64) -> f64 {
     if value.is_nan() { f64::NAN } else { value }
 }
 
 /// Any number column as doubles.
-fn as_f64(argument: &ArrayRef, wide: Option<WideKind>) -> ArrayRef {
+pub(super) fn as_f64(argument: &ArrayRef, wide: Option<WideKind>) -> ArrayRef {
     let doubles = |value: fn(&[u8]) -> f64| -> ArrayRef {
         let bytes = argument.as_fixed_size_binary();
         Arc::new(bytes.iter().map(|bytes| bytes.map(value)).collect::<Float64Array>())

@@ -4,6 +4,7 @@
 //! expressions can be bound to the logical schema and evaluated on the node's batches.
 
 mod aggregate;
+mod call;
 mod join;
 mod lookup;
 mod relation;
