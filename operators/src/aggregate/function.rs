@@ -22,7 +22,7 @@ pub enum AggregateFunction {
     Max,
     /// `avg(x)`: the exact sum divided by the count, `Float64`.
     Avg,
-    /// Population variance, `Float64`; from exact integer moments for integers up to 64 bits.
+    /// Population variance, `Float64`; from exact sums, rounded only at the end.
     VarPop,
     /// Sample variance, `Float64`; NULL for fewer than two rows.
     VarSamp,
