@@ -430,6 +430,7 @@ pub fn sql_type(field: &Field) -> String {
         DataType::FixedSizeBinary(width) => format!("BYTES({width})"),
         DataType::Timestamp(TimeUnit::Millisecond, Some(_)) => "TIMESTAMP".to_owned(),
         DataType::Date32 => "DATE".to_owned(),
+        DataType::List(item) => format!("{}[]", sql_type(item)),
         other => other.to_string(),
     }
 }

@@ -44,9 +44,9 @@ pub(crate) use block_relations::input_schema;
 pub use catalog::{Catalog, LoadError, LoadRequest, given};
 pub use explain::{explain, explain_state, explain_view, sql_type};
 pub use ir::{
-    AggregateCall, AggregateFunction, Emit, JobPlan, JoinKind, Node, NodeKind, PlannedOption, PlannedSetting,
-    PlannedSink, PlannedSource, PlannedTable, PlannedView, ReloadedTable, Shown, SinkInput, SortKey, StateEntry,
-    ViewClosing, Window,
+    AggregateCall, AggregateFunction, AggregateParameters, Emit, JobPlan, JoinKind, Node, NodeKind, PlannedOption,
+    PlannedSetting, PlannedSink, PlannedSource, PlannedTable, PlannedView, ReloadedTable, Shown, SinkInput, SortKey,
+    StateEntry, ViewClosing, Window,
 };
 pub use job::plan;
 pub(crate) use names::relations;

@@ -5,6 +5,7 @@
 
 mod aggregate;
 mod asof;
+mod call;
 mod changing_join;
 mod join;
 mod keyed;
