@@ -90,10 +90,8 @@ impl<'s> Inputs<'s> {
 
 impl Lowerer<'_> {
     pub(super) fn aggregate(&mut self, aggregate: &Aggregate) -> Lower<Lowered> {
-        if aggregate.group_expr.iter().any(|expr| matches!(expr, Expr::GroupingSet(_))) {
-            return Err(self
-                .unsupported("GROUPING SETS, ROLLUP or CUBE", "group")
-                .with_hint("write one query for each grouping and UNION ALL"));
+        if let [Expr::GroupingSet(set)] = aggregate.group_expr.as_slice() {
+            return self.grouping_sets(aggregate, set);
         }
         let input = self.lower(&aggregate.input)?;
         let schema = aggregate.input.schema();
@@ -121,7 +119,7 @@ impl Lowerer<'_> {
     }
 
     /// The operator over prepared columns.
-    fn grouped(
+    pub(super) fn grouped(
         &mut self,
         input: Lowered,
         mut inputs: Inputs<'_>,

@@ -7,6 +7,7 @@ mod aggregate;
 mod asof;
 mod call;
 mod changing_join;
+mod grouping;
 mod join;
 mod keyed;
 mod lookup;
