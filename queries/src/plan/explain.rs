@@ -178,6 +178,7 @@ fn describe(node: &Node, names: &Names) -> String {
         NodeKind::Expand { copies, .. } => format!("Expand {} groupings", copies.len()),
         NodeKind::Multiset { id, operation, .. } => format!("{operation:?} {id}"),
         NodeKind::Over(over) => describe_over(over),
+        NodeKind::Final { id, input, time } => format!("Final {id} at {}", input.schema.field(*time).name()),
         NodeKind::Variable { binding, .. } => format!("Variable {binding} [{}]", all()),
         NodeKind::Outer { input } => format!("Input {input} [{}]", all()),
         NodeKind::Recursion(recursion) => {

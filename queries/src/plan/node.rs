@@ -206,6 +206,15 @@ pub enum NodeKind {
         /// Index into [`RecursionNode::inputs`].
         input: usize,
     },
+    /// Rows that are final, each once; in sessions, for `EMIT ON WINDOW CLOSE`.
+    Final {
+        /// Name of the state.
+        id: String,
+        /// Where rows come from.
+        input: Box<Node>,
+        /// The `Timestamp(ms, UTC)` column with the instant at which a row is final.
+        time: usize,
+    },
     /// Window functions.
     Over(Box<OverNode>),
     /// Each row once for each list of expressions: the columns of several groupings.

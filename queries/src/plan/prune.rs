@@ -94,6 +94,7 @@ impl Node {
             NodeKind::Filter { input, .. }
             | NodeKind::Expand { input, .. }
             | NodeKind::Session { input, .. }
+            | NodeKind::Final { input, .. }
             | NodeKind::Components { input, .. }
             | NodeKind::Project { input, .. }
             | NodeKind::Window { input, .. }
@@ -129,6 +130,7 @@ impl Node {
             NodeKind::Filter { input, .. }
             | NodeKind::Expand { input, .. }
             | NodeKind::Session { input, .. }
+            | NodeKind::Final { input, .. }
             | NodeKind::Components { input, .. }
             | NodeKind::Project { input, .. }
             | NodeKind::Window { input, .. }

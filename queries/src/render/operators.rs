@@ -101,6 +101,12 @@ pub(super) fn make(node: &Node) -> Result<Made, RenderError> {
         }
         NodeKind::LookupJoin { .. } => lookup_join(node).map(|_| Made::None),
         NodeKind::Join(node) => changing::join(node).map(|_| Made::None),
+        NodeKind::Final { id, input, time } => {
+            let policy = EmitPolicy::OnFinality { closing: Some(Closing::Time(*time)) };
+            let operator =
+                EmitGate::new(id, &input.schema, policy).map_err(|error| RenderError::of(id)(error.into()))?;
+            Ok(Made::Stateful(Stateful::new(id, operator.route(), Box::new(operator))))
+        }
         NodeKind::AsofJoin(node) => changing::asof(node).map(|_| Made::None),
         NodeKind::Recursion(node) => recursion::make(node).map(|_| Made::None),
         NodeKind::Multiset { .. } => changing::multiset(node).map(|_| Made::None),

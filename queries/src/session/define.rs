@@ -108,7 +108,9 @@ impl Session {
         if table.options.is_empty() && table.values.is_none() {
             let schema = self.table_schema(table)?;
             let key = table.primary_key.iter().filter_map(|column| schema.index_of(column).ok()).collect();
-            self.tables.insert(table.name.text.clone(), Table::new(schema, types, key));
+            let watermark = table.watermark.as_ref();
+            let watermark = watermark.and_then(|mark| Some((schema.index_of(&mark.column.text).ok()?, mark.delay_ms)));
+            self.tables.insert(table.name.text.clone(), Table::new(schema, types, key, watermark));
         }
         Ok(())
     }

@@ -120,7 +120,7 @@ impl Session {
         let consolidator = Consolidator::new(schema, None).map_err(internal)?;
         let mut maintained =
             Maintained { ticks: Vec::new(), view: Arc::new(plan.views[view].clone()), errors: Vec::new() };
-        for (tick, changes) in (1_u64..).zip(ticks) {
+        for (tick, Tick { changes, final_ms }) in (1_u64..).zip(ticks) {
             let mut deltas: Vec<Vec<(usize, Delta)>> = vec![Vec::new(); workers];
             if tick == 1 {
                 let whole = |batch: &RecordBatch| Delta::derived(batch.clone(), vec![1; batch.num_rows()]);
@@ -135,7 +135,7 @@ impl Session {
                 parent: BlockHash::default(),
                 timestamp_ms: self.now_ms,
             };
-            let progress = Progress::at(tick, &head);
+            let progress = Progress { finalized_ms: final_ms, ..Progress::at(tick, &head) };
             runtime.submit(TickInput { progress, deltas }).map_err(|error| failed(error.into()))?;
             let sealed = runtime.next_sealed().map_err(|error| failed(error.into()))?;
             let mut outputs = sealed.map(|sealed| sealed.outputs).unwrap_or_default().into_iter();
