@@ -71,7 +71,7 @@ pub(crate) static DEFINITIONS: &[Definition] = &[
         "sum",
         &[],
         F::Sum,
-        "sum([DISTINCT] x) -> DECIMAL(38, 0), DECIMAL(38, s), UINT256, INT256 or DOUBLE",
+        "sum([DISTINCT] x) -> BIGINT (of integers up to 32 bits), DECIMAL(38, 0), DECIMAL(38, s), UINT256, INT256 or DOUBLE",
         "The sum: exact and wide enough for integers, of the type itself for UINT256 and INT256 (beyond it is an \
          error row), DOUBLE for DOUBLE. NULL over no value.",
     ),

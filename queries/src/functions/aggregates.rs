@@ -182,6 +182,8 @@ impl Aggregate {
     fn sum_field(&self, argument: &Field) -> Result<Field> {
         let name = self.definition.name;
         let data_type = match argument.data_type() {
+            // As PostgreSQL has it: BIGINT is wide enough for these, DECIMAL for the others.
+            DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::UInt8 | DataType::UInt16 => DataType::Int64,
             integer if integer.is_integer() => DataType::Decimal128(38, 0),
             DataType::Decimal32(_, scale) | DataType::Decimal64(_, scale) | DataType::Decimal128(_, scale) => {
                 DataType::Decimal128(38, *scale)

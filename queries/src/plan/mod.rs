@@ -14,6 +14,7 @@ mod asof;
 mod block_relations;
 mod catalog;
 mod context;
+mod dependent;
 mod dispatch;
 mod errors;
 mod explain;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion_sql::planner::{ParserOptions, SqlToRel};
 use datafusion_sql::sqlparser::ast::{
@@ -98,7 +98,14 @@ impl Planner<'_> {
                 .options
                 .iter()
                 .any(|option| matches!(option.option, ColumnOption::NotNull | ColumnOption::PrimaryKey(_)));
-            Field::clone(field).with_nullable(!solid)
+            let field = Field::clone(field).with_nullable(!solid);
+            // What a watermark compares has the precision of block times.
+            match &table.watermark {
+                Some(watermark) if watermark.column.text == *field.name() && is_timestamp(field.data_type()) => {
+                    field.with_data_type(timestamp_type())
+                }
+                _ => field,
+            }
         });
         Ok(Some(Arc::new(Schema::new(fields.collect::<Vec<_>>()))))
     }
@@ -170,4 +177,8 @@ impl Planner<'_> {
             .with_note(error.to_string())
         })
     }
+}
+
+fn is_timestamp(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Timestamp(_, _))
 }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use datafusion_common::DFSchema;
 use datafusion_expr::{Aggregate, Expr, LogicalPlan};
+use datafusion_physical_expr::expressions::cast;
 
 use super::super::explain::sql_text;
 use super::super::facts::{ColumnFacts, Facts};
-use super::super::ir::{AggregateCall, Node, NodeKind};
+use super::super::ir::{AggregateCall, AggregateFunction, Node, NodeKind};
 use super::scalar::{Computed, is_time, keep_columns, moved, project};
 use super::{Lower, Lowered, Lowerer};
 
@@ -139,6 +140,8 @@ impl Lowerer<'_> {
         let (input, places) = inputs.apply(input);
         let keys: Vec<usize> = keys.iter().map(|key| places[*key]).collect();
         let calls: Vec<AggregateCall> = calls.into_iter().map(|call| call.placed(&places)).collect();
+        let wanted: Vec<DataType> = calls.iter().map(|call| call.field.data_type().clone()).collect();
+        let calls: Vec<AggregateCall> = calls.into_iter().map(exactly).collect();
         let schema = Arc::new(Schema::new(output_fields(&input, &keys, &calls)));
         let facts = grouped_facts(columns, shown, calls.len(), block_local, bound);
         let input = Box::new(input.node);
@@ -153,12 +156,26 @@ impl Lowerer<'_> {
         let all = facts.columns.len();
         let hidden = facts.columns.len() - shown - facts_calls(&kind);
         let lowered = Lowered { node: Node { kind, schema }, facts };
-        if hidden == 0 {
-            return Ok(lowered);
+        let mut columns = keep_columns(&lowered, (0..shown).chain(shown + hidden..all));
+        let mut same = hidden == 0;
+        for (column, wanted) in columns[shown..].iter_mut().zip(&wanted) {
+            if column.field.data_type() != wanted {
+                column.expression = cast(column.expression.clone(), lowered.schema(), wanted.clone())
+                    .map_err(|error| self.place.diagnose(&error))?;
+                column.field = column.field.clone().with_data_type(wanted.clone());
+                (column.from, same) = (None, false);
+            }
         }
-        let columns = keep_columns(&lowered, (0..shown).chain(shown + hidden..all));
-        Ok(project(lowered, columns))
+        Ok(if same { lowered } else { project(lowered, columns) })
     }
+}
+
+/// A call in the type of the operator: sums of integers are exact there, whatever SQL calls their type.
+fn exactly(mut call: AggregateCall) -> AggregateCall {
+    if call.function == AggregateFunction::Sum && call.field.data_type().is_integer() {
+        call.field = Arc::new(call.field.as_ref().clone().with_data_type(DataType::Decimal128(38, 0)));
+    }
+    call
 }
 
 /// The place of a column among the keys, added behind them if it is not one.
