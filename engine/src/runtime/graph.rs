@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use arrow::record_batch::RecordBatch;
 use timely::dataflow::channels::pact::{Exchange, ParallelizationContract, Pipeline};
@@ -46,7 +48,23 @@ pub struct Graph<'s> {
     pub(super) states: Vec<(String, StateCell)>,
     outputs: OutputBuffer,
     failure: FailureCell,
+    pub(super) limit: Option<StateLimit>,
     probe: Handle<Tick>,
+}
+
+/// How much memory the state of all operators on all workers may take.
+#[derive(Clone, Debug)]
+pub struct StateLimit {
+    pub(super) bytes: usize,
+    /// What all workers hold, as they last counted it.
+    pub(super) held: Arc<AtomicUsize>,
+}
+
+impl StateLimit {
+    /// A limit that the workers of one job share.
+    pub fn new(bytes: usize) -> StateLimit {
+        StateLimit { bytes, held: Arc::default() }
+    }
 }
 
 impl std::fmt::Debug for Graph<'_> {
@@ -67,7 +85,12 @@ impl<'s> Graph<'s> {
     ) -> Graph<'s> {
         let progress = progress.probe_with(&probe);
         let (tables, nodes) = (tables.len(), tables);
-        Graph { scope, share, tables, nodes, progress, states: Vec::new(), outputs, failure, probe }
+        Graph { scope, share, tables, nodes, progress, states: Vec::new(), outputs, failure, limit: None, probe }
+    }
+
+    /// Ends the job when the state of its operators takes more memory, with the name of the largest.
+    pub fn limit_state(&mut self, limit: StateLimit) {
+        self.limit = Some(limit);
     }
 
     /// The changes of source table `index`.

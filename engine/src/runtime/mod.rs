@@ -14,7 +14,7 @@ mod graph;
 mod packet;
 mod worker;
 
-pub use graph::{Graph, Node};
+pub use graph::{Graph, Node, StateLimit};
 pub use packet::partition;
 
 use std::collections::{BTreeMap, VecDeque};

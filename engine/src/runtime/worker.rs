@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
 use std::sync::{Arc, Mutex};
 use std::thread::Thread;
@@ -15,13 +16,17 @@ use timely::dataflow::operators::core::Input as _;
 use timely::dataflow::operators::probe::Handle;
 use timely::worker::Worker;
 
-use super::graph::{FailureCell, Graph, OutputBuffer, StateCell};
+use super::graph::{FailureCell, Graph, OutputBuffer, StateCell, StateLimit};
 use super::{Build, RuntimeConfig, SavedStates};
 use crate::Tick;
 use crate::clock;
 use crate::error::StateError;
 use crate::model::{Delta, Progress};
 use crate::operator::{Share, StateSize};
+
+/// How often state is compared with its limit: after so many ticks, or after so many rows.
+const COUNT_EVERY_TICKS: u64 = 64;
+const COUNT_EVERY_ROWS: usize = 50_000;
 
 /// What the driver asks of a worker.
 pub(super) enum Command {
@@ -102,6 +107,10 @@ struct WorkerLoop {
     states: Vec<(String, StateCell)>,
     outputs: OutputBuffer,
     failure: FailureCell,
+    limit: Option<StateLimit>,
+    /// What this worker last counted of its own state, and the ticks and rows it has taken since.
+    held: usize,
+    since: (u64, usize),
     probe: Handle<Tick>,
     reports: SyncSender<Report>,
     /// Ticks taken and not yet sealed, with the thread's CPU time when they were taken.
@@ -116,15 +125,28 @@ impl WorkerLoop {
         let probe = Handle::new();
         let mut tables: Vec<DeltaInput> = (0..config.tables).map(|_| InputHandle::new_with_builder()).collect();
         let mut progress: ProgressInput = InputHandle::new_with_builder();
-        let states = worker.dataflow::<Tick, _, _>(|scope| {
+        let (states, limit) = worker.dataflow::<Tick, _, _>(|scope| {
             let streams = tables.iter_mut().map(|table| scope.input_from(table)).collect();
             let progress = scope.input_from(&mut progress);
             let mut graph =
                 Graph::new(scope, share, streams, progress, outputs.clone(), failure.clone(), probe.clone());
             build(&mut graph);
-            graph.states
+            (graph.states, graph.limit)
         });
-        WorkerLoop { share, tables, progress, states, outputs, failure, probe, reports, open: VecDeque::new() }
+        WorkerLoop {
+            share,
+            tables,
+            progress,
+            states,
+            outputs,
+            failure,
+            limit,
+            held: 0,
+            since: (0, 0),
+            probe,
+            reports,
+            open: VecDeque::new(),
+        }
     }
 
     fn run(&mut self, worker: &mut Worker, commands: &Receiver<Command>) {
@@ -171,7 +193,9 @@ impl WorkerLoop {
             self.tables.iter_mut().for_each(|table| table.advance_to(tick));
             self.progress.advance_to(tick);
         }
+        self.since.0 += 1;
         for (table, delta) in deltas {
+            self.since.1 += delta.len();
             self.tables[table].send(delta);
         }
         self.progress.send(progress);
@@ -193,11 +217,40 @@ impl WorkerLoop {
                 break;
             }
             self.open.pop_front();
+            self.count_state();
             let outputs = self.outputs.borrow_mut().remove(&tick).unwrap_or_default();
             let cpu = clock::thread_cpu().saturating_sub(taken);
             self.reports.send(Report::Sealed { tick, outputs, cpu }).map_err(|_| ())?;
         }
         Ok(())
+    }
+
+    /// Now and then compares the state with its limit: counting it costs some operators a walk over it.
+    fn count_state(&mut self) {
+        let Some(limit) = self.limit.clone() else { return };
+        if self.since.0 < COUNT_EVERY_TICKS && self.since.1 < COUNT_EVERY_ROWS {
+            return;
+        }
+        self.since = (0, 0);
+        let sizes = || self.states.iter().map(|(name, state)| (state.borrow().size().bytes, name));
+        let held: usize = sizes().map(|(bytes, _)| bytes).sum();
+        let before = std::mem::replace(&mut self.held, held);
+        limit.held.fetch_add(held, Ordering::Relaxed);
+        let all = limit.held.fetch_sub(before, Ordering::Relaxed).saturating_sub(before);
+        if all <= limit.bytes {
+            return;
+        }
+        let Some((largest, name)) = sizes().max() else { return };
+        let megabytes = |bytes: usize| bytes.div_ceil(1 << 20);
+        let reason = format!(
+            "the state of the job takes {} MB, its limit is {} MB, and {} MB of it are here; bound the view by a window \
+             or a temporal filter, or raise state.limit_mb",
+            megabytes(all),
+            megabytes(limit.bytes),
+            megabytes(largest)
+        );
+        let name = name.clone();
+        self.failure.borrow_mut().get_or_insert((name, reason));
     }
 
     fn save(&self) -> Result<Vec<(String, Vec<RecordBatch>)>, StateError> {

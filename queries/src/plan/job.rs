@@ -29,6 +29,9 @@ use crate::sql::{
     ExplainStatement, ExplainTarget, Job, Name, OptionStatement, OptionValue, QUERY, Statement, ViewStatement,
 };
 
+/// The setting of how many megabytes the state of all operators may take.
+pub(super) const STATE_LIMIT: &str = "state.limit_mb";
+
 /// Plans a job. Everything wrong with it is told at once, in the order of the text; a view that reads
 /// a broken view is not blamed for it.
 pub fn plan(job: &Job, catalog: &mut dyn Catalog) -> Result<JobPlan, Vec<Diagnostic>> {
@@ -90,7 +93,11 @@ impl<'j> Planner<'j> {
             let Statement::Set(set) = statement else { continue };
             let setting =
                 PlannedSetting { name: set.name.text.clone(), value: set.value.clone(), span: set.value_span };
-            if mev_settings::is_mev(&setting.name) || setting.name == OVERALL_LIMIT {
+            if setting.name == STATE_LIMIT && setting.value.parse::<u64>().is_err() {
+                let message = "state.limit_mb is a whole number of megabytes";
+                self.mistakes.push(Diagnostic::new(Code::BadOption, message, setting.span));
+            }
+            if mev_settings::is_mev(&setting.name) || [OVERALL_LIMIT, STATE_LIMIT].contains(&setting.name.as_str()) {
                 settings.push(setting);
                 continue;
             }
@@ -435,4 +442,13 @@ pub(super) fn unique_names(schema: &SchemaRef, place: &Place<'_>) -> Result<(), 
         }
     }
     Ok(())
+}
+
+impl JobPlan {
+    /// How many bytes the state of all operators may take (`SET state.limit_mb`), if that is limited.
+    pub fn state_limit_bytes(&self) -> Option<usize> {
+        let setting = self.settings.iter().rev().find(|setting| setting.name == STATE_LIMIT)?;
+        let megabytes: usize = setting.value.parse().ok()?;
+        megabytes.checked_mul(1 << 20)
+    }
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use highwater_engine::operator::{BatchOperator, Route, TablesOperator, TickOperator};
-use highwater_engine::runtime::{Build, Graph, Node as Handle};
+use highwater_engine::runtime::{Build, Graph, Node as Handle, StateLimit};
 
 use crate::plan::{Emit, JobPlan, Node, NodeKind, PlannedView, SinkInput};
 pub use operators::RenderError;
@@ -55,7 +55,11 @@ pub fn render(plan: Arc<JobPlan>, outputs: Vec<OutputPlan>) -> Result<Rendered, 
     }
     let shown = shown_columns(&plan, &reachable);
     let first_reloaded = source_tables + constants.len();
+    let limit = plan.state_limit_bytes().map(StateLimit::new);
     let build = move |graph: &mut Graph<'_>| {
+        if let Some(limit) = &limit {
+            graph.limit_state(limit.clone());
+        }
         let mut renderer = Renderer {
             plan: &plan,
             graph,

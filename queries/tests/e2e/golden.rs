@@ -13,7 +13,7 @@ use crate::rows::{Row, Table};
 /// Rows a golden file shows at the head and at the tail of a long list.
 const SHOWN: usize = 12;
 
-const SHIPPED: [&str; 15] = [
+const SHIPPED: [&str; 16] = [
     "approval_drain",
     "arbitrage_watch",
     "contract_activity",
@@ -27,6 +27,7 @@ const SHIPPED: [&str; 15] = [
     "sandwich_watch",
     "searcher_leaderboard",
     "token_volume",
+    "wallet_clusters",
     "watchlist_activity",
     "whale_transfers",
 ];

@@ -1,0 +1,112 @@
+//! Statements through the binary: every sqllogictest file in every way of feeding, unit tests, the state budget.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn here(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn highwater(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_highwater")).args(args).output().unwrap()
+}
+
+fn files(folder: &str) -> Vec<String> {
+    let mut files: Vec<String> =
+        std::fs::read_dir(here(folder)).unwrap().map(|entry| entry.unwrap().path().display().to_string()).collect();
+    files.sort();
+    assert!(!files.is_empty(), "{folder} has files");
+    files
+}
+
+/// Runs all files; all statements agree, and none is unsupported.
+fn agrees(feeding: &[&str]) {
+    let files = files("tests/slt");
+    let args: Vec<&str> =
+        ["slt", "--all"].iter().chain(feeding).copied().chain(files.iter().map(String::as_str)).collect();
+    let output = highwater(&args);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{feeding:?}\n{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!text.contains("not supported,"), "{feeding:?}\n{text}");
+}
+
+#[test]
+fn all_rows_at_once() {
+    agrees(&["--batch"]);
+}
+
+#[test]
+fn one_tick_a_row() {
+    agrees(&["--row"]);
+    agrees(&["--row", "--workers", "2"]);
+}
+
+#[test]
+fn rows_that_come_and_go() {
+    for seed in ["1", "2", "3"] {
+        agrees(&["--churn", seed]);
+    }
+    agrees(&["--churn", "4", "--workers", "4"]);
+}
+
+#[test]
+fn a_wrong_answer_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("wrong.slt");
+    std::fs::write(&file, "query I\nSELECT 1\n----\n2\n\nstatement ok\nSELECT nothing FROM nowhere\n").unwrap();
+    let output = highwater(&["slt", "--all", file.to_str().unwrap()]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("0 agree, 2 differ"), "{text}");
+    assert!(text.contains("wrong.slt:1: differs") && text.contains("table \"nowhere\" does not exist"), "{text}");
+}
+
+#[test]
+fn unit_tests_pass_and_fail() {
+    for file in files("tests/unit_tests") {
+        let output = highwater(&["test", &file]);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+        assert!(text.ends_with(" passed, 0 failed\n"), "{text}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("job.sql");
+    let job = "CREATE SOURCE eth WITH (connector = 'simulator');
+        CREATE MATERIALIZED VIEW v AS SELECT block_number, gas_used FROM eth.blocks;
+        EXECUTE UNIT TEST wrong FOR v MOCK eth.blocks (block_number, gas_used) AS (VALUES (1, 5), (2, 6))
+        EXPECTED (gas_used) AS (VALUES (5), (7));";
+    std::fs::write(&file, job).unwrap();
+    let output = highwater(&["test", file.to_str().unwrap()]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains(r#"expected and not there: {"gas_used":7}"#), "{text}");
+    assert!(text.contains(r#"there and not expected: {"gas_used":6}"#), "{text}");
+    assert!(text.ends_with("0 passed, 1 failed\n"), "{text}");
+}
+
+#[test]
+fn a_state_budget_ends_the_job_with_the_name_of_the_operator() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("job.sql");
+    let job = |limit: &str| {
+        format!(
+            "SET state.limit_mb = {limit};
+            CREATE SOURCE eth WITH (connector = 'simulator', blocks = '400', transactions_per_block = '200');
+            CREATE MATERIALIZED VIEW senders WITH (unbounded = 'yes') AS
+            SELECT transaction_hash, nonce, count(*) AS n FROM eth.transactions GROUP BY transaction_hash, nonce, gas_used + 1;
+            CREATE MATERIALIZED VIEW pairs WITH (unbounded = 'yes') AS
+            SELECT DISTINCT a.transaction_hash FROM eth.transactions a JOIN senders b ON a.transaction_hash = b.transaction_hash;
+            CREATE SINK out FROM pairs WITH (connector = 'stdout');"
+        )
+    };
+    std::fs::write(&file, job("1")).unwrap();
+    let output = highwater(&["run", file.to_str().unwrap(), "--quiet"]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{text}");
+    assert!(text.contains("its limit is 1 MB") && text.contains("pairs/join-0"), "{text}");
+    std::fs::write(&file, job("'lots'")).unwrap();
+    let output = highwater(&["check", file.to_str().unwrap()]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("state.limit_mb is a whole number"));
+}
