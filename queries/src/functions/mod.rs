@@ -60,6 +60,7 @@ pub use checked::checked;
 pub use function::FunctionDoc;
 pub use prepare::prepare;
 pub use rewrite::rewrite;
+pub(crate) use rewrite::rewrite_expr;
 
 use function::Function;
 

@@ -15,11 +15,14 @@ mod catalog;
 mod context;
 mod dispatch;
 mod errors;
+mod events;
 mod explain;
 mod facts;
 mod ir;
 mod job;
 mod lower;
+mod macro_checks;
+mod macros;
 mod mev_settings;
 mod names;
 mod node;
@@ -39,6 +42,7 @@ mod window;
 
 pub(crate) use block_relations::input_schema;
 pub use catalog::{Catalog, LoadError, LoadRequest, given};
+pub use events::PlannedEvent;
 pub use explain::{explain, explain_state, explain_view, sql_type};
 pub use ir::{
     AggregateCall, AggregateFunction, Emit, JobPlan, JoinKind, Node, NodeKind, PlannedOption, PlannedSetting,
@@ -46,6 +50,6 @@ pub use ir::{
     ViewClosing, Window,
 };
 pub use job::plan;
-pub(crate) use names::relations;
+pub(crate) use names::{functions_called, relations};
 pub use planned_alert::PlannedAlert;
 pub use relational::{ChangingJoin, JoinColumn, JoinNode, OverCall, OverNode, Retain, SetOperation};

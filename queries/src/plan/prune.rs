@@ -88,6 +88,7 @@ impl Node {
             NodeKind::Union { inputs } => inputs.iter().collect(),
             NodeKind::BlockRelation { inputs, .. } => inputs.iter().flatten().collect(),
             NodeKind::Filter { input, .. }
+            | NodeKind::DecodeEvent { input, .. }
             | NodeKind::Expand { input, .. }
             | NodeKind::Project { input, .. }
             | NodeKind::Window { input, .. }
@@ -103,7 +104,7 @@ impl Node {
         }
     }
 
-    fn inputs_mut(&mut self) -> Vec<&mut Node> {
+    pub(super) fn inputs_mut(&mut self) -> Vec<&mut Node> {
         match &mut self.kind {
             NodeKind::Scan { .. }
             | NodeKind::View { .. }
@@ -117,6 +118,7 @@ impl Node {
             NodeKind::Union { inputs } => inputs.iter_mut().collect(),
             NodeKind::BlockRelation { inputs, .. } => inputs.iter_mut().flatten().collect(),
             NodeKind::Filter { input, .. }
+            | NodeKind::DecodeEvent { input, .. }
             | NodeKind::Expand { input, .. }
             | NodeKind::Project { input, .. }
             | NodeKind::Window { input, .. }

@@ -45,6 +45,7 @@ pub(super) fn raw_plan(query: &Query, context: &Context, place: &Place<'_>) -> R
         .with_hint("remove RECURSIVE, or compute the closure outside"));
     }
     let mut query = query.clone();
+    context.macros.inline(&mut query, place)?;
     functions::prepare(&mut query);
     let options = ParserOptions::new().with_collect_spans(true).with_map_string_types_to_utf8view(false);
     SqlToRel::new_with_options(context, options)

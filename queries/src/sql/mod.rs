@@ -4,6 +4,8 @@
 //! SQL (`CREATE SOURCE`, `CREATE SINK … EMIT …`, options with secrets) is read here.
 
 mod ast;
+mod event;
+mod function;
 mod location;
 mod options;
 mod parser;
@@ -12,11 +14,12 @@ mod tokens;
 
 pub(crate) use ast::QUERY;
 pub use ast::{
-    AlertStatement, EmitClause, ExplainStatement, ExplainTarget, Job, Name, OptionStatement, OptionValue,
-    SecretStatement, SetStatement, SinkFrom, SinkStatement, SourceStatement, Statement, TableStatement, ViewStatement,
+    AlertStatement, EmitClause, EventStatement, ExplainStatement, ExplainTarget, FunctionStatement, Job, Name,
+    OptionStatement, OptionValue, Parameter, SecretStatement, SetStatement, SinkFrom, SinkStatement, SourceStatement,
+    Statement, TableStatement, ViewStatement,
 };
 pub(crate) use location::LineIndex;
 pub(crate) use parser::normal;
 pub use parser::parse;
-pub(crate) use session::relations_read;
 pub use session::{SessionStatement, parse_session};
+pub(crate) use session::{function_name, functions_read, relations_read};
