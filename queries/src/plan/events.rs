@@ -62,7 +62,9 @@ impl Planner<'_> {
             if let Err(mistake) = self.offer_event(event) {
                 self.blame(mistake);
                 for name in [event.name.text.clone(), format!("{}{SKIPPED}", event.name.text)] {
-                    self.context.add_broken(&format!("{}.{name}", event.source.text));
+                    if !self.context.has_chain_table(&event.source.text, &name) {
+                        self.context.add_broken(&format!("{}.{name}", event.source.text));
+                    }
                 }
             }
         }
