@@ -250,7 +250,7 @@ impl PlannedEvent {
         match self.addresses.len() {
             0 => {}
             1..=2 => {
-                let listed = self.addresses.iter().map(|address| alloy_primitives::hex::encode_prefixed(address));
+                let listed = self.addresses.iter().map(alloy_primitives::hex::encode_prefixed);
                 let _ = write!(text, " of {}", listed.collect::<Vec<_>>().join(", "));
             }
             count => {
