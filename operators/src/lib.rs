@@ -18,6 +18,7 @@ pub mod block_kernel;
 pub mod broadcast_join;
 mod codec;
 pub mod components;
+pub mod decode_event;
 pub mod emit_gate;
 mod float_keys;
 pub mod join;

@@ -295,9 +295,9 @@ fn tell(args: &RunArgs, outcome: &Outcome, streams: Streams) -> Result<(), CliEr
     }
     if !args.quiet {
         if streams.stderr_interactive {
-            watch::print_summary(&outcome.summary, &outcome.errors, streams.stderr_colour);
+            watch::print_summary(outcome, streams.stderr_colour);
         } else {
-            let line = watch::summary_json(&outcome.summary, &outcome.errors);
+            let line = watch::summary_json(outcome);
             // Nothing can be done about a closed standard error.
             let _ = writeln!(std::io::stderr(), "{line}");
         }

@@ -33,9 +33,17 @@ pub(super) fn load_recording(args: &RecordArgs) -> Result<LoadedJob, CliError> {
     let text = with_sinks(&loaded, &source, &tables, args.format);
     let destination = Destination { out: Some(out), ..Destination::default() };
     load_text(&job, destination, text, |statement| match statement {
-        Statement::Source(_) | Statement::Secret(_) | Statement::Set(_) | Statement::Table(_) => true,
+        Statement::Source(_)
+        | Statement::Secret(_)
+        | Statement::Set(_)
+        | Statement::Function(_)
+        | Statement::Table(_) => true,
         Statement::Sink(sink) => sink.name.text.starts_with(PREFIX),
-        Statement::View(_) | Statement::Alert(_) | Statement::Explain(_) | Statement::UnitTest(_) => false,
+        Statement::Event(_)
+        | Statement::View(_)
+        | Statement::Alert(_)
+        | Statement::Explain(_)
+        | Statement::UnitTest(_) => false,
     })
 }
 

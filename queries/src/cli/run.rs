@@ -1,12 +1,13 @@
 //! `run` and `replay`: from a job file to running threads.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use highwater_engine::job::{Job, JobError, JobOutput, JobSource, JobState, Summary, run as run_job};
-use highwater_engine::metrics::Registry;
+use highwater_engine::metrics::{Counter, Registry};
 use highwater_engine::model::alert::notification_schema;
 use highwater_engine::model::{BlockHash, BlockRef, BlockRun, errors_schema};
 use highwater_engine::options::Options;
@@ -52,6 +53,8 @@ pub struct Outcome {
     pub summary: Summary,
     /// Rows of each view that could not be evaluated.
     pub errors: Vec<(String, u64)>,
+    /// Logs that each event of the job skipped, because they only look like it.
+    pub skipped_logs: Vec<(String, u64)>,
     /// Metrics.
     pub metrics: Registry,
 }
@@ -116,6 +119,7 @@ pub(super) fn run_loaded(
     let (source, blocks) = open_source(&mut loaded, &plan, args, range, request)?;
     let watch = Watch::new(display.bar, display.colour, blocks);
     let (outputs, output_plans, errors) = open_outputs(&mut loaded, &plan, &watch)?;
+    let skipped = plan.skipped_logs();
     let feeds = plan.reloaded.iter().map(|table| loaded.loader.feed(table)).collect();
     let Rendered { build, constants } =
         render(plan, output_plans).map_err(|source| CliError::Internal(Box::new(source)))?;
@@ -131,16 +135,27 @@ pub(super) fn run_loaded(
         stop: stop.clone(),
         metrics: metrics.clone(),
     };
-    drive(job, watch, &errors, metrics)
+    drive(job, watch, &errors, skipped, metrics)
 }
 
-fn drive(job: Job, mut watch: Watch, errors: &[ErrorCount], metrics: Registry) -> Result<Outcome, CliError> {
+fn drive(
+    job: Job,
+    mut watch: Watch,
+    errors: &[ErrorCount],
+    skipped: BTreeMap<String, Counter>,
+    metrics: Registry,
+) -> Result<Outcome, CliError> {
     let result = run_job(job, &mut watch);
     watch.clear();
     match result {
         Ok(summary) => {
             let errors = errors.iter().map(|errors| (errors.view.clone(), errors.get())).collect();
-            Ok(Outcome { summary, errors, metrics })
+            let help = "Logs with the topic of an event that are not of it.";
+            for (event, count) in &skipped {
+                metrics.counter("highwater_skipped_logs_total", ("event", event), help).add(count.get());
+            }
+            let skipped_logs = skipped.into_iter().map(|(event, count)| (event, count.get())).collect();
+            Ok(Outcome { summary, errors, skipped_logs, metrics })
         }
         Err(JobError::Sink { source: SinkError::Closed, .. }) => Err(CliError::Closed),
         Err(JobError::Sink { name, source }) if ErrorWatch::is_name(&name) => {

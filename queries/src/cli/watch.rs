@@ -10,6 +10,8 @@ use highwater_engine::model::format::grouped;
 use highwater_engine::sink::SinkReport;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::run::Outcome;
+
 /// A progress bar on standard error, or nothing.
 pub(super) struct Watch {
     bar: Option<ProgressBar>,
@@ -96,7 +98,8 @@ fn short(number: f64) -> String {
 }
 
 /// The summary for a person.
-pub(super) fn print_summary(summary: &Summary, errors: &[(String, u64)], colour: bool) {
+pub(super) fn print_summary(outcome: &Outcome, colour: bool) {
+    let Outcome { summary, errors, skipped_logs, .. } = outcome;
     let bold = if colour { Style::new().bold() } else { Style::new() };
     let dim = if colour { Style::new().dimmed() } else { Style::new() };
     let warn = if colour { AnsiColor::Yellow.on_default() } else { Style::new() };
@@ -122,13 +125,21 @@ pub(super) fn print_summary(summary: &Summary, errors: &[(String, u64)], colour:
     if summary.skipped > 0 {
         let _ = writeln!(out, "  {warn}{} things were skipped by the source; see the log{warn:#}", summary.skipped);
     }
+    for (event, count) in skipped_logs.iter().filter(|(_, count)| *count > 0) {
+        let count = grouped(*count);
+        let _ = writeln!(out, "  {warn}{count} logs only look like {event}; see {event}_skipped{warn:#}");
+    }
     for (view, count) in errors.iter().filter(|(_, count)| *count > 0) {
         let _ = writeln!(out, "  {warn}{count} rows of {view} could not be evaluated; see {view}_errors{warn:#}");
     }
 }
 
 /// The summary for a program: one JSON line.
-pub(super) fn summary_json(summary: &Summary, errors: &[(String, u64)]) -> String {
+pub(super) fn summary_json(outcome: &Outcome) -> String {
+    let Outcome { summary, errors, skipped_logs, .. } = outcome;
+    let counts = |counts: &[(String, u64)]| -> serde_json::Map<String, serde_json::Value> {
+        counts.iter().map(|(name, count)| (name.clone(), (*count).into())).collect()
+    };
     let sinks: serde_json::Map<String, serde_json::Value> = shown_sinks(summary)
         .map(|(name, report)| {
             let facts = serde_json::json!({
@@ -137,8 +148,6 @@ pub(super) fn summary_json(summary: &Summary, errors: &[(String, u64)]) -> Strin
             (name.clone(), facts)
         })
         .collect();
-    let errors: serde_json::Map<String, serde_json::Value> =
-        errors.iter().map(|(view, count)| (view.clone(), (*count).into())).collect();
     serde_json::json!({"summary": {
         "stopped": summary.stopped,
         "blocks": summary.blocks,
@@ -149,7 +158,8 @@ pub(super) fn summary_json(summary: &Summary, errors: &[(String, u64)]) -> Strin
         "inserted": summary.inserted,
         "retracted": summary.retracted,
         "skipped": summary.skipped,
-        "errors": errors,
+        "skipped_logs": counts(skipped_logs),
+        "errors": counts(errors),
         "ticks": summary.ticks,
         "last_tick": summary.last_tick,
         "elapsed_ms": millis_number(summary.elapsed),

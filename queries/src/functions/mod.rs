@@ -68,6 +68,7 @@ pub(crate) use markers::{ASOF, ASOF_LEFT};
 pub(crate) use prepare::call;
 pub use prepare::prepare;
 pub use rewrite::rewrite;
+pub(crate) use rewrite::rewrite_expr;
 
 use function::Function;
 

@@ -125,6 +125,9 @@ impl JobPlan {
 impl Node {
     /// Some columns of a relation of a source.
     pub(super) fn picked(&self, columns: &[usize]) -> Node {
+        if let NodeKind::DecodeEvent { event, columns: shown, .. } = &self.kind {
+            return event.node(columns.iter().map(|column| shown[*column]).collect());
+        }
         let schema = Arc::new(self.schema.project(columns).expect("the columns are those of this node"));
         let mut kind = self.kind.clone();
         if let NodeKind::BlockRelation { columns: shown, .. } = &mut kind {

@@ -12,6 +12,7 @@ use datafusion_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, Ty
 use datafusion_expr::{AggregateUDF, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
 
 use super::ir::Node;
+use super::macros::Macros;
 use super::registry::{Registry, registry};
 use super::window::WindowPlanner;
 use crate::diagnostic::{Code, Diagnostic, Span, did_you_mean};
@@ -78,6 +79,8 @@ pub(super) struct Context {
     chain: BTreeMap<String, BTreeMap<String, Arc<dyn TableSource>>>,
     /// Views and reference tables.
     plain: BTreeMap<String, Arc<dyn TableSource>>,
+    /// The functions that the job defines.
+    pub(super) macros: Macros,
     /// Views that have mistakes of their own: whoever reads them is not blamed.
     broken: Mutex<Vec<String>>,
 }
@@ -92,6 +95,7 @@ impl Context {
             planners: vec![Arc::new(WindowPlanner)],
             chain: BTreeMap::new(),
             plain: BTreeMap::new(),
+            macros: Macros::default(),
             broken: Mutex::default(),
         }
     }
@@ -103,6 +107,10 @@ impl Context {
     pub(super) fn add_chain_table(&mut self, source: &str, table: &str, relation: Relation, schema: SchemaRef) {
         let tables = self.chain.entry(source.to_owned()).or_default();
         tables.insert(table.to_owned(), Arc::new(RelationSource { relation, schema }));
+    }
+
+    pub(super) fn has_chain_table(&self, source: &str, table: &str) -> bool {
+        self.chain.get(source).is_some_and(|tables| tables.contains_key(table))
     }
 
     pub(super) fn add_relation(&mut self, name: &str, relation: Relation, schema: SchemaRef) {
@@ -150,7 +158,9 @@ impl Context {
             TableReference::Bare { table } => {
                 self.plain.get(table.as_ref()).cloned().ok_or_else(|| self.unknown_bare(table))
             }
-            TableReference::Partial { schema, .. } if self.is_broken(schema) => {
+            TableReference::Partial { schema, table }
+                if self.is_broken(schema) || self.is_broken(&format!("{schema}.{table}")) =>
+            {
                 Err(Diagnostic::new(Code::UnknownTable, BROKEN, None))
             }
             TableReference::Partial { schema, table } => {
@@ -184,7 +194,7 @@ impl Context {
         mistake.with_hint_opt(did_you_mean(table, self.plain.keys().map(String::as_str)))
     }
 
-    fn unknown_source(&self, source: &str) -> Diagnostic {
+    pub(super) fn unknown_source(&self, source: &str) -> Diagnostic {
         let message = format!("source \"{source}\" does not exist");
         let hint = did_you_mean(source, self.chain.keys().map(String::as_str))
             .unwrap_or_else(|| format!("add CREATE SOURCE {source} WITH (connector = …)"));

@@ -55,7 +55,13 @@ pub(super) struct Place<'a> {
 impl Place<'_> {
     /// Where a word stands first; the first word of the part if it is nowhere.
     pub(super) fn find(&self, word: &str) -> Span {
-        self.lines.find_word(self.within, word).unwrap_or_else(|| self.start())
+        self.word(word).unwrap_or_else(|| self.start())
+    }
+
+    /// Where a word stands first: in the part, or in the bodies of functions, which the part may call.
+    fn word(&self, word: &str) -> Option<Span> {
+        let in_bodies = || self.lines.bodies.iter().find_map(|body| self.lines.find_word(*body, word));
+        self.lines.find_word(self.within, word).or_else(in_bodies)
     }
 
     /// The first word of the part.
@@ -158,12 +164,12 @@ impl Place<'_> {
             let message = text.split(':').next().unwrap_or(text);
             let inner = between(text, "'", "(").unwrap_or_default();
             return self
-                .other(Code::AggregateMisuse, message, span.or(self.lines.find_word(self.within, inner)))
+                .other(Code::AggregateMisuse, message, span.or(self.word(inner)))
                 .with_hint("compute the inner one in a subquery");
         }
         if text.contains("aggregate functions are not allowed") || text.contains("Aggregate") && text.contains("WHERE")
         {
-            let place = span.or(self.lines.find_word(self.within, "where"));
+            let place = span.or(self.word("where"));
             return self.other(Code::AggregateMisuse, text, place).with_hint("write HAVING after GROUP BY");
         }
         let cannot = ["not supported", "nsupported", "not implemented", "not yet"];
@@ -192,7 +198,7 @@ impl Place<'_> {
         let last = quoted.rsplit('.').next().unwrap_or_default();
         let callee =
             text.split('(').next().and_then(|before| before.split([' ', '\'']).next_back()).unwrap_or_default();
-        let found = [quoted, last, callee].into_iter().find_map(|word| self.lines.find_word(self.within, word));
+        let found = [quoted, last, callee].into_iter().find_map(|word| self.word(word));
         Diagnostic::new(code, first_sentence(text), span.or(found)).or_at(self.start())
     }
 }

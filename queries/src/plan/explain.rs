@@ -154,6 +154,7 @@ fn describe(node: &Node, names: &Names) -> String {
             format!("Scan {source}.{} [{}]", tables[*table], all())
         }
         NodeKind::BlockRelation { id, .. } => format!("Relation {} [{}]", id.replace('/', "."), all()),
+        NodeKind::DecodeEvent { event, .. } => format!("DecodeEvent {} [{}]", event.described(), all()),
         NodeKind::View { view, .. } => format!("View {} [{}]", names.views[*view], all()),
         NodeKind::Errors { view, .. } => format!("Errors of {} [{}]", names.views[*view], all()),
         NodeKind::Values { batch } => format!("Values {} [{}]", rows(batch.num_rows()), all()),

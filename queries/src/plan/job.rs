@@ -13,6 +13,7 @@ use super::catalog::{Catalog, LoadRequest};
 use super::context::{BROKEN, Context, Relation};
 use super::dispatch::{OVERALL_LIMIT, Told};
 use super::errors::Place;
+use super::events;
 use super::explain::{self, Names};
 use super::ir::{
     Emit, JobPlan, PlannedOption, PlannedSetting, PlannedSink, PlannedView, ReloadedTable, Shown, StateEntry,
@@ -52,8 +53,10 @@ pub fn plan(job: &Job, catalog: &mut dyn Catalog) -> Result<JobPlan, Vec<Diagnos
         mistakes: names::duplicates(job),
     };
     let settings = planner.settings();
+    planner.define_functions();
     planner.open();
     planner.offer_block_relations();
+    planner.offer_events();
     planner.plan_views();
     planner.plan_sinks();
     let explains = planner.explains();
@@ -134,7 +137,7 @@ impl<'j> Planner<'j> {
                 _ => continue,
             };
             if let Err(mistake) = result {
-                self.mistakes.push(mistake);
+                self.blame(mistake);
                 self.context.add_broken(&name.text);
             }
         }
@@ -426,6 +429,7 @@ impl<'j> Planner<'j> {
             self.mistakes.sort_by_key(|mistake| mistake.span);
             return Err(self.mistakes);
         }
+        events::share(self.views.iter_mut().map(|view| &mut view.root));
         let sources = prune(&self.sources, self.views.iter_mut().map(|view| &mut view.root));
         let Planner { reloaded, views, sinks, state, .. } = self;
         Ok(JobPlan { sources, reloaded, views, sinks, settings, state, explains })

@@ -182,11 +182,11 @@ fn stablecoins(setting: &PlannedSetting) -> Result<BTreeMap<Address, u32>, Diagn
     parts.collect::<Option<_>>().ok_or_else(|| bad(setting, "a list of address:decimals such as '0xa0b8…eb48:6'"))
 }
 
-fn words(value: &str) -> impl Iterator<Item = &str> {
+pub(super) fn words(value: &str) -> impl Iterator<Item = &str> {
     value.split([',', ' ']).map(str::trim).filter(|part| !part.is_empty())
 }
 
-fn address(text: &str) -> Option<Address> {
+pub(super) fn address(text: &str) -> Option<Address> {
     text.parse::<alloy_primitives::Address>().ok().map(|address| address.into_array())
 }
 

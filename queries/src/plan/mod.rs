@@ -17,12 +17,15 @@ mod context;
 mod dependent;
 mod dispatch;
 mod errors;
+mod events;
 mod explain;
 mod facts;
 mod ir;
 mod job;
 mod keyed;
 mod lower;
+mod macro_checks;
+mod macros;
 mod mev_settings;
 mod names;
 mod node;
@@ -43,6 +46,7 @@ mod window;
 
 pub(crate) use block_relations::input_schema;
 pub use catalog::{Catalog, LoadError, LoadRequest, given};
+pub use events::PlannedEvent;
 pub use explain::{explain, explain_state, explain_view, sql_type};
 pub use ir::{
     AggregateCall, AggregateFunction, AggregateParameters, Emit, JobPlan, JoinKind, Node, NodeKind, PlannedOption,
@@ -50,7 +54,7 @@ pub use ir::{
     StateEntry, ViewClosing, Window,
 };
 pub use job::plan;
-pub(crate) use names::relations;
+pub(crate) use names::{functions_called, relations};
 pub use planned_alert::PlannedAlert;
 pub use relational::{
     AsofClosing, AsofColumn, AsofCondition, AsofJoinNode, ChangingJoin, JoinColumn, JoinNode, OverCall, OverNode,

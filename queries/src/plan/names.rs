@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use datafusion_sql::sqlparser::ast::{Expr, FunctionArg, FunctionArgExpr, Query, TableFactor, Visit as _, Visitor};
+use datafusion_sql::sqlparser::ast::{
+    Expr, FunctionArg, FunctionArgExpr, Ident, Query, TableFactor, Visit, Visitor, visit_expressions,
+};
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::sql::{
@@ -65,6 +67,8 @@ pub(super) fn duplicates(job: &Job) -> Vec<Diagnostic> {
     let mut mistakes = Vec::new();
     for statement in &job.statements {
         let (space, what, name) = match statement {
+            Statement::Function(function) if function.replace => continue,
+            Statement::Function(function) => ("function", "function", &function.name),
             Statement::Source(source) => ("relation", "source", &source.name),
             Statement::Table(table) => ("relation", "table", &table.name),
             Statement::View(view) if view.replace => continue,
@@ -74,11 +78,17 @@ pub(super) fn duplicates(job: &Job) -> Vec<Diagnostic> {
             Statement::Sink(sink) => ("sink", "sink", &sink.name),
             Statement::Secret(secret) => ("secret", "secret", &secret.name),
             Statement::UnitTest(test) => ("test", "unit test", &test.name),
+            // Told where their source is known.
+            Statement::Event(_) => continue,
             Statement::Set(_) | Statement::Explain(_) => continue,
         };
         if known.insert((space, &name.text), name).is_some() {
             let message = format!("{what} \"{}\" is defined twice", name.text);
-            let hint = if what == "view" { "write CREATE OR REPLACE VIEW, or rename it" } else { "rename one of them" };
+            let hint = match what {
+                "view" => "write CREATE OR REPLACE VIEW, or rename it",
+                "function" => "write CREATE OR REPLACE FUNCTION, or rename it",
+                _ => "rename one of them",
+            };
             mistakes.push(Diagnostic::new(Code::DuplicateName, message, name.span).with_hint(hint));
         }
     }
@@ -123,6 +133,20 @@ pub(crate) fn relations(query: &Query) -> BTreeSet<String> {
     let mut reader = Relations::default();
     let _: ControlFlow<()> = query.visit(&mut reader);
     &reader.found - &reader.own
+}
+
+/// The functions that an expression or query calls by a plain name, with sqlparser's places.
+pub(crate) fn functions_called<V: Visit>(tree: &V) -> Vec<Ident> {
+    let mut called = Vec::new();
+    let _: ControlFlow<()> = visit_expressions(tree, |expr| {
+        if let Expr::Function(function) = expr
+            && let [part] = function.name.0.as_slice()
+        {
+            called.extend(part.as_ident().cloned());
+        }
+        ControlFlow::Continue(())
+    });
+    called
 }
 
 #[derive(Default)]

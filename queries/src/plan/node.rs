@@ -11,6 +11,7 @@ use highwater_operators::alert::timeline::Clock;
 use highwater_operators::mev::{BlockRelation, MevSettings};
 pub(super) use highwater_operators::top_k::Ranking;
 
+use super::events::PlannedEvent;
 use super::ir::{AggregateCall, JoinKind, SortKey, Window};
 use super::planned_alert::PlannedAlert;
 use super::relational::{AsofJoinNode, JoinNode, OverNode, RecursionNode, SetOperation};
@@ -60,6 +61,17 @@ pub enum NodeKind {
         settings: Arc<MevSettings>,
         /// What it reads, in the order of the relation's inputs; none for an optional one that is not there.
         inputs: Vec<Option<Node>>,
+        /// Indices into its columns, in output order.
+        columns: Vec<usize>,
+    },
+    /// Logs of one event; made once, whoever reads them.
+    DecodeEvent {
+        /// The event.
+        event: Arc<PlannedEvent>,
+        /// The logs.
+        input: Box<Node>,
+        /// Indices into its columns: those that any reader wants, ascending.
+        made: Vec<usize>,
         /// Indices into its columns, in output order.
         columns: Vec<usize>,
     },

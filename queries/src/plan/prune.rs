@@ -92,6 +92,7 @@ impl Node {
             NodeKind::Union { inputs } => inputs.iter().collect(),
             NodeKind::BlockRelation { inputs, .. } => inputs.iter().flatten().collect(),
             NodeKind::Filter { input, .. }
+            | NodeKind::DecodeEvent { input, .. }
             | NodeKind::Expand { input, .. }
             | NodeKind::Session { input, .. }
             | NodeKind::Final { input, .. }
@@ -128,6 +129,7 @@ impl Node {
             NodeKind::Union { inputs } => inputs.iter_mut().collect(),
             NodeKind::BlockRelation { inputs, .. } => inputs.iter_mut().flatten().collect(),
             NodeKind::Filter { input, .. }
+            | NodeKind::DecodeEvent { input, .. }
             | NodeKind::Expand { input, .. }
             | NodeKind::Session { input, .. }
             | NodeKind::Final { input, .. }

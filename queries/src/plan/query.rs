@@ -40,6 +40,7 @@ use crate::functions;
 /// The plan as the SQL planner gives it: what is put in the place of an inlined view.
 pub(super) fn raw_plan(query: &Query, context: &Context, place: &Place<'_>) -> Result<LogicalPlan, Diagnostic> {
     let mut query = query.clone();
+    context.macros.inline(&mut query, place)?;
     asof::mark(&mut query).map_err(|error| place.diagnose(&error))?;
     functions::prepare(&mut query);
     if recursion::bindings(&query).is_some() {

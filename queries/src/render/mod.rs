@@ -17,7 +17,7 @@ use arrow::record_batch::RecordBatch;
 use highwater_engine::operator::{BatchOperator, Route, TablesOperator, TickOperator};
 use highwater_engine::runtime::{Build, Graph, Node as Handle, StateLimit};
 
-use crate::plan::{Emit, JobPlan, Node, NodeKind, PlannedView, SinkInput};
+use crate::plan::{Emit, JobPlan, Node, NodeKind, PlannedEvent, PlannedView, SinkInput};
 pub use operators::RenderError;
 use stage::{Stage, Stages};
 
@@ -67,6 +67,7 @@ pub fn render(plan: Arc<JobPlan>, outputs: Vec<OutputPlan>) -> Result<Rendered, 
             first_reloaded,
             views: Vec::new(),
             block_relations: BTreeMap::new(),
+            events: BTreeMap::new(),
             shown: shown.clone(),
         };
         for (index, view) in plan.views.iter().enumerate() {
@@ -156,7 +157,9 @@ struct Renderer<'p, 'g, 's> {
     views: Vec<Option<(Handle, Handle)>>,
     /// Rows of the relations of sources, by name.
     block_relations: BTreeMap<String, Handle>,
-    /// The columns that anybody reads of each of them.
+    /// Rows and errors of the events of sources, by name.
+    events: BTreeMap<String, (Handle, Handle)>,
+    /// The columns that anybody reads of each relation of a source.
     shown: BTreeMap<String, BTreeSet<usize>>,
 }
 
@@ -204,6 +207,19 @@ impl Renderer<'_, '_, '_> {
                 self.columns(rows, columns, 2, errors)
             }
             NodeKind::BlockRelation { .. } => self.block_relation(node, errors),
+            NodeKind::DecodeEvent { event, input, made, columns } => {
+                let (rows, failed) = match self.events.get(&event.id) {
+                    Some(rendered) => *rendered,
+                    None => self.event(node, event, input),
+                };
+                // Whoever reads the event is told of its logs that cannot be evaluated, once.
+                if !errors.contains(&failed) {
+                    errors.push(failed);
+                }
+                let place = |column: &usize| made.iter().take_while(|made| *made < column).count();
+                let columns = columns.iter().map(place).collect::<Vec<_>>();
+                self.columns(rows, &columns, made.len(), errors)
+            }
             NodeKind::Values { .. } => {
                 self.next_constant += 1;
                 self.graph.table(self.next_constant - 1)
@@ -272,6 +288,17 @@ impl Renderer<'_, '_, '_> {
         let place = |column: &usize| shown.range(..column).count();
         let (columns, width) = (columns.iter().map(place).collect::<Vec<_>>(), shown.len());
         self.columns(rows, &columns, width, errors)
+    }
+
+    /// An event, made at its first reader: rows and errors.
+    fn event(&mut self, node: &Node, event: &PlannedEvent, input: &Node) -> (Handle, Handle) {
+        let input = self.node(input, &mut Vec::new());
+        let operators::Made::Stateless(name, operator) = operators::make(node).expect("made once before") else {
+            unreachable!("events are decoded without state")
+        };
+        let rendered = self.graph.batch(input, name, operator);
+        self.events.insert(event.id.clone(), rendered);
+        rendered
     }
 
     fn lookup_join(&mut self, node: &Node, errors: &mut Vec<Handle>) -> Handle {

@@ -99,6 +99,11 @@ pub(super) fn make(node: &Node) -> Result<Made, RenderError> {
             let operator = join::make(node).map_err(RenderError::of("a join to a reference table"))?;
             Ok(Made::Stateless("broadcast-join", operator))
         }
+        NodeKind::DecodeEvent { event, input, made, .. } => {
+            let operator = event.operator(&input.schema, made);
+            let operator = operator.map_err(|error| RenderError::of(&event.id)(error.into()))?;
+            Ok(Made::Stateless("decode-event", Box::new(operator)))
+        }
         NodeKind::LookupJoin { .. } => lookup_join(node).map(|_| Made::None),
         NodeKind::Join(node) => changing::join(node).map(|_| Made::None),
         NodeKind::Final { id, input, time } => {

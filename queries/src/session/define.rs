@@ -4,7 +4,7 @@ use super::table::Table;
 use super::{Answer, Session, SessionError, mistake, moved};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::plan::plan;
-use crate::sql::{Name, Statement, TableStatement, parse_session, relations_read};
+use crate::sql::{Name, Statement, TableStatement, function_name, functions_read, parse_session, relations_read};
 
 /// A definition as it was written.
 #[derive(Debug, Clone)]
@@ -56,6 +56,10 @@ impl Session {
                 let reads = table.values.iter().flat_map(|values| relations_read(values)).collect();
                 (table.name.clone(), table.span, reads, false)
             }
+            Statement::Function(function) => {
+                let name = Name { text: function_name(&function.name.text), span: function.name.span };
+                (name, function.span, functions_read(function.body.as_ref()), function.replace)
+            }
             Statement::View(view) => (view.name.clone(), view.span, relations_read(&view.query), view.replace),
             Statement::Set(_) => return Ok(Answer::Done),
             Statement::Explain(explain) => return self.explain(&whole[explain.span.start..explain.span.end]),
@@ -100,6 +104,7 @@ impl Session {
     pub(super) fn job(&self, text: &str) -> Result<crate::sql::Job, Vec<Diagnostic>> {
         let (mut job, statements) = parse_session(text)?;
         job.statements = statements.into_iter().filter_map(crate::sql::SessionStatement::into_job).collect();
+        job.note_bodies();
         Ok(job)
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use datafusion_sql::sqlparser::ast::{ColumnDef, Query};
+use datafusion_sql::sqlparser::ast::{ColumnDef, DataType, Expr, Query};
 
 use super::LineIndex;
 use crate::diagnostic::Span;
@@ -18,6 +18,17 @@ pub struct Job {
     pub(crate) in_session: bool,
 }
 
+impl Job {
+    /// Tells the places of the job where the bodies of its functions stand.
+    pub(crate) fn note_bodies(&mut self) {
+        let bodies = self.statements.iter().filter_map(|statement| match statement {
+            Statement::Function(function) => Some(function.body_span),
+            _ => None,
+        });
+        self.lines.bodies = bodies.collect();
+    }
+}
+
 /// The name of a session's query among its views.
 pub(crate) const QUERY: &str = "query";
 
@@ -30,6 +41,10 @@ pub enum Statement {
     Table(TableStatement),
     /// `CREATE SECRET`
     Secret(SecretStatement),
+    /// `CREATE FUNCTION`
+    Function(FunctionStatement),
+    /// `CREATE EVENT`
+    Event(EventStatement),
     /// `CREATE [MATERIALIZED] VIEW`
     View(ViewStatement),
     /// `CREATE ALERT`
@@ -130,6 +145,51 @@ pub struct SecretStatement {
     /// Its name.
     pub name: Name,
     /// `backend` and `key`.
+    pub options: Vec<OptionStatement>,
+    /// The whole statement.
+    pub span: Span,
+}
+
+/// `CREATE [OR REPLACE] FUNCTION name(parameter [type], …) [RETURNS type] AS expression`
+#[derive(Debug, Clone)]
+pub struct FunctionStatement {
+    /// Its name.
+    pub name: Name,
+    /// Whether it takes the place of an earlier function of the name.
+    pub replace: bool,
+    /// What a call gives it, in order.
+    pub parameters: Vec<Parameter>,
+    /// The type that the value is cast to.
+    pub returns: Option<DataType>,
+    /// What stands in the place of a call.
+    pub body: Box<Expr>,
+    /// Where the body stands.
+    pub body_span: Span,
+    /// The whole statement.
+    pub span: Span,
+}
+
+/// A parameter of a function.
+#[derive(Debug, Clone)]
+pub struct Parameter {
+    /// Its name.
+    pub name: Name,
+    /// The type that the argument is cast to.
+    pub data_type: Option<DataType>,
+}
+
+/// `CREATE EVENT source.name AS 'signature' [WITH (address = …)]`
+#[derive(Debug, Clone)]
+pub struct EventStatement {
+    /// The source whose logs are decoded.
+    pub source: Name,
+    /// The name of its table in the source.
+    pub name: Name,
+    /// The event as Solidity writes it.
+    pub signature: String,
+    /// Where the signature stands, quotes included.
+    pub signature_span: Span,
+    /// Its options.
     pub options: Vec<OptionStatement>,
     /// The whole statement.
     pub span: Span,

@@ -9,13 +9,15 @@ use crate::diagnostic::Span;
 pub(crate) struct LineIndex {
     starts: Vec<usize>,
     text: String,
+    /// Where the bodies of functions stand: what is wrong with a query may be a word of theirs.
+    pub(crate) bodies: Vec<Span>,
 }
 
 impl LineIndex {
     /// The lines of a text.
     pub(crate) fn new(text: &str) -> LineIndex {
         let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        LineIndex { starts, text: text.to_owned() }
+        LineIndex { starts, text: text.to_owned(), bodies: Vec::new() }
     }
 
     /// The byte of a line and column (both from 1, columns in characters); none for an unknown place.

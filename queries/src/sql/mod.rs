@@ -4,6 +4,8 @@
 //! SQL (`CREATE SOURCE`, `CREATE SINK … EMIT …`, options with secrets) is read here.
 
 mod ast;
+mod event;
+mod function;
 mod location;
 mod options;
 mod parser;
@@ -13,12 +15,12 @@ mod unit_test;
 
 pub(crate) use ast::QUERY;
 pub use ast::{
-    AlertStatement, EmitClause, ExplainStatement, ExplainTarget, GivenRows, Job, Name, OptionStatement, OptionValue,
-    SecretStatement, SetStatement, SinkFrom, SinkStatement, SourceStatement, Statement, TableStatement,
-    UnitTestStatement, UnitTestStep, ViewStatement, Watermark,
+    AlertStatement, EmitClause, EventStatement, ExplainStatement, ExplainTarget, FunctionStatement, GivenRows, Job,
+    Name, OptionStatement, OptionValue, Parameter, SecretStatement, SetStatement, SinkFrom, SinkStatement,
+    SourceStatement, Statement, TableStatement, UnitTestStatement, UnitTestStep, ViewStatement, Watermark,
 };
 pub(crate) use location::LineIndex;
 pub use parser::parse;
 pub(crate) use parser::{RECURSION_LIMIT, normal};
-pub(crate) use session::relations_read;
 pub use session::{SessionStatement, parse_session};
+pub(crate) use session::{function_name, functions_read, relations_read};

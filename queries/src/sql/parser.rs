@@ -35,7 +35,10 @@ static DIALECT: GenericDialect = GenericDialect {};
 
 /// Reads a job. Every statement that cannot be read gives one diagnostic.
 pub fn parse(text: &str) -> Result<Job, Vec<Diagnostic>> {
-    pieces(text, |reader| reader.statement()).map(|(statements, lines)| Job { statements, lines, in_session: false })
+    let (statements, lines) = pieces(text, |reader| reader.statement())?;
+    let mut job = Job { statements, lines, in_session: false };
+    job.note_bodies();
+    Ok(job)
 }
 
 /// Reads the statements of a text one by one.
@@ -124,26 +127,26 @@ impl<'a> Reader<'a> {
         let materialized = self.word("materialized");
         let token = self.peek();
         let word = word_of(&token.token).unwrap_or_default();
+        let known = ["source", "table", "secret", "view", "materialized", "alert", "sink", "function", "event"];
         match word.as_str() {
-            "view" => {
-                self.parser.advance_token();
-                return self.view(replace, materialized);
-            }
+            "view" | "function" => {}
             _ if materialized => return Err(self.unknown_word("VIEW", &token, &["view"])),
-            _ if replace && matches!(word.as_str(), "source" | "table" | "secret" | "alert" | "sink") => {
-                return Err(self.mistake("OR REPLACE is for views only", &token).with_hint("remove OR REPLACE"));
+            other if replace && known.contains(&other) => {
+                let mistake = self.mistake("OR REPLACE is for views and functions only", &token);
+                return Err(mistake.with_hint("remove OR REPLACE"));
             }
-            "source" => self.parser.advance_token(),
-            "table" => self.parser.advance_token(),
-            "secret" => self.parser.advance_token(),
-            "alert" => self.parser.advance_token(),
-            "sink" => self.parser.advance_token(),
+            other if known.contains(&other) => {}
             _ => {
-                let known = ["source", "table", "secret", "view", "materialized", "alert", "sink"];
-                return Err(self.unknown_word("SOURCE, TABLE, SECRET, VIEW, ALERT or SINK", &token, &known));
+                let wanted = "SOURCE, TABLE, SECRET, VIEW, FUNCTION, EVENT, ALERT or SINK";
+                return Err(self.unknown_word(wanted, &token, &known));
             }
         }
+        self.parser.advance_token();
         match word.as_str() {
+            "view" => self.view(replace, materialized),
+            "function" if materialized => Err(self.unknown_word("VIEW", &token, &["view"])),
+            "function" => self.function(replace),
+            "event" => self.event(),
             "source" => self.source(),
             "table" => self.table(),
             "secret" => self.secret(),
@@ -446,7 +449,7 @@ impl<'a> Reader<'a> {
         Diagnostic::new(Code::Syntax, message, self.token_span(token))
     }
 
-    fn unknown_word(&self, wanted: &str, token: &TokenWithSpan, known: &[&str]) -> Diagnostic {
+    pub(super) fn unknown_word(&self, wanted: &str, token: &TokenWithSpan, known: &[&str]) -> Diagnostic {
         let hint = word_of(&token.token).and_then(|word| did_you_mean(&word, known.iter().copied()));
         self.mistake(format!("expected {wanted}, found {}", shown(&token.token)), token)
             .with_hint_opt(hint.map(|hint| hint.to_uppercase().replace("DID YOU MEAN", "did you mean")))

@@ -5,11 +5,12 @@
 
 use datafusion_sql::sqlparser::ast::{
     Assignment, AssignmentTarget, Delete, Expr, FromTable, Insert, ObjectName, Query, Statement as Parsed, TableFactor,
-    TableObject, TableWithJoins, Update,
+    TableObject, TableWithJoins, Update, Visit,
 };
+use datafusion_sql::sqlparser::tokenizer::Token;
 
 use super::ast::{Job, Name, QUERY, Statement, ViewStatement};
-use super::parser::{Read, Reader, pieces};
+use super::parser::{Read, Reader, normal, pieces};
 use super::tokens::word_of;
 use crate::diagnostic::{Diagnostic, Span};
 
@@ -92,9 +93,19 @@ impl SessionStatement {
     }
 }
 
-/// The plain names that a query reads, in order.
+/// The plain names that a query reads, in order, and the functions it calls.
 pub(crate) fn relations_read(query: &Query) -> Vec<String> {
-    crate::plan::relations(query).into_iter().collect()
+    crate::plan::relations(query).into_iter().chain(functions_read(query)).collect()
+}
+
+/// The functions that an expression or query calls, as a session names them.
+pub(crate) fn functions_read<V: Visit>(tree: &V) -> Vec<String> {
+    crate::plan::functions_called(tree).iter().map(|ident| function_name(&normal(ident))).collect()
+}
+
+/// The name of a function among the definitions of a session: functions have names of their own.
+pub(crate) fn function_name(name: &str) -> String {
+    format!("{name}()")
 }
 
 impl Reader<'_> {
@@ -208,7 +219,11 @@ impl Reader<'_> {
         if if_exists {
             self.expect_word("exists")?;
         }
-        let name = self.name()?;
+        let mut name = self.name()?;
+        if *kind == "function" {
+            self.skip_parameters()?;
+            name.text = function_name(&name.text);
+        }
         let cascade = self.word("cascade");
         if !cascade {
             self.word("restrict");
@@ -218,5 +233,18 @@ impl Reader<'_> {
             "index" => Ok(SessionStatement::Nothing),
             _ => Ok(SessionStatement::Drop { name, if_exists, cascade }),
         }
+    }
+
+    /// The list of types that other engines need to tell functions of one name apart.
+    fn skip_parameters(&mut self) -> Read<()> {
+        if self.parser.consume_token(&Token::LParen) {
+            while !self.parser.consume_token(&Token::RParen) {
+                let token = self.parser.next_token();
+                if token.token == Token::EOF {
+                    return Err(self.mistake("expected ), found the end of the statement", &token));
+                }
+            }
+        }
+        Ok(())
     }
 }

@@ -11,6 +11,7 @@
 //! * [`alerts`]: alerts end as those of the canonical chain alone, however they were run.
 //! * [`channels`]: alerts to receivers that fail, by a process that is killed.
 //! * [`emit`]: when rows go out, and rows that cannot be evaluated.
+//! * [`events`]: `CREATE EVENT` and `CREATE FUNCTION` against the tables of built-in decoders.
 //! * [`surface`]: the other commands, exit codes, terminals.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
@@ -21,6 +22,7 @@ mod chain;
 mod channels;
 mod command;
 mod emit;
+mod events;
 mod golden;
 mod live;
 mod live_command;

@@ -206,7 +206,7 @@ fn lookup_facts(stream: &Lowered, table: &Lowered, kind: JoinKind) -> Facts {
 /// Whether the rows of a node go only with their block, a view in between or not.
 fn goes_with_block(node: &Node, views: &[ViewInfo]) -> bool {
     match &node.kind {
-        NodeKind::Scan { .. } | NodeKind::BlockRelation { .. } => true,
+        NodeKind::Scan { .. } | NodeKind::BlockRelation { .. } | NodeKind::DecodeEvent { .. } => true,
         NodeKind::View { view, .. } => views[*view].facts.linear,
         NodeKind::Join(join) => join.retain == Retain::Block,
         NodeKind::Filter { input, .. }

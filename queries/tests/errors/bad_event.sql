@@ -1,0 +1,2 @@
+CREATE SOURCE eth WITH (connector = 'simulator');
+CREATE EVENT transfer AS 'Transfer(address indexed from)';

@@ -1,0 +1,13 @@
+CREATE SOURCE eth WITH (connector = 'simulator');
+CREATE EVENT ether.transfer AS 'Transfer(address indexed from, address indexed to, uint256 value)';
+CREATE EVENT eth.logs AS 'Transfer(address indexed from, address indexed to, uint256 value)';
+CREATE EVENT eth.one AS 'Transfer(address indexed from, address indexed to, uint265 value)';
+CREATE EVENT eth.two AS 'Transfer(IERC20 token)';
+CREATE EVENT eth.three AS 'Transfer(bool indexed a, bool indexed b, bool indexed c, bool indexed d)';
+CREATE EVENT eth.four AS 'A()' WITH (adress = '0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48');
+CREATE EVENT eth.five AS 'A()' WITH (address = '0xa0b86991');
+CREATE EVENT eth.six AS 'A(uint8 x)';
+CREATE EVENT eth.six AS 'A(uint8 y)';
+CREATE MATERIALIZED VIEW not_blamed AS SELECT * FROM eth.one;
+CREATE MATERIALIZED VIEW not_there AS SELECT * FROM eth.sicks;
+CREATE MATERIALIZED VIEW no_column AS SELECT y FROM eth.six;

@@ -1,0 +1,7 @@
+CREATE FUNCTION twice(x) RETURN BIGINT AS x * 2;
+CREATE FUNCTION twice(x) AS 'SELECT x * 2';
+CREATE FUNCTION twice(x, x) AS x * 2;
+CREATE FUNCTION twice AS x * 2;
+CREATE FUNCTION twice(x y z) AS x;
+CREATE MATERIALIZED FUNCTION twice(x) AS x;
+CREATE OR REPLACE SINK s FROM v WITH (connector = 'stdout');
