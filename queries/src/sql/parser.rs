@@ -17,7 +17,7 @@ use super::ast::{
     AlertStatement, EmitClause, ExplainStatement, ExplainTarget, Job, OptionValue, SecretStatement, SetStatement,
     SinkFrom, SinkStatement, SourceStatement, Statement, TableStatement, ViewStatement,
 };
-use super::tokens::{cut_mutually, cut_on_error, is_word, lower_first, not_end, shown, split_location, word_of};
+use super::tokens::{cut_mutually, cut_on_error, free_names, is_word, lower_first, not_end, shown, split_location, word_of};
 use crate::diagnostic::{Code, Diagnostic, Span, did_you_mean};
 use crate::plan::Emit;
 
@@ -78,6 +78,7 @@ impl<'a> Reader<'a> {
         let span = Span { start: lines.offset(first.span.start)?, end: lines.offset(last.span.end)? };
         let (solid, on_error_stop) = cut_on_error(solid);
         let (solid, recursion_limit) = cut_mutually(solid);
+        let solid = free_names(solid);
         let parser = Parser::new(&DIALECT).with_tokens_with_locations(solid);
         Some(Reader { parser, lines, span, on_error_stop, recursion_limit, in_session: false })
     }
