@@ -17,7 +17,9 @@ use super::ast::{
     AlertStatement, EmitClause, ExplainStatement, ExplainTarget, Job, OptionValue, SecretStatement, SetStatement,
     SinkFrom, SinkStatement, SourceStatement, Statement, TableStatement, ViewStatement,
 };
-use super::tokens::{cut_mutually, cut_on_error, free_names, is_word, lower_first, not_end, shown, split_location, word_of};
+use super::tokens::{
+    cut_mutually, cut_on_error, free_names, is_word, lower_first, not_end, shown, split_location, word_of,
+};
 use crate::diagnostic::{Code, Diagnostic, Span, did_you_mean};
 use crate::plan::Emit;
 

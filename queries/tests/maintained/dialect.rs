@@ -1,4 +1,4 @@
-//! A query of ours as DataFusion reads it.
+//! A query of ours as DataFusion reads it. A row without a time is in no window.
 
 /// The same query without what only we have: windows become ranges of time, and the mean of decimals is a double.
 pub(crate) fn oracle(text: &str) -> String {
@@ -36,7 +36,9 @@ fn hops(relation: &str, time: &str, slide: &str, size: &str) -> String {
     let part = |step: i64| {
         let back = step * seconds(slide);
         let start = format!("date_bin({slide}, {time}, TIMESTAMP '1970-01-01') - INTERVAL '{back} seconds'");
-        format!("SELECT *, {start} AS window_start, {start} + {size} AS window_end FROM {relation}")
+        format!(
+            "SELECT *, {start} AS window_start, {start} + {size} AS window_end FROM {relation} WHERE {time} IS NOT NULL"
+        )
     };
     format!("({})", (0..steps).map(part).collect::<Vec<_>>().join(" UNION ALL "))
 }
@@ -48,6 +50,6 @@ fn sessions(relation: &str, time: &str, gap: &str, key: &str) -> String {
          max({time}) OVER (PARTITION BY {key}, session) + {gap} AS window_end FROM \
          (SELECT *, sum(fresh) OVER (PARTITION BY {key} ORDER BY {time} RANGE UNBOUNDED PRECEDING) AS session FROM \
          (SELECT *, CASE WHEN lag({time}) OVER (PARTITION BY {key} ORDER BY {time}) + {gap} > {time} THEN 0 ELSE 1 END \
-         AS fresh FROM {relation})))"
+         AS fresh FROM {relation} WHERE {time} IS NOT NULL)))"
     )
 }

@@ -33,3 +33,14 @@ mod queries {
     workload!(tpch: q01 q02 q03 q04 q05 q06 q07 q08 q09 q10 q11 q12 q13 q14 q15 q16 q17 q18 q19 q20 q21 q22);
     workload!(nexmark: q00 q01 q02 q03 q04 q05 q06 q07 q08 q09 q10 q11 q12 q13 q14 q15 q16 q17 q18 q19 q20 q21 q22);
 }
+
+/// Joins of TPC-H meet over keys; only the one value of a subquery is compared with every row.
+#[test]
+fn joins_of_tpch_have_keys() {
+    for number in 1..=22 {
+        let query = format!("q{number:02}");
+        let without = workload::joins_without_keys("tpch", &query);
+        let wanted = usize::from(query == "q11" || query == "q22");
+        assert_eq!(without.len(), wanted, "{query}: {without:?}");
+    }
+}

@@ -37,8 +37,9 @@ fn person(random: &mut Random, index: u64) -> String {
 
 fn auction(random: &mut Random, index: u64) -> String {
     let opened = index * MINUTE_MS / AUCTIONS;
-    // Most often one of the persons who came last.
-    let seller = FIRST + (index * PERSONS / AUCTIONS).saturating_sub(random.below(4));
+    // The hot seller, or one of the persons who came last.
+    let recent = (index * PERSONS / AUCTIONS).saturating_sub(random.below(4));
+    let seller = FIRST + if random.below(2) == 0 { 0 } else { recent };
     let (id, category, initial) = (FIRST + index, 10 + random.below(4), random.below(1_000));
     let (opened, expires) = (time(opened), time(opened + 5_000 + random.below(20_000)));
     format!(

@@ -35,7 +35,7 @@ const NATIONS: [(&str, usize); 25] = [
 ];
 const REGIONS: [&str; 5] = ["AFRICA", "AMERICA", "ASIA", "EUROPE", "MIDDLE EAST"];
 /// The nations of suppliers: those that queries ask for.
-const SUPPLIERS: [usize; 12] = [6, 7, 7, 2, 3, 3, 20, 20, 18, 18, 8, 6];
+const SUPPLIERS: [usize; 12] = [18, 7, 7, 2, 3, 3, 20, 20, 18, 18, 8, 6];
 /// The nations of customers.
 const CUSTOMERS: [usize; 8] = [6, 7, 18, 2, 3, 8, 24, 18];
 const PARTS: usize = 24;
@@ -49,8 +49,11 @@ const TYPES: [&str; 6] = [
 ];
 const NAMES: [&str; 4] = ["forest green", "almond green", "forest khaki", "misty rose"];
 const PRIORITIES: [&str; 5] = ["1-URGENT", "2-HIGH", "3-MEDIUM", "4-NOT SPECIFIED", "5-LOW"];
-/// Days since 1970 around which queries look: July and October 1993, March 1994, February, August and December 1995.
-const DAYS: [i32; 6] = [8601, 8688, 8834, 9181, 9362, 9484];
+/// Days since 1970 around which queries look: July and October 1993, March and May 1994, February, May, August and
+/// December 1995.
+const DAYS: [i32; 8] = [8601, 8688, 8834, 8900, 9181, 9260, 9362, 9484];
+/// 1995-06-17, the current date of the specification.
+const TODAY: i32 = 9298;
 
 fn date(day: i32) -> String {
     Date32Type::to_naive_date_opt(day).unwrap().to_string()
@@ -63,7 +66,7 @@ fn money(hundredths: u64) -> String {
 
 /// All tables, parents before children.
 pub(crate) fn rows() -> Vec<(&'static str, Rows)> {
-    let mut random = Random::new(7);
+    let mut random = Random::new(18);
     let region = REGIONS.iter().enumerate().map(|(key, name)| format!("{key}, '{name}', 'about {name}'"));
     let nations = NATIONS.iter().enumerate();
     let nation = nations.map(|(key, (name, region))| format!("{key}, '{name}', {region}, 'about {name}'"));
@@ -80,14 +83,17 @@ pub(crate) fn rows() -> Vec<(&'static str, Rows)> {
 
 fn supplier(random: &mut Random, key: usize) -> String {
     let nation = SUPPLIERS[key - 1];
-    let comment = if key == 7 { "slow, Customer wrote Complaints" } else { "nothing to add" };
+    let comment = if key == 7 { "slow: Customer wrote Complaints" } else { "nothing to add" };
     let balance = money(random.below(900_000));
-    format!("{key}, 'Supplier#{key:03}', 'street {key}', {nation}, '{}-555-{key:04}', {balance}, '{comment}'", nation + 10)
+    format!(
+        "{key}, 'Supplier#{key:03}', 'street {key}', {nation}, '{}-555-{key:04}', {balance}, '{comment}'",
+        nation + 10
+    )
 }
 
 fn customer(random: &mut Random, key: usize) -> String {
     let nation = CUSTOMERS[key % CUSTOMERS.len()];
-    let segment = *random.pick(&["BUILDING", "BUILDING", "AUTOMOBILE", "MACHINERY"]);
+    let segment = *random.pick(&["BUILDING", "BUILDING", "BUILDING", "AUTOMOBILE", "MACHINERY"]);
     let balance = money(random.below(990_000));
     let sign = if random.below(6) == 0 { "-" } else { "" };
     let phone = nation + 10;
@@ -129,12 +135,12 @@ fn partsupp(random: &mut Random) -> Rows {
 
 fn orders(random: &mut Random) -> (Rows, Rows) {
     let (mut orders, mut lines) = (Rows::new(), Rows::new());
-    for key in 1..=56_usize {
+    for key in 1..=70_usize {
         // As in the specification every third customer has no orders.
         let customer = 3 * random.index(CUSTOMERS.len()) + 1 + random.index(2);
         let day = if random.below(4) > 0 { *random.pick(&DAYS) } else { 8200 } + random.small(40);
         let large = key % 14 == 0;
-        let count = if large { 7 } else { 2 + random.index(4) };
+        let count = if large { 9 } else { 2 + random.index(4) };
         let status = if day < 9281 { "F" } else { *random.pick(&["O", "P"]) };
         let priority = random.pick(&PRIORITIES);
         let total = money(100_000 + random.below(9_000_000));
@@ -157,8 +163,8 @@ fn line(random: &mut Random, order: usize, number: usize, ordered: i32, large: b
     let shipped = ordered + 1 + random.small(60);
     let committed = ordered + 20 + random.small(50);
     let received = shipped + 1 + random.small(20);
-    let returned = if received > 9298 { "N" } else { *random.pick(&["R", "A"]) };
-    let status = if shipped > 9298 { "O" } else { "F" };
+    let returned = if received > TODAY { "N" } else { *random.pick(&["R", "A"]) };
+    let status = if shipped > TODAY { "O" } else { "F" };
     let instruction = random.pick(&["DELIVER IN PERSON", "DELIVER IN PERSON", "NONE"]);
     let mode = random.pick(&["AIR", "AIR REG", "MAIL", "SHIP"]);
     let (shipped, committed, received) = (date(shipped), date(committed), date(received));
