@@ -42,14 +42,15 @@ fn read(workload: &str, name: &str) -> String {
 
 /// The seed of the order in which rows come and go: `HIGHWATER_SEED`, or one of the query's own.
 fn seed(name: &str) -> u64 {
-    match std::env::var("HIGHWATER_SEED") {
-        Ok(seed) => seed.parse().expect("HIGHWATER_SEED is a number"),
-        Err(_) => name.bytes().fold(7, |seed, byte| seed * 31 + u64::from(byte)),
+    match std::env::var_os("HIGHWATER_SEED") {
+        Some(seed) => seed.to_str().and_then(|seed| seed.parse().ok()).expect("HIGHWATER_SEED is a number"),
+        None => name.bytes().fold(7, |seed, byte| seed * 31 + u64::from(byte)),
     }
 }
 
 /// Maintains a query while rows come in one tick, one a tick, and while they come and go, with one worker and two, and
 /// compares it with the oracle within each history and at its end.
+#[expect(clippy::print_stdout, reason = "the seed of a failure")]
 pub(crate) fn check(workload: &str, name: &str, tables: Vec<(&'static str, Rows)>) {
     let mut case = Case::new(workload, name, tables);
     let seed = seed(name);
