@@ -82,7 +82,10 @@ fn cpu_ns() -> i64 {
 }
 
 fn spec(input: SchemaRef) -> AggregateSpec {
-    let call = |function, argument, filter, name: &str| AggregateCall { function, argument, filter, name: name.into() };
+    let call = |function, argument: Option<usize>, filter, name: &str| AggregateCall {
+        filter,
+        ..AggregateCall::new(function, Vec::from_iter(argument), name)
+    };
     AggregateSpec {
         input,
         keys: vec![0, 1],

@@ -122,10 +122,10 @@ fn random_spec(random: &mut Random) -> AggregateSpec {
     let closing = keys.iter().position(|key| *key == WINDOW).filter(|_| random.chance(80));
     let numbers = [AMOUNT, SMALL, PRICE, WIDE, SIGNED, MONEY];
     let call = |random: &mut Random, index: usize| {
+        let distinct = random.chance(20);
         let (function, argument) = match random.below(10) {
             0 => (F::CountAll, None),
-            1 => (F::Count, Some(random.index(11))),
-            2 => (F::CountDistinct, Some(random.index(11))),
+            1 | 2 => (F::Count, Some(random.index(11))),
             3 | 4 => (F::Sum, Some(random.pick(&numbers))),
             5 => (F::Avg, Some(random.pick(&numbers))),
             6 => (F::Min, Some(random.index(11))),
@@ -137,7 +137,8 @@ fn random_spec(random: &mut Random) -> AggregateSpec {
             _ => (random.pick(&[F::BoolAnd, F::BoolOr]), Some(FLAG)),
         };
         let filter = random.chance(30).then(|| random.pick(&[FLAG, OK]));
-        AggregateCall { function, argument, filter, name: format!("call_{index}") }
+        let call = AggregateCall::new(function, Vec::from_iter(argument), format!("call_{index}"));
+        AggregateCall { filter, distinct: distinct && argument.is_some(), ..call }
     };
     let calls = (0..random.index(6)).map(|index| call(random, index)).collect();
     AggregateSpec { input: schema(), keys, calls, closing }
@@ -224,13 +225,12 @@ proptest! {
 
 #[test]
 fn a_block_local_aggregate_is_linear() {
-    let call = |function, argument: usize| AggregateCall {
-        function,
-        argument: Some(argument),
+    let call = |function: F, argument: usize| AggregateCall {
         filter: Some(OK),
-        name: format!("{function}"),
+        ..AggregateCall::new(function, [argument], function.to_string())
     };
-    let calls = vec![call(F::Sum, AMOUNT), call(F::Max, NAME), call(F::Sum, WIDE), call(F::CountDistinct, MONEY)];
+    let distinct = AggregateCall { distinct: true, ..call(F::Count, MONEY) };
+    let calls = vec![call(F::Sum, AMOUNT), call(F::Max, NAME), call(F::Sum, WIDE), distinct];
     let spec = AggregateSpec { input: schema(), keys: vec![ADDRESS, FLAG], calls, closing: None };
     let mut operator = BlockAggregate::new(spec.clone()).expect("a valid aggregate");
     let mut random = Random::new(5);
@@ -287,15 +287,15 @@ fn a_row_for_a_closed_window_is_an_error_row() {
 
 #[test]
 fn what_is_not_defined_is_refused() {
-    let spec = |function, argument, keys: Vec<usize>, closing| AggregateSpec {
+    let spec = |function, argument: Option<usize>, keys: Vec<usize>, closing| AggregateSpec {
         input: schema(),
         keys,
-        calls: vec![AggregateCall { function, argument, filter: None, name: "x".to_owned() }],
+        calls: vec![AggregateCall::new(function, Vec::from_iter(argument), "x")],
         closing,
     };
     let error = |spec| Aggregate::new("view", spec).err().expect("refused");
     assert_eq!(error(spec(F::Sum, Some(NAME), vec![], None)).to_string(), "sum is not defined for Utf8");
-    assert!(matches!(error(spec(F::Max, None, vec![], None)), AggregateError::MissingArgument { .. }));
+    assert!(matches!(error(spec(F::Max, None, vec![], None)), AggregateError::Arguments { .. }));
     assert!(matches!(error(spec(F::Max, Some(99), vec![], None)), AggregateError::MissingColumn { index: 99, .. }));
     assert!(matches!(error(spec(F::Max, Some(AMOUNT), vec![NAME], Some(0))), AggregateError::Closing { .. }));
     let saved = Aggregate::new("view", spec(F::Max, Some(AMOUNT), vec![NAME], None)).expect("valid").save();

@@ -35,6 +35,23 @@ fn counting(last: i64) -> Vec<Binding> {
     vec![binding("n", 1, false, Body::Union(vec![Body::Values(write(&rows(&[&[1]]))), step]))]
 }
 
+/// A binding reads those before it as they are in the same round: two bindings need no more rounds than one.
+#[test]
+fn bindings_follow_each_other_within_a_round() {
+    let mut bindings = counting(5);
+    let Body::Union(parts) = &mut bindings[0].body else { panic!("a union") };
+    let next = std::mem::replace(&mut parts[1], Body::Variable(1));
+    bindings[0].distinct = true;
+    bindings.push(binding("next", 1, false, next));
+    for (limit, ends) in [(4, true), (3, false)] {
+        let spec = RecursionSpec { result: 0, ..spec(bindings.clone(), limit) };
+        let mut workers = Workers::new(&spec, 1);
+        workers.tick(vec![Vec::new(), Vec::new()], &progress(1));
+        assert_eq!(workers.failure.is_none(), ends, "{limit} rounds: {:?}", workers.failure);
+        assert_eq!(workers.rows.len(), if ends { 5 } else { 0 });
+    }
+}
+
 /// Without any input the rows are there from the first tick on, once.
 #[test]
 fn counting_needs_no_input() {

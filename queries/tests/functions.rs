@@ -534,3 +534,19 @@ proptest! {
         check(&batch, "to_double(a)", Some(double.to_string()));
     }
 }
+
+#[test]
+fn wilson_intervals_and_z_scores() {
+    // Of 0, 5 and 10 successes in ten: Newcombe (1998) gives the interval of 81 of 263, 0.2553 to 0.3662.
+    gives("round(wilson_lower(81, 263), 4)", ["0.2553", "0.2553", "0.2553"]);
+    gives("round(wilson_upper(81, 263), 4)", ["0.3662", "0.3662", "0.3662"]);
+    gives("wilson_lower(0, 10)", ["0", "0", "0"]);
+    gives("wilson_upper(10, 10)", ["1", "1", "1"]);
+    gives("wilson_lower(3, 10, 0)", ["0.3", "0.3", "0.3"]);
+    gives("wilson_lower(0, 0) IS NULL AND wilson_lower(NULL, 5) IS NULL", ["true", "true", "true"]);
+    fails("wilson_upper(3, 2)", "3 successes of 2 are no share");
+    fails("wilson_lower(-1, 2)", "-1 successes of 2 are no share");
+    fails("wilson_lower(1, 2, -1.0)", "z is -1, but must not be negative");
+    gives("z_score(7, 5, 2)", ["1", "1", "1"]);
+    gives("z_score(7, 5, 0) IS NULL AND z_score(7, 5, NULL) IS NULL", ["true", "true", "true"]);
+}

@@ -60,7 +60,7 @@ fn check(node: &Node) {
     if let (NodeKind::Aggregate { keys, calls, closing, .. }, [input]) = (&node.kind, inputs.as_slice()) {
         let width = input.schema.fields().len();
         assert!(keys.iter().all(|key| *key < width));
-        assert!(calls.iter().all(|call| call.argument.is_none_or(|column| column < width)));
+        assert!(calls.iter().all(|call| call.arguments.iter().all(|column| *column < width)));
         assert!(closing.is_none_or(|position| position < keys.len()));
         assert_eq!(node.schema.fields().len(), keys.len() + calls.len());
     }

@@ -64,6 +64,7 @@ pub fn write_text(out: &mut String, field: &Field, array: &dyn Array, row: usize
                 None => push(out, days),
             }
         }
+        DataType::List(_) | DataType::LargeList(_) | DataType::Struct(_) => write_json(out, field, array, row),
         _ => other(out, array, row),
     }
 }
@@ -280,5 +281,26 @@ mod tests {
             json,
             format!(r#"{{"amount":"{max}","hash":"0x{hash}","at":"2023-11-14T22:13:20.500Z","note":{note}}}"#)
         );
+    }
+
+    #[test]
+    fn lists_are_json_for_people_and_programs() {
+        let amount = uint256_field("item", true);
+        let one = {
+            let mut one = [0; 32];
+            one[31] = 1;
+            one
+        };
+        let values = FixedSizeBinaryArray::try_from_sparse_iter_with_size([Some(one), None].into_iter(), 32);
+        let values: ArrayRef = Arc::new(values.expect("32 bytes"));
+        let offsets = arrow::buffer::OffsetBuffer::from_lengths([2, 0]);
+        let list = arrow::array::ListArray::new(Arc::new(amount), offsets, values, None);
+        let field = Field::new("amounts", list.data_type().clone(), false);
+        for (row, expected) in [(0, r#"["1",null]"#), (1, "[]")] {
+            let (mut text, mut json) = (String::new(), String::new());
+            write_text(&mut text, &field, &list, row);
+            write_json(&mut json, &field, &list, row);
+            assert_eq!((text.as_str(), json.as_str()), (expected, expected));
+        }
     }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array, ArrayRef, AsArray as _, BooleanArray};
+use arrow::array::{Array, ArrayRef, AsArray as _, BooleanArray, make_comparator};
 use arrow::compute::kernels::cmp::not_distinct;
-use arrow::compute::{and, concat, filter};
+use arrow::compute::{SortOptions, and, concat, filter};
 use arrow::record_batch::RecordBatch;
 use arrow::row::{RowConverter, Rows as EncodedRows};
 use highwater_engine::model::Diffs;
@@ -69,8 +69,7 @@ impl Generation {
     pub(super) fn new(spec: &AggregateSpec, key_width: Option<usize>) -> Result<Generation, AggregateError> {
         let mut accumulators = Vec::with_capacity(spec.calls.len());
         for call in &spec.calls {
-            let argument = call.argument.map(|index| spec.field(index)).transpose()?;
-            accumulators.push(accumulator(call.function, argument)?);
+            accumulators.push(accumulator(spec, call)?);
         }
         let mut generation = Generation {
             keys: KeyTable::new(key_width),
@@ -102,13 +101,18 @@ impl Generation {
         self.remember(old_existing);
         self.count_rows(slice.diffs);
         for (call, accumulator) in spec.calls.iter().zip(&mut self.accumulators) {
-            let argument = call.argument.map(|index| slice.batch.column(index));
+            let column = |index: usize| slice.batch.column(index).clone();
+            let arguments: Vec<ArrayRef> = call.arguments.iter().map(|index| column(*index)).collect();
+            let order: Vec<ArrayRef> = call.order_by.iter().map(|(index, _)| column(*index)).collect();
             let filter = call.filter.map(|index| slice.batch.column(index).as_boolean());
-            let selected = selection(argument, filter);
+            let takes_null = |position| call.function.takes_null(position, &call.parameters);
+            let required = arguments.iter().enumerate().filter(|(position, _)| !takes_null(*position));
+            let selected = selection(required.map(|(_, argument)| argument), filter);
             accumulator.update(&Rows {
                 groups: &self.groups,
                 diffs: slice.diffs,
-                argument,
+                arguments: &arguments,
+                order: &order,
                 selected: selected.as_ref(),
                 permanence: slice.permanence,
                 finalized_number: slice.finalized_number,
@@ -339,7 +343,7 @@ fn drop_unchanged(before: &[ArrayRef], after: &[ArrayRef], keep_before: &mut [bo
     }
     let mut same: Option<BooleanArray> = None;
     for (before, after) in before.iter().zip(after) {
-        let equal = not_distinct(before, &after.slice(0, existing)).expect("both are results of one function");
+        let equal = same_values(before, &after.slice(0, existing));
         let all = match same {
             Some(same) => and(&same, &equal).expect("both have one entry a group"),
             None => equal,
@@ -356,6 +360,16 @@ fn drop_unchanged(before: &[ArrayRef], after: &[ArrayRef], keep_before: &mut [bo
             keep_after[index] = false;
         }
     }
+}
+
+/// Which results are the same in both.
+fn same_values(left: &ArrayRef, right: &ArrayRef) -> BooleanArray {
+    const ONE_TYPE: &str = "both are results of one function";
+    if !left.data_type().is_nested() {
+        return not_distinct(left, right).expect(ONE_TYPE);
+    }
+    let compare = make_comparator(left, right, SortOptions::default()).expect(ONE_TYPE);
+    (0..left.len()).map(|row| Some(compare(row, row).is_eq())).collect()
 }
 
 /// Which rows of one side of the change are shown.

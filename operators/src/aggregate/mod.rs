@@ -15,6 +15,7 @@
 
 mod accumulators;
 mod block;
+mod function;
 mod generation;
 mod runs;
 mod spec;
@@ -32,7 +33,8 @@ use highwater_engine::model::{Delta, Diffs, Origin, Progress, error_delta, forma
 use highwater_engine::operator::{Output, Share, StateSize, TickOperator};
 
 pub use block::BlockAggregate;
-pub use spec::{AggregateCall, AggregateError, AggregateFunction, AggregateSpec};
+pub use function::{AggregateFunction, AggregateParameters};
+pub use spec::{AggregateCall, AggregateError, AggregateSpec};
 
 pub(crate) use accumulators::{ExactFloat, Wide};
 pub(crate) use table::KeyTable;
@@ -221,15 +223,7 @@ impl Aggregate {
 
     /// What a saved state must have been made for.
     fn shape(&self) -> String {
-        let calls: Vec<String> = self
-            .spec
-            .calls
-            .iter()
-            .map(|call| {
-                let argument = call.argument.map(|index| self.spec.input.field(index).data_type().to_string());
-                format!("{}({})", call.function, argument.unwrap_or_default())
-            })
-            .collect();
+        let calls: Vec<String> = self.spec.calls.iter().map(|call| self.spec.call_shape(call)).collect();
         let keys: Vec<String> = self.key_schema.fields().iter().map(|field| field.data_type().to_string()).collect();
         format!("aggregate by ({}) of {}, closing {:?}", keys.join(", "), calls.join(", "), self.spec.closing)
     }

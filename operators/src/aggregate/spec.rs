@@ -1,9 +1,9 @@
 //! What an aggregate computes: keys, calls, and the types of the result.
 
-use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
+use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
@@ -11,6 +11,8 @@ use arrow::row::{RowConverter, SortField};
 use highwater_engine::error::{Class, Classified};
 use highwater_engine::model::wide::wide_kind;
 use highwater_engine::operator::Route;
+
+use super::function::{AggregateFunction, AggregateParameters};
 
 /// `SELECT keys, calls FROM input GROUP BY keys`.
 #[derive(Clone, Debug)]
@@ -31,66 +33,19 @@ pub struct AggregateSpec {
 pub struct AggregateCall {
     /// The function.
     pub function: AggregateFunction,
-    /// The argument, by index into the input; `None` only for [`AggregateFunction::CountAll`].
-    pub argument: Option<usize>,
+    /// The arguments, by index into the input: [`AggregateFunction::arity`] of them.
+    pub arguments: Vec<usize>,
+    /// Each value counts once, however often it occurs.
+    pub distinct: bool,
+    /// The order of the values, where the function has one: columns of the input. For a function of
+    /// [`AggregateFunction::is_within_group`] at most the argument itself.
+    pub order_by: Vec<(usize, SortOptions)>,
+    /// The constants.
+    pub parameters: AggregateParameters,
     /// A Boolean column: only rows where it is true count (NULL is false).
     pub filter: Option<usize>,
     /// Name of the output column.
     pub name: String,
-}
-
-/// The aggregate functions.
-///
-/// NULL arguments are ignored. Without a row that counts, counts are 0 and everything else is NULL.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum AggregateFunction {
-    /// `count(*)`: `Int64`.
-    CountAll,
-    /// `count(x)`: `Int64`.
-    Count,
-    /// `count(DISTINCT x)`: `Int64`.
-    CountDistinct,
-    /// `sum(x)`, always exact: integers to `Decimal128(38, 0)`, `Decimal128(p, s)` to `Decimal128(38, s)`,
-    /// 256-bit integers to themselves (an error row where the sum does not fit), floats to `Float64`
-    /// (the exact sum, rounded once; independent of order).
-    Sum,
-    /// `min(x)` of any type that sorts.
-    Min,
-    /// `max(x)` of any type that sorts.
-    Max,
-    /// `avg(x)`: the exact sum divided by the count, `Float64`.
-    Avg,
-    /// Population variance, `Float64`; from exact integer moments for integers up to 64 bits.
-    VarPop,
-    /// Sample variance, `Float64`; NULL for fewer than two rows.
-    VarSamp,
-    /// Population standard deviation, `Float64`.
-    StddevPop,
-    /// Sample standard deviation, `Float64`; NULL for fewer than two rows.
-    StddevSamp,
-    /// `bool_and(x)`.
-    BoolAnd,
-    /// `bool_or(x)`.
-    BoolOr,
-}
-
-impl fmt::Display for AggregateFunction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            AggregateFunction::CountAll | AggregateFunction::Count => "count",
-            AggregateFunction::CountDistinct => "count(DISTINCT)",
-            AggregateFunction::Sum => "sum",
-            AggregateFunction::Min => "min",
-            AggregateFunction::Max => "max",
-            AggregateFunction::Avg => "avg",
-            AggregateFunction::VarPop => "var_pop",
-            AggregateFunction::VarSamp => "var_samp",
-            AggregateFunction::StddevPop => "stddev_pop",
-            AggregateFunction::StddevSamp => "stddev_samp",
-            AggregateFunction::BoolAnd => "bool_and",
-            AggregateFunction::BoolOr => "bool_or",
-        })
-    }
 }
 
 /// An aggregate that cannot be built.
@@ -105,9 +60,23 @@ pub enum AggregateError {
         /// How many columns there are.
         columns: usize,
     },
-    /// A function without its argument.
-    #[error("{function} needs an argument")]
-    MissingArgument {
+    /// A function with too few or too many arguments.
+    #[error("{function} needs {arguments} argument(s)", arguments = function.arity())]
+    Arguments {
+        /// The function.
+        function: AggregateFunction,
+    },
+    /// A constant outside of what the function knows.
+    #[error("{function}: {what}")]
+    Parameter {
+        /// The function.
+        function: AggregateFunction,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// An order that the function cannot follow.
+    #[error("{function} cannot follow this ORDER BY")]
+    Order {
         /// The function.
         function: AggregateFunction,
     },
@@ -150,6 +119,21 @@ impl Classified for AggregateError {
     }
 }
 
+impl AggregateCall {
+    /// A plain call: every row, repetitions too, no order, the usual constants.
+    pub fn new(function: AggregateFunction, arguments: impl Into<Vec<usize>>, name: impl Into<String>) -> Self {
+        AggregateCall {
+            function,
+            arguments: arguments.into(),
+            distinct: false,
+            order_by: Vec::new(),
+            parameters: AggregateParameters::default(),
+            filter: None,
+            name: name.into(),
+        }
+    }
+}
+
 impl AggregateSpec {
     /// Keys first, then calls.
     pub fn output_schema(&self) -> Result<SchemaRef, AggregateError> {
@@ -163,28 +147,46 @@ impl AggregateSpec {
         Ok(Arc::new(Schema::new(fields)))
     }
 
-    /// The type of `function` over an argument of this field: name, type, nullability, metadata.
-    pub fn output_type(function: AggregateFunction, argument: &Field) -> Result<Field, AggregateError> {
+    /// The result of `function` over arguments of these fields: name (of the first), type, nullability,
+    /// metadata.
+    pub fn output_type(function: AggregateFunction, arguments: &[&Field]) -> Result<Field, AggregateError> {
         use AggregateFunction as F;
-        let data_type = argument.data_type();
-        let refused = || AggregateError::ArgumentType { function, data_type: data_type.clone() };
-        let name = argument.name();
+        if arguments.len() != function.arity() {
+            return Err(AggregateError::Arguments { function });
+        }
+        let Some(first) = arguments.first() else { return Ok(Field::new("", DataType::Int64, false)) };
+        let refused = |field: &Field| AggregateError::ArgumentType { function, data_type: field.data_type().clone() };
+        if let Some(unfit) = arguments.iter().find(|field| !fits(function, field)) {
+            return Err(refused(unfit));
+        }
+        let plain = |data_type, nullable| Ok(Field::new(first.name(), data_type, nullable));
         match function {
-            F::CountAll | F::Count => Ok(Field::new(name, DataType::Int64, false)),
-            F::CountDistinct if sorts(data_type) => Ok(Field::new(name, DataType::Int64, false)),
-            F::Min | F::Max if sorts(data_type) => Ok(argument.clone().with_nullable(true)),
-            F::BoolAnd | F::BoolOr if data_type == &DataType::Boolean => Ok(argument.clone().with_nullable(true)),
-            F::Sum => match data_type {
-                integer if integer.is_integer() => Ok(Field::new(name, DataType::Decimal128(38, 0), true)),
-                DataType::Decimal128(_, scale) => Ok(Field::new(name, DataType::Decimal128(38, *scale), true)),
-                DataType::Float32 | DataType::Float64 => Ok(Field::new(name, DataType::Float64, true)),
-                _ if wide_kind(argument).is_some() => Ok(argument.clone().with_nullable(true)),
-                _ => Err(refused()),
+            F::CountAll | F::Count | F::ApproxDistinct | F::RegrCount => plain(DataType::Int64, false),
+            F::Sum => match first.data_type() {
+                integer if integer.is_integer() => plain(DataType::Decimal128(38, 0), true),
+                DataType::Decimal128(_, scale) => plain(DataType::Decimal128(38, *scale), true),
+                DataType::Float32 | DataType::Float64 => plain(DataType::Float64, true),
+                _ => Ok((*first).clone().with_nullable(true)),
             },
-            F::Avg | F::VarPop | F::VarSamp | F::StddevPop | F::StddevSamp if is_number(argument) => {
-                Ok(Field::new(name, DataType::Float64, true))
-            }
-            _ => Err(refused()),
+            F::StringAgg => plain(DataType::Utf8, true),
+            F::ArrayAgg => plain(DataType::List(Arc::new(list_item(first))), true),
+            F::Histogram => plain(DataType::List(Arc::new(Field::new_list_field(bucket_type(), true))), true),
+            F::Min
+            | F::Max
+            | F::BoolAnd
+            | F::BoolOr
+            | F::BitAnd
+            | F::BitOr
+            | F::BitXor
+            | F::PercentileDisc
+            | F::Mode
+            | F::FirstValue
+            | F::LastValue
+            | F::NthValue
+            | F::MinBy
+            | F::MaxBy
+            | F::SingleValue => Ok((*first).clone().with_nullable(true)),
+            _ => plain(DataType::Float64, true),
         }
     }
 
@@ -195,13 +197,7 @@ impl AggregateSpec {
 
     /// Refuses what the operators could not run.
     pub(super) fn check(&self) -> Result<(), AggregateError> {
-        for call in &self.calls {
-            let Some(filter) = call.filter else { continue };
-            let data_type = self.field(filter)?.data_type();
-            if data_type != &DataType::Boolean {
-                return Err(AggregateError::FilterType { call: call.name.clone(), data_type: data_type.clone() });
-            }
-        }
+        self.calls.iter().try_for_each(|call| self.check_call(call))?;
         if let Some(position) = self.closing {
             let key = self.keys.get(position).ok_or(AggregateError::Closing { position })?;
             if !matches!(self.field(*key)?.data_type(), DataType::Timestamp(TimeUnit::Millisecond, _)) {
@@ -209,6 +205,69 @@ impl AggregateSpec {
             }
         }
         Ok(())
+    }
+
+    fn check_call(&self, call: &AggregateCall) -> Result<(), AggregateError> {
+        let function = call.function;
+        if let Some(filter) = call.filter {
+            let data_type = self.field(filter)?.data_type();
+            if data_type != &DataType::Boolean {
+                return Err(AggregateError::FilterType { call: call.name.clone(), data_type: data_type.clone() });
+            }
+        }
+        let follows = match call.order_by.as_slice() {
+            [] => true,
+            [(column, _)] if function.is_within_group() => call.arguments == [*column],
+            order => {
+                // A value that counts once has one place: the order cannot be that of something else.
+                let placed = |(column, _): &(usize, SortOptions)| call.arguments.contains(column);
+                function.is_ordered() && (!call.distinct || order.iter().all(placed))
+            }
+        };
+        if !follows {
+            return Err(AggregateError::Order { function });
+        }
+        for (column, _) in &call.order_by {
+            let data_type = self.field(*column)?.data_type();
+            if !sorts(data_type) {
+                return Err(AggregateError::ArgumentType { function, data_type: data_type.clone() });
+            }
+        }
+        let wrong = |what| Err(AggregateError::Parameter { function, what });
+        if !(0.0..=1.0).contains(&call.parameters.fraction) {
+            return wrong("the fraction must be from 0 to 1");
+        }
+        if !AggregateParameters::ERRORS.contains(&call.parameters.relative_error) {
+            return wrong("the relative error must be from 0.00001 to 0.5");
+        }
+        if function == AggregateFunction::NthValue && call.parameters.position == 0 {
+            return wrong("positions start at 1");
+        }
+        Ok(())
+    }
+
+    /// What the saved state of a call depends on.
+    pub(super) fn call_shape(&self, call: &AggregateCall) -> String {
+        let data_type = |index: &usize| self.input.field(*index).data_type().to_string();
+        let arguments: Vec<String> = call.arguments.iter().map(data_type).collect();
+        let distinct = if call.distinct { "DISTINCT " } else { "" };
+        let order = |(index, options): &(usize, SortOptions)| {
+            let direction = if options.descending { "DESC" } else { "ASC" };
+            let nulls = if options.nulls_first { "FIRST" } else { "LAST" };
+            format!(" {} {direction} NULLS {nulls}", data_type(index))
+        };
+        let order: Vec<String> = call.order_by.iter().map(order).collect();
+        let sketch = if call.function.is_sketch() {
+            format!(" within {}", call.parameters.relative_error)
+        } else {
+            String::new()
+        };
+        format!("{}({distinct}{}{}){sketch}", call.function, arguments.join(", "), order.join(","))
+    }
+
+    /// The fields of a call's arguments.
+    pub(super) fn arguments(&self, call: &AggregateCall) -> Result<Vec<&Field>, AggregateError> {
+        call.arguments.iter().map(|index| self.field(*index)).collect()
     }
 
     /// The field of an input column.
@@ -232,13 +291,43 @@ impl AggregateSpec {
     }
 
     fn call_field(&self, call: &AggregateCall) -> Result<Field, AggregateError> {
-        let field = match call.argument {
-            Some(index) => Self::output_type(call.function, self.field(index)?)?,
-            None if call.function == AggregateFunction::CountAll => Field::new("", DataType::Int64, false),
-            None => return Err(AggregateError::MissingArgument { function: call.function }),
-        };
-        Ok(field.with_name(&call.name))
+        Ok(Self::output_type(call.function, &self.arguments(call)?)?.with_name(&call.name))
     }
+}
+
+/// Whether a function is defined for an argument of this type.
+fn fits(function: AggregateFunction, field: &Field) -> bool {
+    use AggregateFunction as F;
+    let data_type = field.data_type();
+    match function {
+        F::CountAll | F::Count => true,
+        F::BoolAnd | F::BoolOr => data_type == &DataType::Boolean,
+        F::BitAnd | F::BitOr | F::BitXor => data_type.is_integer() || wide_kind(field).is_some(),
+        F::StringAgg => matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View),
+        F::Sum
+        | F::Avg
+        | F::VarPop
+        | F::VarSamp
+        | F::StddevPop
+        | F::StddevSamp
+        | F::PercentileCont
+        | F::ApproxQuantile
+        | F::Histogram => is_number(field),
+        _ if function.is_of_pairs() => is_number(field),
+        _ => sorts(data_type),
+    }
+}
+
+/// The element of a list of such values.
+pub(super) fn list_item(value: &Field) -> Field {
+    let item = Field::new_list_field(value.data_type().clone(), true);
+    item.with_metadata(value.metadata().clone())
+}
+
+/// One bucket of a histogram.
+pub(super) fn bucket_type() -> DataType {
+    let fields = [("low", DataType::Float64), ("high", DataType::Float64), ("count", DataType::Int64)];
+    DataType::Struct(fields.into_iter().map(|(name, data_type)| Field::new(name, data_type, false)).collect())
 }
 
 fn sorts(data_type: &DataType) -> bool {

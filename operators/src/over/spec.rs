@@ -225,7 +225,7 @@ impl OverSpec {
         use OverFunction as F;
         let number = |data_type| Ok(Field::new(&call.name, data_type, false));
         let aggregate = |function| {
-            let field = AggregateSpec::output_type(function, self.argument(call)?)?;
+            let field = AggregateSpec::output_type(function, &[self.argument(call)?])?;
             Ok::<Field, OverError>(field.with_name(&call.name))
         };
         match call.function {

@@ -42,11 +42,16 @@ struct Call {
 
 /// Which columns of the input a group needs beside its keys.
 pub(super) fn needed(spec: &AggregateSpec) -> Vec<usize> {
-    let mut needed: Vec<usize> =
-        spec.calls.iter().flat_map(|call| call.argument.into_iter().chain(call.filter)).collect();
+    let mut needed: Vec<usize> = spec.calls.iter().flat_map(|call| read(call).collect::<Vec<_>>()).collect();
     needed.sort_unstable();
     needed.dedup();
     needed
+}
+
+/// The columns that a call reads.
+fn read(call: &AggregateCall) -> impl Iterator<Item = usize> {
+    let sorted = call.order_by.iter().map(|(column, _)| *column);
+    call.arguments.iter().copied().chain(sorted).chain(call.filter)
 }
 
 impl Groups {
@@ -55,7 +60,8 @@ impl Groups {
         let columns = needed(spec);
         let place = |column: usize| columns.iter().position(|needed| *needed == column).map(|at| at + spec.keys.len());
         let call = |call: &AggregateCall| AggregateCall {
-            argument: call.argument.and_then(place),
+            arguments: call.arguments.iter().filter_map(|column| place(*column)).collect(),
+            order_by: call.order_by.iter().filter_map(|(column, how)| Some((place(*column)?, *how))).collect(),
             filter: call.filter.and_then(place),
             ..call.clone()
         };
@@ -134,20 +140,22 @@ fn nothing_final() -> Progress {
 fn fast_calls(spec: &AggregateSpec, output: &SchemaRef) -> Result<Option<Vec<Call>>, RecursionError> {
     let mut calls = Vec::with_capacity(spec.calls.len());
     for (at, call) in spec.calls.iter().enumerate() {
-        let argument = call.argument.map(|column| spec.input.field(column).data_type());
-        let fast = match call.function {
-            AggregateFunction::CountAll | AggregateFunction::Count => true,
-            AggregateFunction::Min | AggregateFunction::Max => true,
-            AggregateFunction::Sum => argument.is_some_and(DataType::is_integer),
-            _ => false,
-        };
+        let argument = call.arguments.first().map(|column| spec.input.field(*column).data_type());
+        let once = call.distinct && !call.function.ignores_repetition();
+        let fast = !once
+            && match call.function {
+                AggregateFunction::CountAll | AggregateFunction::Count => true,
+                AggregateFunction::Min | AggregateFunction::Max => true,
+                AggregateFunction::Sum => argument.is_some_and(DataType::is_integer),
+                _ => false,
+            };
         if !fast {
             return Ok(None);
         }
         let field = output.field(spec.keys.len() + at).clone().with_nullable(true);
         calls.push(Call {
             function: call.function,
-            argument: call.argument.map(|column| column - spec.keys.len()),
+            argument: call.arguments.first().map(|column| column - spec.keys.len()),
             filter: call.filter.map(|column| column - spec.keys.len()),
             null: null_row(&Arc::new(Schema::new(vec![field])))?.as_bytes().to_vec(),
             signed: argument.is_some_and(DataType::is_signed_integer),

@@ -212,7 +212,7 @@ mod tests {
             .chain([None])
             .collect();
         let len = texts.len();
-        let number = |row: usize| (row % 3 != 0).then(|| i32::try_from(row).unwrap() - 5);
+        let number = |row: usize| (!row.is_multiple_of(3)).then(|| i32::try_from(row).unwrap() - 5);
         let columns: Vec<ArrayRef> = vec![
             Arc::new((0..len).map(number).collect::<Int32Array>()),
             Arc::new(texts.iter().cloned().collect::<StringArray>()),

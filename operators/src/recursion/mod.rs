@@ -14,6 +14,8 @@
 //! Errors: rows that an expression inside cannot evaluate and that are there at the end of a tick. A tick that
 //! needs more rounds than allowed ends the job.
 //!
+//! Floats: -0.0 comes out as 0.0, and every NaN as one, for rows are equal by their bytes.
+//!
 //! All rows go to the first worker: one round depends on the whole of the round before.
 
 mod dataflow;

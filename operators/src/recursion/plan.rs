@@ -222,7 +222,10 @@ impl Plan {
         let columns = needed(&spec);
         let input = self.project(input, &columns)?;
         spec.input = self.schema(input).clone();
-        for column in spec.calls.iter_mut().flat_map(|call| call.argument.iter_mut().chain(&mut call.filter)) {
+        for column in spec.calls.iter_mut().flat_map(|call| {
+            let sorted = call.order_by.iter_mut().map(|(column, _)| column);
+            call.arguments.iter_mut().chain(sorted).chain(&mut call.filter)
+        }) {
             *column = columns.iter().position(|needed| needed == column).expect("it is needed");
         }
         let options = RecordBatchOptions::new().with_row_count(Some(1));

@@ -34,7 +34,7 @@ pub struct RecursionSpec {
     pub bindings: Vec<Binding>,
     /// Index of the binding that is the operator's relation.
     pub result: usize,
-    /// How many rounds may change something; a tick that needs more ends the job.
+    /// How many rounds may change what the round after them reads; a tick that needs more ends the job.
     pub limit: u64,
 }
 

@@ -132,11 +132,8 @@ pub(crate) fn aggregate(
     keys: &[usize],
     calls: &[(AggregateFunction, Option<usize>)],
 ) -> Body {
-    let call = |(function, argument): &(AggregateFunction, Option<usize>)| AggregateCall {
-        function: *function,
-        argument: *argument,
-        filter: None,
-        name: "call".to_owned(),
+    let call = |(function, argument): &(AggregateFunction, Option<usize>)| {
+        AggregateCall::new(*function, argument.iter().copied().collect(), "call")
     };
     let calls = calls.iter().map(call).collect();
     Body::Aggregate {
@@ -238,8 +235,7 @@ pub(crate) fn components(columns: fn(usize) -> SchemaRef) -> Vec<Binding> {
     let both = Body::Union(vec![Body::Input(0), project(Body::Input(0), &[1, 0])]);
     let own = project(both.clone(), &[0, 0]);
     let step = join(JoinKind::Inner, Body::Variable(0), both, &[(0, 0)], &[3, 1]);
-    let least =
-        AggregateCall { function: AggregateFunction::Min, argument: Some(1), filter: None, name: "label".to_owned() };
+    let least = AggregateCall::new(AggregateFunction::Min, vec![1], "label");
     let spec = AggregateSpec { input: columns(2), keys: vec![0], calls: vec![least], closing: None };
     let body = Body::Aggregate { input: Box::new(Body::Union(vec![own, step])), spec };
     vec![Binding { name: "label".to_owned(), schema: columns(2), body, distinct: false }]

@@ -49,16 +49,17 @@ fn evaluate(call: &AggregateCall, input: &RecordBatch, members: &[usize]) -> Res
         })
     };
     let rows: Vec<usize> = members.iter().copied().filter(passes).collect();
-    let Some(argument) = call.argument else { return Ok(rows.len().to_string()) };
+    let Some(argument) = call.arguments.first().copied() else { return Ok(rows.len().to_string()) };
     let column = input.column(argument);
-    let rows: Vec<usize> = rows.into_iter().filter(|row| column.is_valid(*row)).collect();
+    let mut rows: Vec<usize> = rows.into_iter().filter(|row| column.is_valid(*row)).collect();
     let single = input.project(&[argument]).expect("exists");
     let shown = |row: usize| cells(&single, row).remove(0);
+    if call.distinct {
+        let mut seen = BTreeSet::new();
+        rows.retain(|row| seen.insert(shown(*row)));
+    }
     match call.function {
         F::CountAll | F::Count => return Ok(rows.len().to_string()),
-        F::CountDistinct => {
-            return Ok(rows.iter().map(|row| shown(*row)).collect::<BTreeSet<_>>().len().to_string());
-        }
         _ if rows.is_empty() => return Ok("~".to_owned()),
         F::Min => return Ok(shown(extreme(column, &rows, Ordering::Less))),
         F::Max => return Ok(shown(extreme(column, &rows, Ordering::Greater))),
@@ -161,14 +162,39 @@ fn float(function: F, column: &ArrayRef, rows: &[usize]) -> String {
         F::Sum => exact_sum(&values).to_string(),
         F::Avg => (exact_sum(&values) / count).to_string(),
         _ => {
-            let squares: Vec<f64> = values.iter().map(|value| value * value).collect();
-            let (sum, squares) = (exact_sum(&values), exact_sum(&squares));
-            variance(function, count, |divisor| {
-                let spread = squares - sum * (sum / count);
-                if spread < 0.0 { 0.0 } else { spread / divisor }
-            })
+            let spread = spread(&values);
+            variance(function, count, |divisor| spread / divisor)
         }
     }
+}
+
+/// `Σx² - (Σx)² / n`, rounded before the division and after it.
+fn spread(values: &[f64]) -> f64 {
+    if values.iter().any(|value| !value.is_finite()) {
+        return f64::NAN;
+    }
+    if values.iter().any(|value| (value * value).is_infinite()) {
+        return f64::INFINITY;
+    }
+    // In units of 2^-2148, so that squares are whole numbers.
+    type Huge = Uint<4608, 72>;
+    let huge = |value: f64| Huge::from(units(value));
+    let total = |negative: bool| {
+        let side = values.iter().filter(|value| value.is_sign_negative() == negative);
+        side.fold(Huge::ZERO, |sum, value| sum + huge(*value))
+    };
+    let sum = total(false).abs_diff(total(true));
+    let squares = values.iter().fold(Huge::ZERO, |sum, value| sum + huge(*value) * huge(*value));
+    let exact = Huge::from(values.len()) * squares - sum * sum;
+    let (mut low, mut high) = (0_u64, f64::INFINITY.to_bits());
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        *(if huge(f64::from_bits(middle)) << 1074 <= exact { &mut low } else { &mut high }) = middle;
+    }
+    let (below, above) = (f64::from_bits(low), f64::from_bits(high));
+    let (down, up) = (exact - (huge(below) << 1074), (huge(above) << 1074) - exact);
+    let nearest = if up < down || (up == down && low % 2 == 1) { above } else { below };
+    nearest / values.len() as f64
 }
 
 /// Wide enough for every sum of doubles in units of 2^-1074.

@@ -18,16 +18,24 @@ pub(crate) const CASE: &str = "case";
 /// Name of the stand-in for unary minus.
 pub(crate) const NEGATE: &str = "negate";
 
+/// Name of the stand-in for the match of an ASOF join.
+pub(crate) const ASOF: &str = "asof";
+/// Name of the stand-in for the match of a LEFT ASOF join.
+pub(crate) const ASOF_LEFT: &str = "asof_left";
+
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Marker {
     Case(Signature),
     Negate(Signature),
+    Asof(&'static str, Signature),
 }
 
-/// Both stand-ins.
-pub(crate) fn all() -> [Arc<ScalarUDF>; 2] {
+/// All stand-ins.
+pub(crate) fn all() -> [Arc<ScalarUDF>; 4] {
     let signature = || Signature::user_defined(Volatility::Immutable);
-    [Marker::Case(signature()), Marker::Negate(signature())].map(|marker| Arc::new(ScalarUDF::new_from_impl(marker)))
+    let asof = |name| Marker::Asof(name, signature());
+    [Marker::Case(signature()), Marker::Negate(signature()), asof(ASOF), asof(ASOF_LEFT)]
+        .map(|marker| Arc::new(ScalarUDF::new_from_impl(marker)))
 }
 
 /// The common kind of the arguments from `first` on.
@@ -44,12 +52,13 @@ impl ScalarUDFImpl for Marker {
         match self {
             Marker::Case(_) => CASE,
             Marker::Negate(_) => NEGATE,
+            Marker::Asof(name, _) => name,
         }
     }
 
     fn signature(&self) -> &Signature {
         match self {
-            Marker::Case(signature) | Marker::Negate(signature) => signature,
+            Marker::Case(signature) | Marker::Negate(signature) | Marker::Asof(_, signature) => signature,
         }
     }
 
@@ -57,12 +66,14 @@ impl ScalarUDFImpl for Marker {
         Ok(match self {
             Marker::Case(_) => args[0].schema_name().to_string(),
             Marker::Negate(_) => format!("(- {})", args[0].schema_name()),
+            Marker::Asof(name, _) => format!("{name}({})", args[0].schema_name()),
         })
     }
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
         match (self, types) {
             (Marker::Case(_), [_, ..]) => Ok(types.to_vec()),
+            (Marker::Asof(..), [DataType::Boolean]) => Ok(types.to_vec()),
             (Marker::Negate(_), [one]) => {
                 let signed = one.is_signed_integer() || one.is_floating() || one.is_decimal();
                 if signed || one.is_null() || one == &WIDE_TYPE || matches!(one, DataType::Interval(_)) {
@@ -85,6 +96,7 @@ impl ScalarUDFImpl for Marker {
                 Some(kind) => Ok(Arc::new(wide_field(field.name(), kind, true))),
                 None => Ok(Arc::clone(field)),
             },
+            Marker::Asof(..) => Ok(Arc::clone(field)),
             Marker::Negate(_) => match (wide_kind(field), field.data_type()) {
                 (Some(_), _) => Ok(Arc::new(wide_field(field.name(), Wide::Signed, true))),
                 (None, &WIDE_TYPE) => plan_err!("- cannot be used with bytes: write uint256(…) around them"),

@@ -16,6 +16,7 @@
 //! To add a function: a file with a `Function` (words, types, evaluation) and a line in `OWN`.
 
 mod address;
+mod aggregate_list;
 mod aggregates;
 mod arithmetic;
 mod casts;
@@ -38,6 +39,7 @@ mod prepare;
 mod rewrite;
 mod selector;
 mod sign;
+mod statistics;
 mod tag;
 mod text_bytes;
 mod to_checksum;
@@ -56,8 +58,13 @@ use datafusion_functions::unicode::planner::UnicodeFunctionPlanner;
 use datafusion_functions_aggregate::planner::AggregateFunctionPlanner;
 use datafusion_functions_nested::planner::{FieldAccessPlanner, NestedFunctionPlanner};
 
+pub(crate) use aggregate_list::{Constants, Definition};
+pub(crate) use aggregates::definition;
+pub use aggregates::single_value;
 pub use checked::checked;
 pub use function::FunctionDoc;
+pub(crate) use markers::{ASOF, ASOF_LEFT};
+pub(crate) use prepare::call;
 pub use prepare::prepare;
 pub use rewrite::rewrite;
 
@@ -85,6 +92,9 @@ const OWN: &[&Function] = &[
     &from_wide::TO_TEXT,
     &sign::INT256_NEG,
     &sign::INT256_ABS,
+    &statistics::WILSON_LOWER,
+    &statistics::WILSON_UPPER,
+    &statistics::Z_SCORE,
 ];
 
 /// DataFusion's functions that have no place in a dataflow, with the reason.

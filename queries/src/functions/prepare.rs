@@ -71,7 +71,8 @@ fn branches_of(branch: &Expr) -> Vec<Expr> {
     vec![branch.clone()]
 }
 
-fn call(name: &str, args: Vec<Expr>) -> Expr {
+/// A call as the syntax tree has it.
+pub(crate) fn call(name: &str, args: Vec<Expr>) -> Expr {
     let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
     Expr::Function(Function {
         name: ObjectName::from(vec![Ident::new(name)]),

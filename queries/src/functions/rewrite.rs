@@ -177,6 +177,8 @@ fn plan_function(function: &ScalarFunction, schema: &DFSchema) -> Result<Option<
     }
     match implementation.downcast_ref::<Marker>() {
         Some(Marker::Case(_)) => return Ok(function.args.first().cloned()),
+        // Taken out with its join.
+        Some(Marker::Asof(..)) => return Ok(None),
         Some(Marker::Negate(_)) => {
             return plan_negative(Operand::new(function.args[0].clone(), schema)?).map(Some);
         }

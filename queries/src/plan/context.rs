@@ -36,6 +36,8 @@ pub(super) enum Relation {
     Reference(RecordBatch),
     /// A reference table that is read again: index into the job's reloaded tables.
     Reloaded(usize),
+    /// A table of a session whose rows are final by a time column: index into the reloaded tables, the column.
+    Watermarked(usize, usize),
     /// A relation that is being defined by itself.
     Work(String),
     /// A view that is put in the place of its name.

@@ -20,7 +20,7 @@ use super::ir::{
 use super::lower::duration;
 use super::node::Ranking;
 use super::prune::OpenSource;
-use super::relational::{JoinNode, OverNode, Retain};
+use super::relational::{AsofCondition, AsofJoinNode, JoinNode, OverNode, Retain};
 use super::window::interval_ms;
 
 /// The steps of all views of a job.
@@ -178,6 +178,7 @@ fn describe(node: &Node, names: &Names) -> String {
         NodeKind::Expand { copies, .. } => format!("Expand {} groupings", copies.len()),
         NodeKind::Multiset { id, operation, .. } => format!("{operation:?} {id}"),
         NodeKind::Over(over) => describe_over(over),
+        NodeKind::Final { id, input, time } => format!("Final {id} at {}", input.schema.field(*time).name()),
         NodeKind::Variable { binding, .. } => format!("Variable {binding} [{}]", all()),
         NodeKind::Outer { input } => format!("Input {input} [{}]", all()),
         NodeKind::Recursion(recursion) => {
@@ -196,6 +197,7 @@ fn describe(node: &Node, names: &Names) -> String {
             format!("Components {id} of [{}]{hubs}", listed(&input.schema, ends))
         }
         NodeKind::Join(join) => describe_changing_join(join),
+        NodeKind::AsofJoin(join) => describe_asof(join),
         NodeKind::Aggregate { .. } | NodeKind::BlockAggregate { .. } => describe_aggregate(node),
         NodeKind::TopK { .. } | NodeKind::TemporalFilter { .. } => describe_stateful(node),
         NodeKind::BroadcastJoin { .. } | NodeKind::LookupJoin { .. } => describe_join(node),
@@ -296,6 +298,22 @@ fn describe_changing_join(join: &JoinNode) -> String {
         Retain::KeyTime(position) => format!(" final at {}", left.field(join.keys[position].0).name()),
     };
     format!("Join {} {:?} on [{pairs}]{}{retain}", join.id, join.kind, condition.unwrap_or_default())
+}
+
+fn describe_asof(join: &AsofJoinNode) -> String {
+    let (left, right) = (&join.left.schema, &join.right.schema);
+    let pairs =
+        join.keys.iter().map(|(key, other)| format!("{} = {}", left.field(*key).name(), right.field(*other).name()));
+    let pairs = pairs.collect::<Vec<_>>().join(", ");
+    let operator = match join.condition {
+        AsofCondition::AtOrBefore => ">=",
+        AsofCondition::Before => ">",
+        AsofCondition::AtOrAfter => "<=",
+        AsofCondition::After => "<",
+    };
+    let kind = if join.outer { "Left" } else { "Inner" };
+    let (time, other) = (left.field(join.times.0).name(), right.field(join.times.1).name());
+    format!("AsofJoin {} {kind} on [{pairs}] where {time} {operator} {other}", join.id)
 }
 
 fn describe_over(over: &OverNode) -> String {
@@ -413,6 +431,7 @@ pub fn sql_type(field: &Field) -> String {
         DataType::FixedSizeBinary(width) => format!("BYTES({width})"),
         DataType::Timestamp(TimeUnit::Millisecond, Some(_)) => "TIMESTAMP".to_owned(),
         DataType::Date32 => "DATE".to_owned(),
+        DataType::List(item) => format!("{}[]", sql_type(item)),
         other => other.to_string(),
     }
 }

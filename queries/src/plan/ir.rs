@@ -11,7 +11,7 @@ use std::time::Duration;
 use arrow::datatypes::{FieldRef, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use highwater_engine::sink::Closing;
-pub use highwater_operators::aggregate::AggregateFunction;
+pub use highwater_operators::aggregate::{AggregateFunction, AggregateParameters};
 
 pub use super::node::{Node, NodeKind};
 use crate::diagnostic::Span;
@@ -224,12 +224,31 @@ impl Window {
 pub struct AggregateCall {
     /// What is computed.
     pub function: AggregateFunction,
-    /// The argument column; none only for [`AggregateFunction::CountAll`].
-    pub argument: Option<usize>,
+    /// The argument columns; none only for [`AggregateFunction::CountAll`].
+    pub arguments: Vec<usize>,
+    /// Each value counts once.
+    pub distinct: bool,
+    /// The order of the values, for functions that have one.
+    pub order_by: Vec<SortKey>,
+    /// The constants.
+    pub parameters: AggregateParameters,
     /// A Boolean column: only rows where it is true count.
     pub filter: Option<usize>,
     /// Name, type and metadata of the result.
     pub field: FieldRef,
+}
+
+impl AggregateCall {
+    /// The call over columns that have moved: column `i` is now `places[i]`.
+    pub fn placed(self, places: &[usize]) -> AggregateCall {
+        let place = |column: usize| places[column];
+        AggregateCall {
+            arguments: self.arguments.into_iter().map(place).collect(),
+            order_by: self.order_by.into_iter().map(|key| SortKey { column: place(key.column), ..key }).collect(),
+            filter: self.filter.map(place),
+            ..self
+        }
+    }
 }
 
 /// One column of an order.

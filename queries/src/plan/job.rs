@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion_expr::{LogicalPlan, LogicalPlanBuilder};
 use highwater_engine::model::errors_schema;
+use highwater_engine::sink::Closing;
 
 use super::alerts::Alert;
 use super::catalog::{Catalog, LoadRequest};
@@ -13,7 +14,10 @@ use super::context::{BROKEN, Context, Relation};
 use super::dispatch::{OVERALL_LIMIT, Told};
 use super::errors::Place;
 use super::explain::{self, Names};
-use super::ir::{JobPlan, PlannedOption, PlannedSetting, PlannedSink, PlannedView, ReloadedTable, Shown, StateEntry};
+use super::ir::{
+    Emit, JobPlan, PlannedOption, PlannedSetting, PlannedSink, PlannedView, ReloadedTable, Shown, StateEntry,
+    ViewClosing,
+};
 use super::lower::{Lowered, Lowerer, ViewInfo, of_tables};
 use super::mev_settings;
 use super::names::{self, Defined};
@@ -238,7 +242,10 @@ impl<'j> Planner<'j> {
     fn maintain(&mut self, view: &ViewStatement) -> Result<(), Diagnostic> {
         let options = ViewOptions::read(view, self)?;
         let plan = self.view_plan(view)?;
-        let planned = self.lower(&view.name.text, plan, view.query_span, options.unbounded)?;
+        let mut planned = self.lower(&view.name.text, plan, view.query_span, options.unbounded)?;
+        if view.emit.is_some_and(|emit| emit != Emit::Changes) {
+            planned.lowered = self.when_final(&view.name, planned.lowered)?;
+        }
         if planned.shown.is_none() {
             unique_names(&planned.lowered.node.schema, &self.place(view.query_span))?;
         }
@@ -254,6 +261,18 @@ impl<'j> Planner<'j> {
             self.context.add_relation(&errors, Relation::Errors(index), errors_schema());
         }
         Ok(())
+    }
+
+    /// Only the rows that are final: what `EMIT ON WINDOW CLOSE` means in a session, where watermarks say it.
+    fn when_final(&self, name: &Name, lowered: Lowered) -> Result<Lowered, Diagnostic> {
+        let types: Vec<DataType> = lowered.node.schema.fields().iter().map(|field| field.data_type().clone()).collect();
+        let closing = lowered.facts.closing(&types);
+        let Some(ViewClosing { closing: Closing::Time(column), offset_ms }) = closing else {
+            let message = "the rows of this view do not say when they are final";
+            let hint = "group by the window of a TUMBLE over a table with WATERMARK FOR, and show the window";
+            return Err(Diagnostic::new(Code::EmitImpossible, message, name.span).with_hint(hint));
+        };
+        Ok(super::lower::only_final(&name.text, lowered, column, offset_ms))
     }
 
     /// The plan of a view's query with the view's own column names.

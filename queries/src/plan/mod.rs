@@ -10,9 +10,11 @@
 
 mod alert_options;
 mod alerts;
+mod asof;
 mod block_relations;
 mod catalog;
 mod context;
+mod dependent;
 mod dispatch;
 mod errors;
 mod explain;
@@ -43,13 +45,27 @@ pub(crate) use block_relations::input_schema;
 pub use catalog::{Catalog, LoadError, LoadRequest, given};
 pub use explain::{explain, explain_state, explain_view, sql_type};
 pub use ir::{
-    AggregateCall, AggregateFunction, Emit, JobPlan, JoinKind, Node, NodeKind, PlannedOption, PlannedSetting,
-    PlannedSink, PlannedSource, PlannedTable, PlannedView, ReloadedTable, Shown, SinkInput, SortKey, StateEntry,
-    ViewClosing, Window,
+    AggregateCall, AggregateFunction, AggregateParameters, Emit, JobPlan, JoinKind, Node, NodeKind, PlannedOption,
+    PlannedSetting, PlannedSink, PlannedSource, PlannedTable, PlannedView, ReloadedTable, Shown, SinkInput, SortKey,
+    StateEntry, ViewClosing, Window,
 };
 pub use job::plan;
 pub(crate) use names::relations;
 pub use planned_alert::PlannedAlert;
 pub use relational::{
-    ChangingJoin, JoinColumn, JoinNode, OverCall, OverNode, RecursionNode, RecursiveBinding, Retain, SetOperation,
+    AsofClosing, AsofColumn, AsofCondition, AsofJoinNode, ChangingJoin, JoinColumn, JoinNode, OverCall, OverNode,
+    RecursionNode, RecursiveBinding, Retain, SetOperation,
 };
+
+/// An expression in a type; itself where it has it.
+fn cast_unless(
+    expr: datafusion_expr::Expr,
+    wanted: &arrow::datatypes::DataType,
+    schema: &datafusion_common::DFSchema,
+) -> datafusion_common::Result<datafusion_expr::Expr> {
+    use datafusion_expr::ExprSchemable as _;
+    if expr.get_type(schema)? == *wanted {
+        return Ok(expr);
+    }
+    Ok(datafusion_expr::Expr::Cast(datafusion_expr::Cast::new(Box::new(expr), wanted.clone())))
+}

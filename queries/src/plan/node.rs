@@ -13,7 +13,7 @@ pub(super) use highwater_operators::top_k::Ranking;
 
 use super::ir::{AggregateCall, JoinKind, SortKey, Window};
 use super::planned_alert::PlannedAlert;
-use super::relational::{JoinNode, OverNode, RecursionNode, SetOperation};
+use super::relational::{AsofJoinNode, JoinNode, OverNode, RecursionNode, SetOperation};
 
 /// One step of a view's dataflow.
 #[derive(Debug, Clone)]
@@ -153,6 +153,8 @@ pub enum NodeKind {
     },
     /// Two relations that may both change.
     Join(Box<JoinNode>),
+    /// Each left row with the right row that is nearest in time.
+    AsofJoin(Box<AsofJoinNode>),
     /// `EXCEPT ALL` or `INTERSECT ALL` of two relations of the same columns.
     Multiset {
         /// Name of the state.
@@ -203,6 +205,15 @@ pub enum NodeKind {
     Outer {
         /// Index into [`RecursionNode::inputs`].
         input: usize,
+    },
+    /// Rows that are final, each once; in sessions, for `EMIT ON WINDOW CLOSE`.
+    Final {
+        /// Name of the state.
+        id: String,
+        /// Where rows come from.
+        input: Box<Node>,
+        /// The `Timestamp(ms, UTC)` column with the instant at which a row is final.
+        time: usize,
     },
     /// Window functions.
     Over(Box<OverNode>),

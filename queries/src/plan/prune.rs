@@ -85,6 +85,7 @@ impl Node {
             | NodeKind::LiveTable { .. } => Vec::new(),
             NodeKind::LookupJoin { input, table, .. } => vec![input, table],
             NodeKind::Join(join) => vec![&join.left, &join.right],
+            NodeKind::AsofJoin(join) => vec![&join.left, &join.right],
             NodeKind::Multiset { left, right, .. } => vec![left, right],
             NodeKind::Over(over) => vec![&over.input],
             NodeKind::Recursion(recursion) => recursion.inputs.iter().collect(),
@@ -93,6 +94,7 @@ impl Node {
             NodeKind::Filter { input, .. }
             | NodeKind::Expand { input, .. }
             | NodeKind::Session { input, .. }
+            | NodeKind::Final { input, .. }
             | NodeKind::Components { input, .. }
             | NodeKind::Project { input, .. }
             | NodeKind::Window { input, .. }
@@ -119,6 +121,7 @@ impl Node {
             | NodeKind::LiveTable { .. } => Vec::new(),
             NodeKind::LookupJoin { input, table, .. } => vec![input, table],
             NodeKind::Join(join) => vec![&mut join.left, &mut join.right],
+            NodeKind::AsofJoin(join) => vec![&mut join.left, &mut join.right],
             NodeKind::Multiset { left, right, .. } => vec![left, right],
             NodeKind::Over(over) => vec![&mut over.input],
             NodeKind::Recursion(recursion) => recursion.inputs.iter_mut().collect(),
@@ -127,6 +130,7 @@ impl Node {
             NodeKind::Filter { input, .. }
             | NodeKind::Expand { input, .. }
             | NodeKind::Session { input, .. }
+            | NodeKind::Final { input, .. }
             | NodeKind::Components { input, .. }
             | NodeKind::Project { input, .. }
             | NodeKind::Window { input, .. }

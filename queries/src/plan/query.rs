@@ -26,7 +26,9 @@ use datafusion_optimizer::{Analyzer, Optimizer, OptimizerContext};
 use datafusion_sql::planner::{ParserOptions, SqlToRel};
 use datafusion_sql::sqlparser::ast::{Query, Statement};
 
+use super::asof;
 use super::context::Context;
+use super::dependent;
 use super::errors::Place;
 use super::recursion;
 use super::sets::counted;
@@ -38,6 +40,7 @@ use crate::functions;
 /// The plan as the SQL planner gives it: what is put in the place of an inlined view.
 pub(super) fn raw_plan(query: &Query, context: &Context, place: &Place<'_>) -> Result<LogicalPlan, Diagnostic> {
     let mut query = query.clone();
+    asof::mark(&mut query).map_err(|error| place.diagnose(&error))?;
     functions::prepare(&mut query);
     if recursion::bindings(&query).is_some() {
         return recursion::plan(&query, context, place);
@@ -47,7 +50,7 @@ pub(super) fn raw_plan(query: &Query, context: &Context, place: &Place<'_>) -> R
     let options = ParserOptions::new().with_collect_spans(true).with_map_string_types_to_utf8view(false);
     SqlToRel::new_with_options(context, options)
         .sql_statement_to_plan(Statement::Query(Box::new(query)))
-        .and_then(|plan| recursion::own(plan, limit))
+        .and_then(|plan| recursion::own(asof::own(plan)?, limit))
         .map_err(|error| place.diagnose(&error))
 }
 
@@ -57,7 +60,7 @@ pub(super) fn optimized(plan: LogicalPlan, place: &Place<'_>) -> Result<LogicalP
     static OPTIONS: LazyLock<Arc<ConfigOptions>> = LazyLock::new(|| Arc::new(options()));
     static OPTIMIZER: LazyLock<Optimizer> = LazyLock::new(optimizer);
     let analyze = |plan| -> datafusion_common::Result<LogicalPlan> {
-        let plan = functions::rewrite(group_frames(subqueries::exact(counted(plan)?)?)?)?;
+        let plan = functions::rewrite(group_frames(dependent::unnested(subqueries::exact(counted(plan)?)?)?)?)?;
         Analyzer::with_rules(vec![Arc::new(ResolveGroupingFunction::new()), Arc::new(TypeCoercion::new())])
             .execute_and_check(plan, &OPTIONS, |_, _| {})
     };

@@ -163,7 +163,9 @@ fn misfit(error: &datafusion_common::DataFusionError, name: &str, place: &Place<
 
 fn planned(query: &Query, context: &Overlay<'_>) -> Result<LogicalPlan> {
     let options = ParserOptions::new().with_collect_spans(true).with_map_string_types_to_utf8view(false);
-    SqlToRel::new_with_options(context, options).sql_statement_to_plan(Statement::Query(Box::new(query.clone())))
+    SqlToRel::new_with_options(context, options)
+        .sql_statement_to_plan(Statement::Query(Box::new(query.clone())))
+        .and_then(super::asof::own)
 }
 
 /// The declared columns of a binding.

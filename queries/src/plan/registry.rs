@@ -38,6 +38,9 @@ fn build() -> Registry {
         }
         aggregate.insert(function.name().to_owned(), function);
     }
+    // Taken out by the analyzer: it tells which grouping a row is of.
+    let grouping = datafusion_functions_aggregate::grouping::grouping_udaf();
+    aggregate.insert(grouping.name().to_owned(), grouping);
     let window = datafusion_functions_window::all_default_window_functions()
         .into_iter()
         .map(|function| (function.name().to_owned(), function))

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion_physical_expr::PhysicalExpr;
+pub use highwater_operators::asof_join::{AsofClosing, AsofColumn, AsofCondition};
 pub use highwater_operators::join::{JoinColumn, JoinKind as ChangingJoin, Retain};
 pub use highwater_operators::multiset::SetOperation;
 pub use highwater_operators::over::OverCall;
@@ -32,6 +33,29 @@ pub struct JoinNode {
     pub retain: Retain,
     /// The columns of the output.
     pub output: Vec<JoinColumn>,
+}
+
+/// Each left row with the right row of its key that is nearest in time.
+#[derive(Debug, Clone)]
+pub struct AsofJoinNode {
+    /// Name of the state.
+    pub id: String,
+    /// The left side.
+    pub left: Node,
+    /// The right side.
+    pub right: Node,
+    /// Columns that must be equal, of the same types.
+    pub keys: Vec<(usize, usize)>,
+    /// The time columns.
+    pub times: (usize, usize),
+    /// Which right rows may be met.
+    pub condition: AsofCondition,
+    /// Whether left rows that meet none are shown.
+    pub outer: bool,
+    /// How far times lie before those of their blocks, if that is known of both sides.
+    pub closing: Option<AsofClosing>,
+    /// The columns of the output.
+    pub output: Vec<AsofColumn>,
 }
 
 /// Window functions over one partition and order. Output: the input's columns, then one a call.

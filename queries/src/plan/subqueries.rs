@@ -15,10 +15,7 @@ use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion_expr::{Expr, ExprSchemable as _, LogicalPlan, LogicalPlanBuilder, Subquery};
 
-use super::registry::registry;
-
-/// The aggregate of one value.
-const SINGLE_VALUE: &str = "single_value";
+use crate::functions;
 
 /// Rewrites the subqueries of a plan.
 pub(super) fn exact(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -74,10 +71,9 @@ fn single(subquery: Subquery) -> Result<Expr> {
     if plan.max_rows().is_some_and(|rows| rows <= 1) {
         return Ok(Expr::ScalarSubquery(subquery));
     }
-    let Some(function) = registry().aggregate.get(SINGLE_VALUE) else { return Ok(Expr::ScalarSubquery(subquery)) };
     let column = Expr::Column(datafusion_common::Column::from(plan.schema().qualified_field(0)));
     let name = plan.schema().field(0).name().clone();
-    let value = function.call(vec![column]).alias(name);
+    let value = functions::single_value().call(vec![column]).alias(name);
     let single = LogicalPlanBuilder::from(plan.clone()).aggregate(Vec::<Expr>::new(), vec![value])?.build()?;
     Ok(Expr::ScalarSubquery(Subquery { subquery: Arc::new(single), ..subquery }))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion_sql::planner::{ParserOptions, SqlToRel};
 use datafusion_sql::sqlparser::ast::{
@@ -11,6 +11,7 @@ use datafusion_sql::sqlparser::ast::{
 };
 use datafusion_sql::sqlparser::dialect::GenericDialect;
 use datafusion_sql::sqlparser::parser::Parser;
+use highwater_engine::model::wide::timestamp_type;
 use highwater_engine::options::parse_duration;
 
 use super::catalog::LoadRequest;
@@ -21,7 +22,7 @@ use super::lower::Lowerer;
 use super::options::take;
 use super::query::{optimized, raw_plan};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::sql::{Name, TableStatement};
+use crate::sql::{Name, TableStatement, Watermark};
 
 impl Planner<'_> {
     /// Reads a table and puts it in scope.
@@ -50,11 +51,25 @@ impl Planner<'_> {
             None => Relation::Reference(rows),
             Some(every) => {
                 self.reloaded.push(ReloadedTable { name: table.name.text.clone(), rows, every });
-                Relation::Reloaded(self.reloaded.len() - 1)
+                let index = self.reloaded.len() - 1;
+                match &table.watermark {
+                    None => Relation::Reloaded(index),
+                    Some(watermark) => Relation::Watermarked(index, self.time_column(&schema, watermark)?),
+                }
             }
         };
         self.context.add_relation(&table.name.text, relation, schema);
         Ok(())
+    }
+
+    /// The column of a watermark: a time of millisecond precision.
+    fn time_column(&self, schema: &SchemaRef, watermark: &Watermark) -> Result<usize, Diagnostic> {
+        let column = schema.index_of(&watermark.column.text).ok();
+        let column = column.filter(|column| *schema.field(*column).data_type() == timestamp_type());
+        column.ok_or_else(|| {
+            let message = format!("\"{}\" is no TIMESTAMP column of the table", watermark.column.text);
+            Diagnostic::new(Code::TypeMismatch, message, watermark.column.span)
+        })
     }
 
     /// How often a table is read again, if it is.
@@ -83,7 +98,14 @@ impl Planner<'_> {
                 .options
                 .iter()
                 .any(|option| matches!(option.option, ColumnOption::NotNull | ColumnOption::PrimaryKey(_)));
-            Field::clone(field).with_nullable(!solid)
+            let field = Field::clone(field).with_nullable(!solid);
+            // What a watermark compares has the precision of block times.
+            match &table.watermark {
+                Some(watermark) if watermark.column.text == *field.name() && is_timestamp(field.data_type()) => {
+                    field.with_data_type(timestamp_type())
+                }
+                _ => field,
+            }
         });
         Ok(Some(Arc::new(Schema::new(fields.collect::<Vec<_>>()))))
     }
@@ -155,4 +177,8 @@ impl Planner<'_> {
             .with_note(error.to_string())
         })
     }
+}
+
+fn is_timestamp(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Timestamp(_, _))
 }

@@ -10,6 +10,7 @@ use datafusion_common::tree_node::{Transformed, TreeNode as _};
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::Column;
 use datafusion_physical_expr::utils::collect_columns;
+use highwater_operators::asof_join::{AsofJoin, AsofKind, AsofSpec};
 use highwater_operators::components::{Components, ComponentsSpec};
 use highwater_operators::join::{Join, JoinSpec, PairCondition};
 use highwater_operators::multiset::Multiset;
@@ -19,7 +20,7 @@ use highwater_operators::session_window::{SessionWindow, SessionWindowSpec};
 
 use super::operators::{RenderError, Stateful};
 use super::stage::reason;
-use crate::plan::{JoinNode, Node, NodeKind, OverNode};
+use crate::plan::{AsofJoinNode, JoinNode, Node, NodeKind, OverNode};
 
 /// The operator of a join of two relations that change.
 pub(super) fn join(node: &JoinNode) -> Result<Join, RenderError> {
@@ -36,6 +37,21 @@ pub(super) fn join(node: &JoinNode) -> Result<Join, RenderError> {
     let condition = condition.map_err(|error| RenderError::of(&node.id)(error.into()))?;
     let condition = condition.map(|condition| Box::new(condition) as Box<dyn PairCondition>);
     Join::new(&node.id, spec, condition).map_err(|error| RenderError::of(&node.id)(error.into()))
+}
+
+/// The operator of an ASOF join.
+pub(super) fn asof(node: &AsofJoinNode) -> Result<AsofJoin, RenderError> {
+    let spec = AsofSpec {
+        left: node.left.schema.clone(),
+        right: node.right.schema.clone(),
+        keys: node.keys.clone(),
+        times: node.times,
+        condition: node.condition,
+        kind: if node.outer { AsofKind::Left } else { AsofKind::Inner },
+        closing: node.closing,
+        output: node.output.clone(),
+    };
+    AsofJoin::new(&node.id, spec).map_err(|error| RenderError::of(&node.id)(error.into()))
 }
 
 /// The operator of `EXCEPT ALL` and `INTERSECT ALL`.

@@ -216,6 +216,12 @@ impl Renderer<'_, '_, '_> {
                 let inputs = [(self.node(&join.left, errors), left), (self.node(&join.right, errors), right)];
                 self.several_inputs(&inputs, &join.id, Box::new(operator), errors)
             }
+            NodeKind::AsofJoin(join) => {
+                let operator = changing::asof(join).expect("every operator was made once before");
+                let [left, right] = operator.routes();
+                let inputs = [(self.node(&join.left, errors), left), (self.node(&join.right, errors), right)];
+                self.several_inputs(&inputs, &join.id, Box::new(operator), errors)
+            }
             NodeKind::Recursion(recursion) => {
                 let operator = recursion::make(recursion).expect("every operator was made once before");
                 let inputs = recursion.inputs.iter().zip(operator.routes());

@@ -17,7 +17,7 @@ use highwater_operators::top_k::{TopK, TopKSpec};
 
 use super::stage::Stage;
 use super::{alert, changing, join, recursion};
-use crate::plan::{AggregateCall, Emit, Node, NodeKind, PlannedView, input_schema};
+use crate::plan::{AggregateCall, Emit, Node, NodeKind, PlannedView, SortKey, input_schema};
 
 /// The planner made a node that its operator refuses: a bug.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +101,13 @@ pub(super) fn make(node: &Node) -> Result<Made, RenderError> {
         }
         NodeKind::LookupJoin { .. } => lookup_join(node).map(|_| Made::None),
         NodeKind::Join(node) => changing::join(node).map(|_| Made::None),
+        NodeKind::Final { id, input, time } => {
+            let policy = EmitPolicy::OnFinality { closing: Some(Closing::Time(*time)) };
+            let operator =
+                EmitGate::new(id, &input.schema, policy).map_err(|error| RenderError::of(id)(error.into()))?;
+            Ok(Made::Stateful(Stateful::new(id, operator.route(), Box::new(operator))))
+        }
+        NodeKind::AsofJoin(node) => changing::asof(node).map(|_| Made::None),
         NodeKind::Recursion(node) => recursion::make(node).map(|_| Made::None),
         NodeKind::Multiset { .. } => changing::multiset(node).map(|_| Made::None),
         NodeKind::Over(node) => changing::over(node).map(Made::Stateful),
@@ -155,12 +162,10 @@ fn top_k(node: &Node) -> Result<Stateful, RenderError> {
     let NodeKind::TopK { id, input, partition, sort, limit, offset, closing, ranking, show_rank } = &node.kind else {
         unreachable!("called for a top-k alone")
     };
-    let sort =
-        sort.iter().map(|key| (key.column, SortOptions { descending: key.descending, nulls_first: key.nulls_first }));
     let spec = TopKSpec {
         input: input.schema.clone(),
         partition: partition.clone(),
-        sort: sort.collect(),
+        sort: sort.iter().map(sort_options).collect(),
         limit: *limit,
         offset: *offset,
         closing: *closing,
@@ -172,6 +177,10 @@ fn top_k(node: &Node) -> Result<Stateful, RenderError> {
     Ok(Stateful::new(id, route, Box::new(operator)))
 }
 
+fn sort_options(key: &SortKey) -> (usize, SortOptions) {
+    (key.column, SortOptions { descending: key.descending, nulls_first: key.nulls_first })
+}
+
 pub(super) fn aggregate_spec(
     input: &Node,
     keys: &[usize],
@@ -180,7 +189,10 @@ pub(super) fn aggregate_spec(
 ) -> AggregateSpec {
     let calls = calls.iter().map(|call| aggregate::AggregateCall {
         function: call.function,
-        argument: call.argument,
+        arguments: call.arguments.clone(),
+        distinct: call.distinct,
+        order_by: call.order_by.iter().map(sort_options).collect(),
+        parameters: call.parameters.clone(),
         filter: call.filter,
         name: call.field.name().clone(),
     });

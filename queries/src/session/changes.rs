@@ -19,25 +19,44 @@ pub enum Feeding {
     Churn(u64),
 }
 
-/// The changes of one tick: index of the table, rows, change.
-pub(super) type Tick = Vec<(usize, Delta)>;
+/// The changes of one tick, and what is final after it.
+#[derive(Default)]
+pub(super) struct Tick {
+    /// Index of the table, rows and their change.
+    pub(super) changes: Vec<(usize, Delta)>,
+    /// Rows of earlier times are final in all tables that have a watermark, milliseconds.
+    pub(super) final_ms: Option<i64>,
+}
 
-/// The ticks of a query over these tables.
+/// The ticks of a query over these tables. The last tick only says what is final, if anything is.
 pub(super) fn ticks(tables: &[&Table], feeding: Feeding) -> Result<Vec<Tick>, SessionError> {
-    match feeding {
+    let mut ticks = match feeding {
         Feeding::Batch => {
-            let mut tick = Vec::new();
+            let mut tick = Tick::default();
             for (index, table) in tables.iter().enumerate() {
                 let rows = table.rows()?;
                 if rows.num_rows() > 0 {
-                    tick.push((index, delta(rows, 1)));
+                    tick.changes.push((index, delta(rows, 1)));
                 }
             }
-            Ok(vec![tick])
+            vec![tick]
         }
-        Feeding::Row => Ok(row_by_row(tables)),
-        Feeding::Churn(seed) => churned(tables, seed),
+        Feeding::Row => row_by_row(tables),
+        Feeding::Churn(seed) => churned(tables, seed)?,
+    };
+    let everything: Vec<usize> = tables.iter().map(|table| table.history.len()).collect();
+    let final_ms = final_ms(tables, &everything);
+    if final_ms.is_some() {
+        ticks.push(Tick { changes: Vec::new(), final_ms });
     }
+    Ok(ticks)
+}
+
+/// What is final in all tables with a watermark after so many changes of each.
+fn final_ms(tables: &[&Table], changes: &[usize]) -> Option<i64> {
+    let marked = tables.iter().zip(changes).filter(|(table, _)| table.is_watermarked());
+    let each: Option<Vec<i64>> = marked.map(|(table, changes)| table.final_ms(*changes)).collect();
+    each?.into_iter().min()
 }
 
 fn delta(rows: RecordBatch, diff: i64) -> Delta {
@@ -46,10 +65,16 @@ fn delta(rows: RecordBatch, diff: i64) -> Delta {
 }
 
 fn row_by_row(tables: &[&Table]) -> Vec<Tick> {
-    let mut ticks = vec![Tick::new()];
+    let mut ticks = vec![Tick::default()];
+    // With a watermark rows become final between two statements.
+    let marked = tables.iter().filter(|table| table.is_watermarked()).count();
+    let mut done = vec![0; tables.len()];
     for (index, table) in tables.iter().enumerate() {
         for (rows, diff) in &table.history {
-            ticks.extend((0..rows.num_rows()).map(|row| vec![(index, delta(rows.slice(row, 1), *diff))]));
+            let final_ms = if marked == 1 { final_ms(tables, &done) } else { None };
+            let changes = |row| vec![(index, delta(rows.slice(row, 1), *diff))];
+            ticks.extend((0..rows.num_rows()).map(|row| Tick { changes: changes(row), final_ms }));
+            done[index] += 1;
         }
     }
     ticks
@@ -81,16 +106,16 @@ fn churned(tables: &[&Table], seed: u64) -> Result<Vec<Tick>, SessionError> {
             pending.extend(rows.map(|row| Pending { table, row, left: 2, there: false }));
         }
     }
-    let mut ticks = vec![Tick::new()];
+    let mut ticks = vec![Tick::default()];
     while !pending.is_empty() {
-        let mut tick = Tick::new();
+        let mut tick = Tick::default();
         for _ in 0..=random.below(5) {
             if pending.is_empty() {
                 break;
             }
             let at = random.index(pending.len());
             let next = &mut pending[at];
-            tick.push((next.table, delta(next.row.clone(), if next.there { -1 } else { 1 })));
+            tick.changes.push((next.table, delta(next.row.clone(), if next.there { -1 } else { 1 })));
             next.there = !next.there;
             next.left -= 1;
             if next.left == 0 {

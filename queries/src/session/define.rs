@@ -72,7 +72,7 @@ impl Session {
         let definition = Definition { name: name.text.clone(), text: whole[span.start..span.end].to_owned(), reads };
         self.check(&definition, span.start - shift)?;
         if let Statement::Table(table) = &statement {
-            self.add_table(table)?;
+            self.add_table(table, &definition.text)?;
         }
         self.definitions.retain(|known| known.name != definition.name);
         self.definitions.push(definition);
@@ -103,12 +103,14 @@ impl Session {
         Ok(job)
     }
 
-    fn add_table(&mut self, table: &TableStatement) -> Result<(), SessionError> {
+    fn add_table(&mut self, table: &TableStatement, text: &str) -> Result<(), SessionError> {
         let types = table.columns.iter().map(|column| column.data_type.to_string()).collect();
         if table.options.is_empty() && table.values.is_none() {
-            let schema = self.table_schema(table)?;
+            let schema = self.table_schema(text)?;
             let key = table.primary_key.iter().filter_map(|column| schema.index_of(column).ok()).collect();
-            self.tables.insert(table.name.text.clone(), Table::new(schema, types, key));
+            let watermark = table.watermark.as_ref();
+            let watermark = watermark.and_then(|mark| Some((schema.index_of(&mark.column.text).ok()?, mark.delay_ms)));
+            self.tables.insert(table.name.text.clone(), Table::new(schema, types, key, watermark));
         }
         Ok(())
     }

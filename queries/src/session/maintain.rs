@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{AsArray as _, UInt32Array};
 use arrow::compute::{SortColumn, SortOptions, lexsort_to_indices, take_record_batch};
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use highwater_engine::consolidate::{Consolidator, diff_column};
 use highwater_engine::model::{BlockHash, BlockRef, Delta, Progress};
@@ -16,7 +17,7 @@ use super::table::{Table, internal};
 use super::{Rows, Session, SessionError, moved};
 use crate::plan::{Catalog, Emit, JobPlan, LoadError, LoadRequest, PlannedSink, PlannedView, Shown, SinkInput, plan};
 use crate::render::{OutputPlan, Rendered, render};
-use crate::sql::{QUERY, SessionStatement, Statement, TableStatement, relations_read};
+use crate::sql::{QUERY, SessionStatement, relations_read};
 
 /// The world outside a session: there is none.
 pub(super) struct Tables;
@@ -98,14 +99,12 @@ impl Session {
         plan(&job, &mut Tables).map_err(|mistakes| at(moved(mistakes, shift), offset))
     }
 
-    /// The schema of a table's columns.
-    pub(super) fn table_schema(&self, table: &TableStatement) -> Result<arrow::datatypes::SchemaRef, SessionError> {
-        let columns: Vec<String> = table.columns.iter().map(ToString::to_string).collect();
-        let text = format!("CREATE TABLE t ({})", columns.join(", "));
-        let mut job = self.job(&text).map_err(SessionError::Statement)?;
-        job.statements.retain(|statement| matches!(statement, Statement::Table(_)));
+    /// The columns of the table that a statement makes.
+    pub(super) fn table_schema(&self, statement: &str) -> Result<SchemaRef, SessionError> {
+        let job = self.job(statement).map_err(SessionError::Statement)?;
         let planned = plan(&job, &mut Tables).map_err(SessionError::Statement)?;
-        Ok(planned.reloaded[0].rows.schema())
+        let table = planned.reloaded.first();
+        table.map(|table| table.rows.schema()).ok_or_else(|| SessionError::Row("there is no table".to_owned()))
     }
 
     fn dataflow(&self, plan: JobPlan, view: usize, ticks: Vec<Tick>) -> Result<Maintained, SessionError> {
@@ -122,7 +121,7 @@ impl Session {
         let consolidator = Consolidator::new(schema, None).map_err(internal)?;
         let shown = Arc::new(plan.views[view].clone());
         let mut maintained = Maintained { ticks: Vec::new(), inputs: Vec::new(), view: shown, errors: Vec::new() };
-        for (tick, changes) in (1_u64..).zip(ticks) {
+        for (tick, Tick { changes, final_ms }) in (1_u64..).zip(ticks) {
             let named = changes.iter().map(|(table, delta)| (plan.reloaded[*table].name.clone(), delta.clone()));
             maintained.inputs.push(named.collect());
             let mut deltas: Vec<Vec<(usize, Delta)>> = vec![Vec::new(); workers];
@@ -139,7 +138,7 @@ impl Session {
                 parent: BlockHash::default(),
                 timestamp_ms: self.now_ms,
             };
-            let progress = Progress::at(tick, &head);
+            let progress = Progress { finalized_ms: final_ms, ..Progress::at(tick, &head) };
             runtime.submit(TickInput { progress, deltas }).map_err(|error| failed(error.into()))?;
             let sealed = runtime.next_sealed().map_err(|error| failed(error.into()))?;
             let mut outputs = sealed.map(|sealed| sealed.outputs).unwrap_or_default().into_iter();

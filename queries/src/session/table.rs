@@ -1,8 +1,8 @@
 //! What a table of a session holds, how it came to that, and the statements that change it.
 
-use arrow::array::{ArrayRef, UInt32Array};
-use arrow::compute::{concat_batches, take_record_batch};
-use arrow::datatypes::SchemaRef;
+use arrow::array::{ArrayRef, AsArray as _, BooleanArray, UInt32Array};
+use arrow::compute::{concat_batches, filter_record_batch, max, take_record_batch};
+use arrow::datatypes::{SchemaRef, TimestampMillisecondType};
 use arrow::record_batch::RecordBatch;
 use arrow::row::{OwnedRow, RowConverter, SortField};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,13 +20,43 @@ pub(super) struct Table {
     types: Vec<String>,
     /// The columns of its primary key.
     key: Vec<usize>,
+    /// Its time column and how late a row may be (milliseconds), if its rows become final.
+    watermark: Option<(usize, i64)>,
     /// Everything that happened to it: rows that came (`1`) and went (`-1`), in order.
     pub(super) history: Vec<(RecordBatch, i64)>,
 }
 
 impl Table {
-    pub(super) fn new(schema: SchemaRef, types: Vec<String>, key: Vec<usize>) -> Table {
-        Table { schema, types, key, history: Vec::new() }
+    pub(super) fn new(
+        schema: SchemaRef,
+        types: Vec<String>,
+        key: Vec<usize>,
+        watermark: Option<(usize, i64)>,
+    ) -> Table {
+        Table { schema, types, key, watermark, history: Vec::new() }
+    }
+
+    /// Whether its rows become final.
+    pub(super) fn is_watermarked(&self) -> bool {
+        self.watermark.is_some()
+    }
+
+    /// The time up to which its rows are final after the first changes of its history, milliseconds.
+    pub(super) fn final_ms(&self, changes: usize) -> Option<i64> {
+        let (column, delay_ms) = self.watermark?;
+        let came = self.history.iter().take(changes).filter(|(_, diff)| *diff > 0);
+        let newest = came.filter_map(|(batch, _)| max(batch.column(column).as_primitive::<TimestampMillisecondType>()));
+        Some(newest.max()?.saturating_sub(delay_ms))
+    }
+
+    /// The rows that do not come too late.
+    fn in_time(&self, rows: RecordBatch) -> Result<RecordBatch, SessionError> {
+        let Some(((column, _), final_ms)) = self.watermark.zip(self.final_ms(self.history.len())) else {
+            return Ok(rows);
+        };
+        let times = rows.column(column).as_primitive::<TimestampMillisecondType>();
+        let in_time: BooleanArray = times.iter().map(|time| Some(time.is_none_or(|time| time >= final_ms))).collect();
+        filter_record_batch(&rows, &in_time).map_err(internal)
     }
 
     /// The rows it holds, those that came last behind the others.
@@ -149,7 +179,7 @@ impl Session {
         let text = format!("SELECT {} FROM ({rows}) AS given ({})", values.join(", "), names.join(", "));
         let added = table.typed(&self.at_once(&text)?)?;
         table.check(name, &added, None)?;
-        let added = table.solid(&added)?;
+        let added = table.in_time(table.solid(&added)?)?;
         self.note(name, [(added, 1)])
     }
 

@@ -103,12 +103,23 @@ pub struct TableStatement {
     pub primary_key: Vec<String>,
     /// `IF NOT EXISTS`
     pub if_not_exists: bool,
+    /// When its rows are final, if it says so.
+    pub watermark: Option<Watermark>,
     /// Where the file is.
     pub options: Vec<OptionStatement>,
     /// The inline rows.
     pub values: Option<Box<Query>>,
     /// The whole statement.
     pub span: Span,
+}
+
+/// `WATERMARK FOR column AS column - INTERVAL '…'`: rows older than the newest by more than the interval are final.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watermark {
+    /// The time column.
+    pub column: Name,
+    /// How much older a row may be and still come, milliseconds.
+    pub delay_ms: i64,
 }
 
 /// `CREATE SECRET name WITH (backend = …, key = …)`
@@ -137,6 +148,8 @@ pub struct ViewStatement {
     pub options: Vec<OptionStatement>,
     /// `ON ERROR STOP`
     pub on_error_stop: bool,
+    /// When its rows are there; in sessions only.
+    pub emit: Option<Emit>,
     /// What it shows.
     pub query: Box<Query>,
     /// Where the query stands.

@@ -14,6 +14,7 @@ pub(crate) use ast::QUERY;
 pub use ast::{
     AlertStatement, EmitClause, ExplainStatement, ExplainTarget, Job, Name, OptionStatement, OptionValue,
     SecretStatement, SetStatement, SinkFrom, SinkStatement, SourceStatement, Statement, TableStatement, ViewStatement,
+    Watermark,
 };
 pub(crate) use location::LineIndex;
 pub use parser::parse;

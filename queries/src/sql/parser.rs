@@ -5,20 +5,25 @@
 //! given to sqlparser.
 
 use datafusion_sql::sqlparser::ast::{
-    ColumnDef, ColumnOption, Expr, Expr as SqlExpr, Ident, Query, Setting, TableConstraint, Value,
+    BinaryOperator, ColumnDef, ColumnOption, Expr, Expr as SqlExpr, Ident, Interval, Query, Setting, TableConstraint,
+    Value,
 };
 use datafusion_sql::sqlparser::dialect::GenericDialect;
 use datafusion_sql::sqlparser::keywords::Keyword;
 use datafusion_sql::sqlparser::parser::{Parser, ParserError};
 use datafusion_sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
+use highwater_engine::options::parse_duration;
+
 use super::LineIndex;
+use super::Name;
 use super::ast::{
     AlertStatement, EmitClause, ExplainStatement, ExplainTarget, Job, OptionValue, SecretStatement, SetStatement,
-    SinkFrom, SinkStatement, SourceStatement, Statement, TableStatement, ViewStatement,
+    SinkFrom, SinkStatement, SourceStatement, Statement, TableStatement, ViewStatement, Watermark,
 };
 use super::tokens::{
-    cut_mutually, cut_on_error, free_names, is_word, lower_first, not_end, shown, split_location, word_of,
+    cut_left_asof, cut_mutually, cut_on_error, cut_watermark, free_names, is_word, lower_first, not_end, shown,
+    split_location, word_of,
 };
 use crate::diagnostic::{Code, Diagnostic, Span, did_you_mean};
 use crate::plan::Emit;
@@ -65,6 +70,8 @@ pub(super) struct Reader<'a> {
     on_error_stop: bool,
     /// `ERROR AT RECURSION LIMIT n`
     recursion_limit: Option<u64>,
+    /// `column AS expression`, what a table's WATERMARK FOR says.
+    watermark: Vec<TokenWithSpan>,
     /// Whether tables may be without rows, because statements change them.
     pub(super) in_session: bool,
 }
@@ -79,10 +86,11 @@ impl<'a> Reader<'a> {
         let (first, last) = (solid.first()?, solid.last()?);
         let span = Span { start: lines.offset(first.span.start)?, end: lines.offset(last.span.end)? };
         let (solid, on_error_stop) = cut_on_error(solid);
-        let (solid, recursion_limit) = cut_mutually(solid);
+        let (solid, recursion_limit) = cut_mutually(cut_left_asof(solid));
+        let (solid, watermark) = cut_watermark(solid);
         let solid = free_names(solid);
         let parser = Parser::new(&DIALECT).with_tokens_with_locations(solid);
-        Some(Reader { parser, lines, span, on_error_stop, recursion_limit, in_session: false })
+        Some(Reader { parser, lines, span, on_error_stop, recursion_limit, watermark, in_session: false })
     }
 
     pub(super) fn statement(&mut self) -> Read<Statement> {
@@ -169,6 +177,9 @@ impl<'a> Reader<'a> {
         }
         let name = self.name()?;
         let (columns, constraints) = self.parser.parse_columns().map_err(|error| self.syntax(&error))?;
+        if self.in_session && self.word("append") {
+            self.expect_word("only")?;
+        }
         let options = self.options(false)?;
         let mut values = None;
         if self.word("as") {
@@ -185,15 +196,42 @@ impl<'a> Reader<'a> {
         }
         self.end()?;
         let primary_key = self.primary_key(&columns, &constraints);
+        let watermark = self.watermark()?;
         Ok(Statement::Table(TableStatement {
             name,
             columns,
             primary_key,
             if_not_exists,
+            watermark,
             options,
             values,
             span: self.span,
         }))
+    }
+
+    /// `WATERMARK FOR column AS column [- INTERVAL '…']`
+    fn watermark(&mut self) -> Read<Option<Watermark>> {
+        let Some(first) = self.watermark.first().cloned() else { return Ok(None) };
+        let refused = || {
+            self.mistake("a watermark is its column, or its column less an interval", &first)
+                .with_hint("write WATERMARK FOR ts AS ts - INTERVAL '5 minutes'")
+        };
+        let mut parser = Parser::new(&DIALECT).with_tokens_with_locations(self.watermark.clone());
+        let column = parser.parse_identifier().map_err(|error| self.syntax(&error))?;
+        parser.expect_keyword(Keyword::AS).map_err(|error| self.syntax(&error))?;
+        let expr = parser.parse_expr().map_err(|error| self.syntax(&error))?;
+        let is_column = |expr: &Expr| matches!(expr, Expr::Identifier(ident) if normal(ident) == normal(&column));
+        let delay_ms = match &expr {
+            expr if is_column(expr) => Some(0),
+            Expr::BinaryOp { left, op: BinaryOperator::Minus, right } if is_column(left) => match right.as_ref() {
+                Expr::Interval(interval) => interval_ms(interval),
+                _ => None,
+            },
+            _ => None,
+        };
+        let delay_ms = delay_ms.ok_or_else(refused)?;
+        let span = self.token_span(&first);
+        Ok(Some(Watermark { column: Name { text: normal(&column), span }, delay_ms }))
     }
 
     /// The columns of `PRIMARY KEY`, behind a column or on its own.
@@ -217,8 +255,12 @@ impl<'a> Reader<'a> {
         let name = self.name()?;
         let columns = if self.peek().token == Token::LParen { self.names()? } else { Vec::new() };
         let options = self.options(false)?;
+        let mut emit = if self.in_session { self.emit()? } else { None };
         self.expect_word("as")?;
         let (query, query_span) = self.query()?;
+        if self.in_session && emit.is_none() {
+            emit = self.emit()?;
+        }
         if is_word(&self.peek().token, "emit") {
             let token = self.peek();
             return Err(self.mistake("a view has no EMIT", &token).with_hint("EMIT belongs at the end of CREATE SINK"));
@@ -231,6 +273,7 @@ impl<'a> Reader<'a> {
             columns,
             options,
             on_error_stop: self.on_error_stop,
+            emit: emit.map(|clause| clause.emit),
             query,
             query_span,
             span: self.span,
@@ -425,4 +468,13 @@ impl<'a> Reader<'a> {
 /// A name as SQL compares it.
 pub(crate) fn normal(ident: &Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+}
+
+/// The length of a constant interval in milliseconds.
+fn interval_ms(interval: &Interval) -> Option<i64> {
+    let Expr::Value(value) = interval.value.as_ref() else { return None };
+    let Value::SingleQuotedString(text) = &value.value else { return None };
+    let unit = interval.leading_field.as_ref().map(|unit| format!(" {unit}")).unwrap_or_default();
+    let length = parse_duration(&format!("{text}{unit}"))?;
+    i64::try_from(length.as_millis()).ok()
 }

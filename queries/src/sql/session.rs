@@ -82,6 +82,7 @@ impl SessionStatement {
                 columns: Vec::new(),
                 options: Vec::new(),
                 on_error_stop: false,
+                emit: None,
                 query,
                 query_span: span,
                 span,

@@ -61,6 +61,81 @@ pub(super) fn free_names(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     tokens
 }
 
+/// Makes `LEFT ASOF JOIN` and `ASOF LEFT JOIN` the `ASOF JOIN` that sqlparser reads, with a mark in the match.
+pub(super) fn cut_left_asof(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let mut at = 0;
+    while at + 2 < tokens.len() {
+        let word = |offset: usize, word: &str| is_word(&tokens[at + offset].token, word);
+        let left = match (word(0, "left") && word(1, "asof"), word(0, "asof") && word(1, "left")) {
+            (true, _) => Some(at),
+            (_, true) => Some(at + 1),
+            _ => None,
+        };
+        if let Some(left) = left {
+            tokens.remove(left);
+            mark_match(&mut tokens, at);
+        }
+        at += 1;
+    }
+    tokens
+}
+
+fn mark_match(tokens: &mut Vec<TokenWithSpan>, from: usize) {
+    let Some(open) = (from..tokens.len().saturating_sub(1)).find(|at| is_word(&tokens[*at].token, "match_condition"))
+    else {
+        return;
+    };
+    let (open, span) = (open + 1, tokens[open].span);
+    let mut depth = 0_usize;
+    let close = (open..tokens.len()).find(|at| match tokens[*at].token {
+        Token::LParen => {
+            depth += 1;
+            false
+        }
+        Token::RParen => {
+            depth = depth.saturating_sub(1);
+            depth == 0
+        }
+        _ => false,
+    });
+    let Some(close) = close else { return };
+    let made = |token| TokenWithSpan { token, span };
+    tokens.insert(close, made(Token::RParen));
+    tokens.insert(open + 1, made(Token::LParen));
+    tokens.insert(open + 1, made(Token::make_word(crate::functions::ASOF_LEFT, None)));
+}
+
+/// Takes `WATERMARK FOR column AS expression` out of a list of columns; gives its tokens.
+pub(super) fn cut_watermark(mut tokens: Vec<TokenWithSpan>) -> (Vec<TokenWithSpan>, Vec<TokenWithSpan>) {
+    let found = (0..tokens.len().saturating_sub(1))
+        .find(|at| is_word(&tokens[*at].token, "watermark") && is_word(&tokens[at + 1].token, "for"));
+    let Some(start) = found.filter(|at| *at > 0) else { return (tokens, Vec::new()) };
+    let mut depth = 0_usize;
+    let end = (start..tokens.len()).find(|at| match tokens[*at].token {
+        Token::LParen => {
+            depth += 1;
+            false
+        }
+        Token::RParen if depth == 0 => true,
+        Token::RParen => {
+            depth -= 1;
+            false
+        }
+        Token::Comma => depth == 0,
+        _ => false,
+    });
+    let Some(end) = end else { return (tokens, Vec::new()) };
+    let mut cut: Vec<TokenWithSpan> = tokens.drain(start..end).collect();
+    cut.drain(..2);
+    // The comma in front of it; behind it if it was the first.
+    if tokens[start - 1].token == Token::Comma {
+        tokens.remove(start - 1);
+    } else if tokens[start].token == Token::Comma {
+        tokens.remove(start);
+    }
+    (tokens, cut)
+}
+
 pub(super) fn not_end(token: &TokenWithSpan) -> bool {
     token.token != Token::EOF
 }

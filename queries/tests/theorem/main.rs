@@ -7,6 +7,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod aggregates;
 mod history;
 mod oracle;
 mod query;

@@ -1,59 +1,55 @@
-//! `count(DISTINCT x)`: how often each value of a group occurs, and how many occur at all.
+//! `f(DISTINCT …)`: a function that sees each value of a group once, however often it occurs.
 
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array};
+use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::Field;
-use arrow::row::{RowConverter, SortField};
+use arrow::row::{RowConverter, Rows as EncodedRows, SortField};
+use highwater_engine::model::Diffs;
 
+use super::occurrences::{Occurrences, normalized};
 use super::{Accumulator, Failures, Rows};
 use crate::aggregate::AggregateError;
-use crate::aggregate::table::KeyTable;
-use crate::codec::{Decoder, Encode as _, Truncated};
+use crate::codec::{Decoder, Truncated};
+use crate::rows::Permanence;
 
-const GROUP_BYTES: usize = size_of::<u32>();
+/// The arguments of calls as row bytes, equal ones as equal bytes.
+struct Values {
+    converter: RowConverter,
+}
 
-/// Counts values that occur.
+impl Values {
+    fn new(arguments: &[&Field]) -> Result<Values, AggregateError> {
+        let fields = arguments.iter().map(|field| SortField::new(field.data_type().clone())).collect();
+        Ok(Values { converter: RowConverter::new(fields)? })
+    }
+
+    fn encode(&self, arguments: &[ArrayRef]) -> EncodedRows {
+        self.converter.convert_columns(arguments).expect("the arguments have the types the converter was made for")
+    }
+
+    fn decode(&self, values: &[&[u8]]) -> Vec<ArrayRef> {
+        let parser = self.converter.parser();
+        self.converter
+            .convert_rows(values.iter().map(|value| parser.parse(value)))
+            .expect("the bytes were made by such a converter")
+    }
+}
+
+/// `count(DISTINCT …)`: counts values that occur.
 ///
 /// State: one entry for each live (group, value).
 pub(super) struct CountDistinct {
-    converter: RowConverter,
-    /// Keys are the group and the row bytes of the value.
-    values: KeyTable,
-    occurrences: Vec<i64>,
+    values: Values,
+    occurrences: Occurrences,
     distinct: Vec<i64>,
-    key: Vec<u8>,
 }
 
 impl CountDistinct {
-    pub(super) fn new(field: &Field) -> Result<CountDistinct, AggregateError> {
-        let converter = RowConverter::new(vec![SortField::new(field.data_type().clone())])?;
-        Ok(CountDistinct {
-            converter,
-            values: KeyTable::new(None),
-            occurrences: Vec::new(),
-            distinct: Vec::new(),
-            key: Vec::new(),
-        })
-    }
-
-    fn add(&mut self, group: usize, value: &[u8], diff: i64) {
-        let group_id = u32::try_from(group).expect("groups are numbered with 32 bits");
-        self.key.clear();
-        self.key.extend_from_slice(&group_id.to_be_bytes());
-        self.key.extend_from_slice(value);
-        let id = self.values.find_or_insert(&self.key);
-        if self.occurrences.len() < self.values.slots() {
-            self.occurrences.push(0);
-        }
-        let occurrences = &mut self.occurrences[id as usize];
-        let before = *occurrences;
-        *occurrences += diff;
-        // Within a tick a count may be negative for a moment: changes have no order.
-        self.distinct[group] += i64::from(*occurrences > 0) - i64::from(before > 0);
-        if *occurrences == 0 {
-            self.values.remove(id);
-        }
+    pub(super) fn new(arguments: &[&Field]) -> Result<CountDistinct, AggregateError> {
+        let values = Values::new(arguments)?;
+        Ok(CountDistinct { values, occurrences: Occurrences::new(), distinct: Vec::new() })
     }
 }
 
@@ -61,17 +57,16 @@ impl Accumulator for CountDistinct {
     fn resize(&mut self, slots: usize) {
         self.distinct.resize(slots, 0);
         if slots == 0 {
-            self.values.clear();
             self.occurrences.clear();
         }
     }
 
     fn update(&mut self, rows: &Rows<'_>) {
-        let encoded = self
-            .converter
-            .convert_columns(std::slice::from_ref(rows.argument()))
-            .expect("the argument has the type the converter was made for");
-        rows.each(|row, group, diff| self.add(group, encoded.row(row).data(), diff));
+        let arguments: Vec<ArrayRef> = rows.arguments.iter().map(normalized).collect();
+        let encoded = self.values.encode(&arguments);
+        rows.each(|row, group, diff| {
+            self.distinct[group] += self.occurrences.add(group, encoded.row(row).data(), diff);
+        });
     }
 
     fn evaluate(&self, groups: &[u32], _: &mut Failures) -> ArrayRef {
@@ -84,29 +79,93 @@ impl Accumulator for CountDistinct {
     }
 
     fn save(&self, groups: &[u32]) -> Vec<Vec<u8>> {
-        let mut saved: Vec<Vec<u8>> = vec![Vec::new(); self.distinct.len()];
-        let mut entries: Vec<(&[u8], i64)> =
-            self.values.ids().iter().map(|id| (self.values.key(*id), self.occurrences[*id as usize])).collect();
-        entries.sort_unstable();
-        for (key, occurrences) in entries {
-            let (group, value) = key.split_first_chunk::<GROUP_BYTES>().expect("keys start with their group");
-            let bytes = &mut saved[u32::from_be_bytes(*group) as usize];
-            bytes.put_bytes(value);
-            bytes.put_i64(occurrences);
-        }
-        groups.iter().map(|group| std::mem::take(&mut saved[*group as usize])).collect()
+        self.occurrences.save(groups, self.distinct.len())
     }
 
     fn load(&mut self, group: u32, state: &mut Decoder<'_>) -> Result<(), Truncated> {
-        while !state.0.is_empty() {
-            let value = state.bytes()?;
-            let occurrences = state.i64()?;
-            self.add(group as usize, value, occurrences);
+        let distinct = &mut self.distinct[group as usize];
+        self.occurrences.load(group, state, |_| *distinct += 1)
+    }
+
+    fn bytes(&self) -> usize {
+        self.occurrences.bytes() + self.distinct.capacity() * 8
+    }
+}
+
+/// Any other function over values that occur.
+///
+/// State: one entry for each live (group, value), and that of the function. Only the former is saved.
+pub(super) struct Distinct {
+    values: Values,
+    occurrences: Occurrences,
+    inner: Box<dyn Accumulator>,
+    slots: usize,
+}
+
+impl Distinct {
+    /// `inner` takes the arguments once for each value.
+    pub(super) fn new(arguments: &[&Field], inner: Box<dyn Accumulator>) -> Result<Distinct, AggregateError> {
+        Ok(Distinct { values: Values::new(arguments)?, occurrences: Occurrences::new(), inner, slots: 0 })
+    }
+}
+
+impl Accumulator for Distinct {
+    fn resize(&mut self, slots: usize) {
+        self.slots = slots;
+        self.inner.resize(slots);
+        if slots == 0 {
+            self.occurrences.clear();
         }
+    }
+
+    fn update(&mut self, rows: &Rows<'_>) {
+        let arguments: Vec<ArrayRef> = rows.arguments.iter().map(normalized).collect();
+        let encoded = self.values.encode(&arguments);
+        let mut changes = vec![0; rows.groups.len()];
+        rows.each(|row, group, diff| changes[row] = self.occurrences.add(group, encoded.row(row).data(), diff));
+        let changed: BooleanBuffer = changes.iter().map(|change| *change != 0).collect();
+        self.inner.update(&Rows {
+            groups: rows.groups,
+            diffs: &Diffs::Rows(changes.into()),
+            arguments: &arguments,
+            order: &[],
+            selected: Some(&changed),
+            permanence: rows.permanence,
+            finalized_number: rows.finalized_number,
+        });
+    }
+
+    fn evaluate(&self, groups: &[u32], failures: &mut Failures) -> ArrayRef {
+        self.inner.evaluate(groups, failures)
+    }
+
+    fn reset(&mut self, group: u32) {
+        self.inner.reset(group);
+    }
+
+    fn save(&self, groups: &[u32]) -> Vec<Vec<u8>> {
+        self.occurrences.save(groups, self.slots)
+    }
+
+    fn load(&mut self, group: u32, state: &mut Decoder<'_>) -> Result<(), Truncated> {
+        let mut values: Vec<&[u8]> = Vec::new();
+        self.occurrences.load(group, state, |value| values.push(value))?;
+        if values.is_empty() {
+            return Ok(());
+        }
+        self.inner.update(&Rows {
+            groups: &vec![group; values.len()],
+            diffs: &Diffs::Uniform(1),
+            arguments: &self.values.decode(&values),
+            order: &[],
+            selected: None,
+            permanence: &Permanence::Final,
+            finalized_number: None,
+        });
         Ok(())
     }
 
     fn bytes(&self) -> usize {
-        self.values.bytes() + (self.occurrences.capacity() + self.distinct.capacity()) * 8
+        self.occurrences.bytes() + self.inner.bytes()
     }
 }

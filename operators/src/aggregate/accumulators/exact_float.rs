@@ -49,6 +49,32 @@ impl ExactFloat {
         self.add_at(place, if value.is_sign_negative() { -product } else { product });
     }
 
+    /// Adds the product of two values `times` times: the rounded product and what rounding took away, so
+    /// that nothing is lost unless the latter is below the least double (products below about 1e-291).
+    pub(crate) fn add_product(&mut self, left: f64, right: f64, times: i64) {
+        let product = left * right;
+        self.add(product, times);
+        if product.is_finite() {
+            self.add(left.mul_add(right, -product), times);
+        }
+    }
+
+    /// Whether there is neither NaN nor infinity in it.
+    pub(crate) fn is_finite(&self) -> bool {
+        self.nans == 0 && self.positive_infinities == 0 && self.negative_infinities == 0
+    }
+
+    /// The finite part: whether it is negative, and its magnitude in units of 2^-1074 as limbs from that
+    /// of the first number on.
+    pub(crate) fn magnitude_limbs(&self) -> (bool, usize, Vec<u64>) {
+        let negative = self.limbs.last() == Some(&u64::MAX);
+        let mut limbs = self.limbs.clone();
+        if negative {
+            negate(&mut limbs);
+        }
+        (negative, self.low, limbs)
+    }
+
     fn add_at(&mut self, place: usize, product: i128) {
         let (limb, shift) = (place / LIMB_BITS, place % LIMB_BITS);
         self.cover(limb, limb + PRODUCT_LIMBS + 1);
@@ -111,17 +137,12 @@ impl ExactFloat {
         if self.negative_infinities != 0 {
             return f64::NEG_INFINITY;
         }
-        if self.limbs.last() == Some(&u64::MAX) { -self.magnitude(true) } else { self.magnitude(false) }
+        let (negative, _, limbs) = self.magnitude_limbs();
+        let magnitude = self.rounded(&limbs);
+        if negative { -magnitude } else { magnitude }
     }
 
-    fn magnitude(&self, negative: bool) -> f64 {
-        let mut limbs = self.limbs.clone();
-        if negative {
-            let mut carry = true;
-            for limb in &mut limbs {
-                (*limb, carry) = (!*limb).overflowing_add(u64::from(carry));
-            }
-        }
+    fn rounded(&self, limbs: &[u64]) -> f64 {
         let Some(top) = limbs.iter().rposition(|limb| *limb != 0) else { return 0.0 };
         let leading = usize::try_from(limbs[top].leading_zeros()).expect("at most 64");
         let top_bit = (self.low + top) * LIMB_BITS + 63 - leading;
@@ -129,12 +150,12 @@ impl ExactFloat {
         let mantissa_bits = usize::try_from(MANTISSA_BITS).expect("52");
         if top_bit <= mantissa_bits {
             // Below 2^-1021 bits of a double and units of 2^-1074 are the same number.
-            return f64::from_bits(bits_from(&limbs, base, 0));
+            return f64::from_bits(bits_from(limbs, base, 0));
         }
         let first = top_bit - mantissa_bits;
-        let mantissa = bits_from(&limbs, base, first) & ((1 << (MANTISSA_BITS + 1)) - 1);
-        let half = bit(&limbs, base, first - 1);
-        let sticky = any_below(&limbs, base, first - 1);
+        let mantissa = bits_from(limbs, base, first) & ((1 << (MANTISSA_BITS + 1)) - 1);
+        let half = bit(limbs, base, first - 1);
+        let sticky = any_below(limbs, base, first - 1);
         let round_up = half && (sticky || mantissa & 1 == 1);
         // A carry out of the mantissa raises the exponent, which is what it should do.
         let bits = ((first as u64) << MANTISSA_BITS) + mantissa + u64::from(round_up);
@@ -146,9 +167,23 @@ impl ExactFloat {
         bytes.put_i64(self.nans);
         bytes.put_i64(self.positive_infinities);
         bytes.put_i64(self.negative_infinities);
-        bytes.put_u64(self.low as u64);
-        bytes.put_u64(self.limbs.len() as u64);
-        self.limbs.iter().for_each(|limb| bytes.put_u64(*limb));
+        let (low, limbs) = self.trimmed();
+        bytes.put_u64(low as u64);
+        bytes.put_u64(limbs.len() as u64);
+        limbs.iter().for_each(|limb| bytes.put_u64(*limb));
+    }
+
+    /// The limbs without those that say nothing: equal sums are saved as equal bytes, whatever has been
+    /// added and taken away before.
+    fn trimmed(&self) -> (usize, &[u64]) {
+        let Some(first) = self.limbs.iter().position(|limb| *limb != 0) else { return (0, &[]) };
+        let mut limbs = &self.limbs[first..];
+        while let [_, .., below, sign] = limbs
+            && below == sign
+        {
+            limbs = &limbs[..limbs.len() - 1];
+        }
+        (self.low + first, limbs)
     }
 
     /// Reads from saved state.
@@ -163,6 +198,14 @@ impl ExactFloat {
     /// Bytes on the heap.
     pub(crate) fn heap_bytes(&self) -> usize {
         self.limbs.capacity() * 8
+    }
+}
+
+/// The number with the other sign, in two's complement.
+fn negate(limbs: &mut [u64]) {
+    let mut carry = true;
+    for limb in limbs {
+        (*limb, carry) = (!*limb).overflowing_add(u64::from(carry));
     }
 }
 
@@ -239,5 +282,22 @@ mod tests {
         exact.add(-1e250, -3);
         assert_eq!(exact.value(), 0.0);
         assert_eq!(exact.limbs, Vec::<u64>::new());
+    }
+
+    #[test]
+    fn equal_sums_are_saved_alike() {
+        let saved = |values: &[(f64, i64)]| {
+            let mut exact = ExactFloat::default();
+            values.iter().for_each(|(value, times)| exact.add(*value, *times));
+            let mut bytes = Vec::new();
+            exact.save(&mut bytes);
+            let loaded = ExactFloat::load(&mut Decoder(&bytes)).expect("it was saved");
+            assert_eq!(loaded.value().to_bits(), exact.value().to_bits());
+            bytes
+        };
+        for value in [0.0, 1.0, -1.0, 1e300, -5e-324, -(2_f64.powi(62))] {
+            let around = [(1e250, 1), (value, 2), (-5e-324, 3), (1e250, -1), (value, -1), (-5e-324, -3)];
+            assert_eq!(saved(&[(value, 1)]), saved(&around), "{value}");
+        }
     }
 }

@@ -27,6 +27,10 @@ pub(super) trait Kind {
     fn array(&self, values: impl Iterator<Item = Option<Self::Value>>) -> ArrayRef;
     fn save(value: &Self::Value, bytes: &mut Vec<u8>);
     fn load(state: &mut Decoder<'_>) -> Result<Self::Value, Truncated>;
+    /// Bytes of a value outside of itself.
+    fn heap_bytes(_value: &Self::Value) -> usize {
+        0
+    }
 }
 
 /// A number that saves itself.
@@ -251,5 +255,9 @@ impl Kind for Encoded {
 
     fn load(state: &mut Decoder<'_>) -> Result<Box<[u8]>, Truncated> {
         state.bytes().map(Into::into)
+    }
+
+    fn heap_bytes(value: &Box<[u8]>) -> usize {
+        value.len()
     }
 }

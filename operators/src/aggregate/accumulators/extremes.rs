@@ -41,7 +41,7 @@ pub(super) fn extreme(field: &Field, side: Side) -> Result<Box<dyn Accumulator>,
 }
 
 /// Types whose order is that of 64-bit integers.
-fn is_i64(data_type: &DataType) -> bool {
+pub(super) fn is_i64(data_type: &DataType) -> bool {
     use DataType as D;
     matches!(
         data_type,

@@ -9,6 +9,7 @@ use highwater_engine::model::wide::{Wide as WideKind, int256_from_bytes, uint256
 
 use super::exact_float::ExactFloat;
 use super::moments::finish_moments;
+use super::spread::spread;
 use super::wide::Wide;
 use super::{Accumulator, Failures, Rows};
 use crate::aggregate::AggregateFunction;
@@ -33,12 +34,12 @@ impl FloatSum {
 }
 
 /// One NaN instead of the many that processors make, so that equal results have equal bytes.
-fn canonical(value: f64) -> f64 {
+pub(super) fn canonical(value: f64) -> f64 {
     if value.is_nan() { f64::NAN } else { value }
 }
 
 /// Any number column as doubles.
-fn as_f64(argument: &ArrayRef, wide: Option<WideKind>) -> ArrayRef {
+pub(super) fn as_f64(argument: &ArrayRef, wide: Option<WideKind>) -> ArrayRef {
     let doubles = |value: fn(&[u8]) -> f64| -> ArrayRef {
         let bytes = argument.as_fixed_size_binary();
         Arc::new(bytes.iter().map(|bytes| bytes.map(value)).collect::<Float64Array>())
@@ -108,7 +109,8 @@ struct Moments {
     count: i64,
 }
 
-/// Variance and standard deviation from the exact sums of values and of their rounded squares.
+/// Variance and standard deviation from the exact sums of values and of their squares, so that nothing
+/// is lost where values are large and differ little.
 pub(super) struct FloatMoments {
     function: AggregateFunction,
     wide: Option<WideKind>,
@@ -133,7 +135,7 @@ impl Accumulator for FloatMoments {
         rows.each(|row, group, diff| {
             let moments = &mut moments[group];
             moments.sum.add(values[row], diff);
-            moments.squares.add(values[row] * values[row], diff);
+            moments.squares.add_product(values[row], values[row], diff);
             moments.count += diff;
         });
     }
@@ -142,10 +144,9 @@ impl Accumulator for FloatMoments {
         let result = |group: &u32| {
             let Moments { sum, squares, count } = &self.moments[*group as usize];
             finish_moments(self.function, *count, |divisor| {
-                let (sum, count) = (sum.value(), *count as f64);
-                // Rounding may leave a little less than nothing.
-                let spread = squares.value() - sum * (sum / count);
-                if spread < 0.0 { 0.0 } else { spread / divisor }
+                let spread = spread(*count, squares, sum, sum);
+                // Squares below the least double may leave a little less than nothing.
+                if spread <= 0.0 { 0.0 } else { spread / divisor }
             })
             .map(canonical)
         };

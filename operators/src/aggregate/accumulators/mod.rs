@@ -1,20 +1,32 @@
 //! The state of aggregate calls: one column of states a call, indexed by group.
 
+mod bits;
 mod boolean;
+mod collection;
 mod count;
 mod distinct;
 mod exact_float;
 mod extreme_kinds;
 mod extremes;
 mod float;
+mod forest;
+mod histogram;
+mod hyperloglog;
 mod integer;
+mod log_buckets;
 mod moments;
+mod occurrences;
+mod order_statistics;
+mod pair_sums;
+mod pairs;
 mod pending;
+mod spread;
 mod wide;
 mod wide_integer;
 
 use arrow::array::{Array as _, ArrayRef, BooleanArray};
-use arrow::buffer::BooleanBuffer;
+use arrow::buffer::{BooleanBuffer, NullBuffer};
+use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Field};
 use highwater_engine::model::Diffs;
 use highwater_engine::model::wide::wide_kind;
@@ -22,7 +34,8 @@ use highwater_engine::model::wide::wide_kind;
 pub(crate) use exact_float::ExactFloat;
 pub(crate) use wide::Wide;
 
-use super::spec::{AggregateError, AggregateFunction};
+use super::function::AggregateFunction;
+use super::spec::{AggregateCall, AggregateError, AggregateSpec};
 use crate::codec::{Decoder, Truncated};
 use crate::rows::Permanence;
 
@@ -32,8 +45,10 @@ pub(crate) struct Rows<'a> {
     pub(crate) groups: &'a [u32],
     /// The change of each row.
     pub(crate) diffs: &'a Diffs,
-    /// The argument of the call, if it has one.
-    pub(crate) argument: Option<&'a ArrayRef>,
+    /// The arguments of the call.
+    pub(crate) arguments: &'a [ArrayRef],
+    /// The columns of the order the call asks for.
+    pub(crate) order: &'a [ArrayRef],
     /// Which rows count (not NULL, and the filter true); `None`: all.
     pub(crate) selected: Option<&'a BooleanBuffer>,
     /// Until when the rows may be taken back.
@@ -71,9 +86,9 @@ impl Rows<'_> {
         }
     }
 
-    /// The argument; calls that need one are only built with one.
+    /// The first argument; calls that need one are only built with one.
     pub(crate) fn argument(&self) -> &ArrayRef {
-        self.argument.expect("the function was built with an argument")
+        self.arguments.first().expect("the function was built with an argument")
     }
 }
 
@@ -107,23 +122,57 @@ pub(crate) trait Accumulator {
     fn bytes(&self) -> usize;
 }
 
-/// The accumulator of a function over an argument of this field.
-pub(crate) fn accumulator(
-    function: AggregateFunction,
-    argument: Option<&Field>,
-) -> Result<Box<dyn Accumulator>, AggregateError> {
+/// The accumulator of a call.
+pub(crate) fn accumulator(spec: &AggregateSpec, call: &AggregateCall) -> Result<Box<dyn Accumulator>, AggregateError> {
     use AggregateFunction as F;
-    if matches!(function, F::CountAll | F::Count) {
-        return Ok(Box::new(count::Count::default()));
+    let function = call.function;
+    let arguments = spec.arguments(call)?;
+    AggregateSpec::output_type(function, &arguments)?;
+    let Some(field) = arguments.first().copied() else { return Ok(Box::new(count::Count::default())) };
+    if function.is_ordered() || matches!(function, F::MinBy | F::MaxBy | F::SingleValue) {
+        // A collection counts its values: it needs no help to show each once.
+        let order: Result<Vec<(&Field, SortOptions)>, AggregateError> =
+            call.order_by.iter().map(|(index, options)| Ok((spec.field(*index)?, *options))).collect();
+        return Ok(Box::new(collection::Collection::new(call, &arguments, &order?)?));
     }
-    let field = argument.ok_or(AggregateError::MissingArgument { function })?;
+    if !call.distinct || function.ignores_repetition() {
+        return of_all(call, &arguments, field);
+    }
+    match function {
+        F::Count => Ok(Box::new(distinct::CountDistinct::new(&arguments)?)),
+        _ => Ok(Box::new(distinct::Distinct::new(&arguments, of_all(call, &arguments, field)?)?)),
+    }
+}
+
+/// The accumulator of a call that sees all values, repeated ones too, in no order.
+fn of_all(call: &AggregateCall, arguments: &[&Field], field: &Field) -> Result<Box<dyn Accumulator>, AggregateError> {
+    use AggregateFunction as F;
+    use order_statistics::{Statistic, order_statistic};
+    let (function, parameters) = (call.function, &call.parameters);
+    let descending = call.order_by.first().is_some_and(|(_, options)| options.descending);
     Ok(match function {
-        F::CountDistinct => Box::new(distinct::CountDistinct::new(field)?),
+        F::CountAll | F::Count | F::RegrCount => Box::new(count::Count::default()),
         F::Min => extremes::extreme(field, extremes::Side::Smallest)?,
         F::Max => extremes::extreme(field, extremes::Side::Largest)?,
         F::BoolAnd => Box::new(boolean::Booleans::new(boolean::Rule::All)),
         F::BoolOr => Box::new(boolean::Booleans::new(boolean::Rule::Any)),
+        F::BitAnd => Box::new(bits::Bits::new(field, bits::Rule::And)),
+        F::BitOr => Box::new(bits::Bits::new(field, bits::Rule::Or)),
+        F::BitXor => Box::new(bits::Bits::new(field, bits::Rule::Xor)),
         F::Sum | F::Avg => sum(function, field),
+        F::PercentileCont => order_statistic(field, Statistic::Continuous(parameters.fraction), descending)?,
+        F::PercentileDisc => order_statistic(field, Statistic::Discrete(parameters.fraction), descending)?,
+        F::Mode => order_statistic(field, Statistic::Mode, descending)?,
+        F::ApproxQuantile => order_statistics::quantile(field, parameters, descending),
+        F::Histogram => Box::new(histogram::Histogram::new(field, parameters.relative_error)),
+        F::ApproxDistinct => Box::new(hyperloglog::HyperLogLog::new(field)?),
+        _ if function.is_of_pairs() => {
+            if arguments.iter().all(|argument| is_small_integer(argument.data_type())) {
+                Box::new(pairs::Pairs::<pair_sums::IntegerPairSums>::new(function, arguments))
+            } else {
+                Box::new(pairs::Pairs::<pair_sums::FloatPairSums>::new(function, arguments))
+            }
+        }
         _ if is_small_integer(field.data_type()) => Box::new(moments::IntegerMoments::new(function)),
         _ => Box::new(float::FloatMoments::new(function, wide_kind(field))),
     })
@@ -143,16 +192,18 @@ fn is_small_integer(data_type: &DataType) -> bool {
     data_type.is_integer() && data_type != &DataType::UInt64
 }
 
-/// Which rows count for a call.
-pub(crate) fn selection(argument: Option<&ArrayRef>, filter: Option<&BooleanArray>) -> Option<BooleanBuffer> {
-    let present = argument.and_then(|array| array.logical_nulls()).filter(|nulls| nulls.null_count() > 0);
+/// Which rows count for a call: those where nothing required is NULL and the filter is true.
+pub(crate) fn selection<'a>(
+    required: impl Iterator<Item = &'a ArrayRef>,
+    filter: Option<&BooleanArray>,
+) -> Option<BooleanBuffer> {
     let passed = filter.map(|filter| match filter.nulls() {
         Some(nulls) if nulls.null_count() > 0 => filter.values() & nulls.inner(),
         _ => filter.values().clone(),
     });
-    match (present, passed) {
-        (None, passed) => passed,
-        (Some(present), None) => Some(present.into_inner()),
-        (Some(present), Some(passed)) => Some(present.inner() & &passed),
-    }
+    let present = required.filter_map(|array| array.logical_nulls()).filter(|nulls| nulls.null_count() > 0);
+    present.map(NullBuffer::into_inner).fold(passed, |selected, present| match selected {
+        None => Some(present),
+        Some(selected) => Some(&selected & &present),
+    })
 }

@@ -46,6 +46,15 @@ impl Wide {
         self.0 = if times < 0 { self.0.wrapping_sub(product) } else { self.0.wrapping_add(product) };
     }
 
+    /// `count` times this sum of products less the product of the two sums: the spread of `count` pairs,
+    /// `count` times. Below 2^253 for pairs of 64-bit integers.
+    pub(crate) fn scaled_spread(&self, count: i64, left: i128, right: i128) -> Wide {
+        let mut scaled = Wide::default();
+        scaled.add(*self, count);
+        let sums = Wide::from_i128(left).0.wrapping_mul(Wide::from_i128(right).0);
+        Wide(scaled.0.wrapping_sub(sums))
+    }
+
     fn is_negative(&self) -> bool {
         self.0.bit(319)
     }
@@ -98,9 +107,15 @@ impl Wide {
 
 /// The nearest double to an unsigned integer of little-endian limbs, for at most 1,023 bits.
 pub(crate) fn magnitude_to_f64(limbs: &[u64]) -> f64 {
-    let Some(top) = limbs.iter().rposition(|limb| *limb != 0) else { return 0.0 };
+    let (head, exponent) = leading_double(limbs);
+    head * 2_f64.powi(exponent)
+}
+
+/// The nearest double to an unsigned integer, up to a power of two which is given beside it.
+pub(crate) fn leading_double(limbs: &[u64]) -> (f64, i32) {
+    let Some(top) = limbs.iter().rposition(|limb| *limb != 0) else { return (0.0, 0) };
     if top == 0 {
-        return limbs[0] as f64;
+        return (limbs[0] as f64, 0);
     }
     // 128 bits from the highest set bit, and whether anything is set below: enough to round once.
     let shift = limbs[top].leading_zeros();
@@ -110,7 +125,7 @@ pub(crate) fn magnitude_to_f64(limbs: &[u64]) -> f64 {
     let rest = limb(2) << shift;
     let sticky = rest != 0 || limbs[..top.saturating_sub(2)].iter().any(|limb| *limb != 0);
     let exponent = i32::try_from(top).expect("few limbs") * 64 - 64 - i32::try_from(shift).expect("below 64");
-    (head | u128::from(sticky)) as f64 * 2_f64.powi(exponent)
+    ((head | u128::from(sticky)) as f64, exponent)
 }
 
 #[cfg(test)]

@@ -2,17 +2,16 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, FieldRef, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use datafusion_common::DFSchema;
-use datafusion_expr::expr::AggregateFunction as AggregateExpr;
-use datafusion_expr::{Aggregate, Expr, ExprSchemable as _, LogicalPlan};
+use datafusion_expr::{Aggregate, Expr, LogicalPlan};
+use datafusion_physical_expr::expressions::cast;
 
 use super::super::explain::sql_text;
 use super::super::facts::{ColumnFacts, Facts};
 use super::super::ir::{AggregateCall, AggregateFunction, Node, NodeKind};
 use super::scalar::{Computed, is_time, keep_columns, moved, project};
 use super::{Lower, Lowered, Lowerer};
-use crate::diagnostic::{Code, Diagnostic};
 
 /// The columns an operator reads: each expression once.
 pub(super) struct Inputs<'s> {
@@ -69,18 +68,6 @@ impl<'s> Inputs<'s> {
         Ok(Some((position, words)))
     }
 
-    /// A call as people write it.
-    fn call_name(&self, function: AggregateFunction, argument: Option<usize>, filter: Option<usize>) -> String {
-        let argument = argument.map(|column| self.field(column).name().as_str()).unwrap_or_default();
-        let call = match function {
-            AggregateFunction::CountAll => "count(*)".to_owned(),
-            AggregateFunction::CountDistinct => format!("count(DISTINCT {argument})"),
-            _ => format!("{function}({argument})"),
-        };
-        let filter = filter.map(|column| format!(" FILTER (WHERE {})", self.field(column).name()));
-        call + &filter.unwrap_or_default()
-    }
-
     pub(super) fn facts(&self, position: usize) -> &ColumnFacts {
         &self.columns[position].facts
     }
@@ -104,10 +91,8 @@ impl<'s> Inputs<'s> {
 
 impl Lowerer<'_> {
     pub(super) fn aggregate(&mut self, aggregate: &Aggregate) -> Lower<Lowered> {
-        if aggregate.group_expr.iter().any(|expr| matches!(expr, Expr::GroupingSet(_))) {
-            return Err(self
-                .unsupported("GROUPING SETS, ROLLUP or CUBE", "group")
-                .with_hint("write one query for each grouping and UNION ALL"));
+        if let [Expr::GroupingSet(set)] = aggregate.group_expr.as_slice() {
+            return self.grouping_sets(aggregate, set);
         }
         let input = self.lower(&aggregate.input)?;
         let schema = aggregate.input.schema();
@@ -135,7 +120,7 @@ impl Lowerer<'_> {
     }
 
     /// The operator over prepared columns.
-    fn grouped(
+    pub(super) fn grouped(
         &mut self,
         input: Lowered,
         mut inputs: Inputs<'_>,
@@ -154,7 +139,9 @@ impl Lowerer<'_> {
         let kept = until.map(|until| format!("groups until {until} is final")).or_else(|| bound.clone());
         let (input, places) = inputs.apply(input);
         let keys: Vec<usize> = keys.iter().map(|key| places[*key]).collect();
-        let calls: Vec<AggregateCall> = calls.into_iter().map(|call| placed(call, &places)).collect();
+        let calls: Vec<AggregateCall> = calls.into_iter().map(|call| call.placed(&places)).collect();
+        let wanted: Vec<DataType> = calls.iter().map(|call| call.field.data_type().clone()).collect();
+        let calls: Vec<AggregateCall> = calls.into_iter().map(exactly).collect();
         let schema = Arc::new(Schema::new(output_fields(&input, &keys, &calls)));
         let facts = grouped_facts(columns, shown, calls.len(), block_local, bound);
         let input = Box::new(input.node);
@@ -169,82 +156,26 @@ impl Lowerer<'_> {
         let all = facts.columns.len();
         let hidden = facts.columns.len() - shown - facts_calls(&kind);
         let lowered = Lowered { node: Node { kind, schema }, facts };
-        if hidden == 0 {
-            return Ok(lowered);
-        }
-        let columns = keep_columns(&lowered, (0..shown).chain(shown + hidden..all));
-        Ok(project(lowered, columns))
-    }
-
-    fn call(
-        &self,
-        expr: &Expr,
-        field: &FieldRef,
-        schema: &DFSchema,
-        facts: &Facts,
-        inputs: &mut Inputs<'_>,
-    ) -> Lower<AggregateCall> {
-        let Expr::AggregateFunction(call) = expr.clone().unalias() else {
-            return Err(self.unsupported("this aggregate", "group"));
-        };
-        let function = self.function(&call, schema)?;
-        let argument = match (function, call.params.args.first()) {
-            (AggregateFunction::CountAll, _) | (_, None) => None,
-            (_, Some(argument)) => Some(inputs.add(self, argument, facts)?),
-        };
-        let filter = match &call.params.filter {
-            Some(filter) => Some(inputs.add(self, filter, facts)?),
-            None => None,
-        };
-        let name = inputs.call_name(function, argument, filter);
-        let field = Arc::new(field.as_ref().clone().with_name(name));
-        Ok(AggregateCall { function, argument, filter, field })
-    }
-
-    fn function(&self, call: &AggregateExpr, schema: &DFSchema) -> Lower<AggregateFunction> {
-        use AggregateFunction as F;
-        let name = call.func.name();
-        let params = &call.params;
-        if !params.order_by.is_empty() || params.null_treatment.is_some() || params.args.len() > 1 {
-            let what = format!("{name} with ORDER BY, WITHIN GROUP, a null treatment or several arguments");
-            return Err(self.unsupported(&what, name));
-        }
-        let function = match name {
-            "count" if params.distinct => F::CountDistinct,
-            "count" if params.args.first().is_none_or(|argument| never_null(argument, schema)) => F::CountAll,
-            "count" => F::Count,
-            "sum" => F::Sum,
-            "min" => F::Min,
-            "max" => F::Max,
-            "avg" | "mean" => F::Avg,
-            "var_pop" => F::VarPop,
-            "var" | "var_samp" | "var_sample" => F::VarSamp,
-            "stddev_pop" => F::StddevPop,
-            "stddev" | "stddev_samp" => F::StddevSamp,
-            "bool_and" => F::BoolAnd,
-            "bool_or" => F::BoolOr,
-            _ => {
-                return Err(self.unsupported(&format!("the aggregate {name}"), name).with_hint(
-                    "count, sum, min, max, avg, stddev, variance and bool_and/bool_or can be kept up to date",
-                ));
+        let mut columns = keep_columns(&lowered, (0..shown).chain(shown + hidden..all));
+        let mut same = hidden == 0;
+        for (column, wanted) in columns[shown..].iter_mut().zip(&wanted) {
+            if column.field.data_type() != wanted {
+                column.expression = cast(column.expression.clone(), lowered.schema(), wanted.clone())
+                    .map_err(|error| self.place.diagnose(&error))?;
+                column.field = column.field.clone().with_data_type(wanted.clone());
+                (column.from, same) = (None, false);
             }
-        };
-        // The least and the greatest are the same with and without repetition.
-        let repetition_counts = !matches!(function, F::CountDistinct | F::Min | F::Max | F::BoolAnd | F::BoolOr);
-        if params.distinct && repetition_counts {
-            let mistake = Diagnostic::new(
-                Code::Unsupported,
-                format!("{name}(DISTINCT …) is not supported yet"),
-                self.place.find(name),
-            );
-            return Err(mistake.with_hint("aggregate over SELECT DISTINCT in a subquery"));
         }
-        Ok(function)
+        Ok(if same { lowered } else { project(lowered, columns) })
     }
 }
 
-fn never_null(argument: &Expr, schema: &DFSchema) -> bool {
-    matches!(argument.nullable(schema), Ok(false))
+/// A call in the type of the operator: sums of integers are exact there, whatever SQL calls their type.
+fn exactly(mut call: AggregateCall) -> AggregateCall {
+    if call.function == AggregateFunction::Sum && call.field.data_type().is_integer() {
+        call.field = Arc::new(call.field.as_ref().clone().with_data_type(DataType::Decimal128(38, 0)));
+    }
+    call
 }
 
 /// The place of a column among the keys, added behind them if it is not one.
@@ -253,11 +184,6 @@ pub(super) fn position_in(keys: &mut Vec<usize>, column: usize) -> usize {
         keys.push(column);
         keys.len() - 1
     })
-}
-
-fn placed(call: AggregateCall, places: &[usize]) -> AggregateCall {
-    let place = |column: usize| places[column];
-    AggregateCall { argument: call.argument.map(place), filter: call.filter.map(place), ..call }
 }
 
 fn output_fields(input: &Lowered, keys: &[usize], calls: &[AggregateCall]) -> Vec<Field> {

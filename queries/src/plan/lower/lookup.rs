@@ -168,7 +168,7 @@ impl Lowerer<'_> {
             let Some(source) = scan.source.downcast_ref::<RelationSource>() else { return false };
             return match &source.relation {
                 Relation::Reference(_) => true,
-                Relation::Reloaded(_) => {
+                Relation::Reloaded(_) | Relation::Watermarked(..) => {
                     *reloaded = true;
                     true
                 }

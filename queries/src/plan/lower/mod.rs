@@ -4,7 +4,10 @@
 //! expressions can be bound to the logical schema and evaluated on the node's batches.
 
 mod aggregate;
+mod asof;
+mod call;
 mod changing_join;
+mod grouping;
 mod join;
 mod keyed;
 mod lookup;
@@ -26,10 +29,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, SchemaRef};
+use datafusion_common::ScalarValue;
+use datafusion_expr::Operator;
 use datafusion_expr::{Distinct, LogicalPlan};
 use datafusion_physical_expr::PhysicalExpr;
-use datafusion_physical_expr::expressions::cast;
+use datafusion_physical_expr::expressions::{BinaryExpr, Column, Literal, cast};
 
+use super::asof::AsofNode;
 use super::errors::Place;
 use super::facts::Facts;
 use super::ir::{Node, NodeKind, StateEntry};
@@ -161,6 +167,8 @@ impl<'a> Lowerer<'a> {
                     self.keyed(keyed)
                 } else if let Some(mutual) = node.as_any().downcast_ref::<MutualNode>() {
                     self.mutual(mutual)
+                } else if let Some(asof) = node.as_any().downcast_ref::<AsofNode>() {
+                    self.asof(asof)
                 } else {
                     Err(self.unsupported("this construct", node.name()))
                 }
@@ -204,6 +212,25 @@ impl<'a> Lowerer<'a> {
         self.state.push(StateEntry { id: id.to_owned(), operator, key, bound, unbounded });
         Ok(())
     }
+}
+
+/// A relation without the rows that may still change: a row is final at a column and so many milliseconds.
+pub(super) fn only_final(view: &str, lowered: Lowered, column: usize, offset_ms: i64) -> Lowered {
+    let width = lowered.width();
+    let mut columns = scalar::keep_columns(&lowered, 0..width);
+    let field = lowered.field(column).clone();
+    let time: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), column));
+    let offset = Arc::new(Literal::new(ScalarValue::new_interval_mdn(0, 0, offset_ms.saturating_mul(1_000_000))));
+    let instant = Arc::new(BinaryExpr::new(time, Operator::Plus, offset));
+    let facts = super::facts::ColumnFacts::default();
+    columns.push(scalar::Computed { expression: instant, field: field.with_name("final_at"), facts, from: None });
+    let lowered = scalar::project(lowered, columns);
+    let facts = lowered.facts.clone();
+    let schema = lowered.node.schema.clone();
+    let kind = NodeKind::Final { id: format!("{view}/final-0"), input: Box::new(lowered.node), time: width };
+    let gated = Lowered { node: Node { kind, schema }, facts };
+    let columns = scalar::keep_columns(&gated, 0..width);
+    scalar::project(gated, columns)
 }
 
 /// The schema of a logical plan as Arrow's.

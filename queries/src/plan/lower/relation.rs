@@ -56,6 +56,16 @@ impl Lowerer<'_> {
                 let facts = table_facts(width, &name);
                 (NodeKind::LiveTable { table: *table, name, columns: columns.clone() }, facts)
             }
+            Relation::Watermarked(table, time) => {
+                let name = scan.table_name.table().to_owned();
+                let mut facts = Facts { bound: None, ..table_facts(width, &name) };
+                for column in &mut facts.columns {
+                    column.finite = false;
+                }
+                // Rows of time t cannot come any more once the watermark has passed it.
+                facts.columns[*time].time = Some(Moment { offset_ms: 1, step_ms: 1 });
+                (NodeKind::LiveTable { table: *table, name, columns: columns.clone() }, facts)
+            }
             Relation::Work(name) => return self.variable(name, &columns, schema),
             Relation::Inlined(_) => return Err(self.unsupported("this view", scan.table_name.table())),
         };

@@ -1,0 +1,13 @@
+CREATE SOURCE eth WITH (connector = 'simulator');
+CREATE MATERIALIZED VIEW a AS SELECT block_number, first_value(gas_used) AS x FROM eth.transactions GROUP BY block_number;
+CREATE MATERIALIZED VIEW b AS SELECT block_number, array_agg(DISTINCT from_address ORDER BY value) AS x FROM eth.transactions GROUP BY block_number;
+CREATE MATERIALIZED VIEW c AS SELECT block_number, percentile_cont(1.5) WITHIN GROUP (ORDER BY value) AS x FROM eth.transactions GROUP BY block_number;
+CREATE MATERIALIZED VIEW d AS SELECT block_number, string_agg(chain, to_address) AS x FROM eth.transactions GROUP BY block_number;
+CREATE MATERIALIZED VIEW e AS SELECT block_number, string_agg(chain, chain) AS x FROM eth.transactions GROUP BY block_number;
+CREATE MATERIALIZED VIEW f AS SELECT block_number, approx_quantile(value, 0.5, 100) AS x FROM eth.transactions GROUP BY block_number;
+CREATE MATERIALIZED VIEW g AS SELECT block_number, percentile_disc(DISTINCT value, 0.5) AS x FROM eth.transactions GROUP BY block_number;
+CREATE MATERIALIZED VIEW h AS SELECT block_number, corr(gas_used) AS x FROM eth.transactions GROUP BY block_number;
+CREATE MATERIALIZED VIEW i AS SELECT block_number, bit_and(success) AS x FROM eth.transactions GROUP BY block_number;
+CREATE MATERIALIZED VIEW j AS SELECT block_number, nth_value(value, 0 ORDER BY gas_used) AS x FROM eth.transactions GROUP BY block_number;
+CREATE MATERIALIZED VIEW k AS SELECT block_number, corr(from_address, gas_used) AS x FROM eth.transactions GROUP BY block_number;
+CREATE MATERIALIZED VIEW l AS SELECT block_number, single_value(gas_used) AS x FROM eth.transactions GROUP BY block_number;
