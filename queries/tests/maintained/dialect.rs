@@ -1,9 +1,11 @@
 //! A query of ours as DataFusion reads it. A row without a time is in no window.
 
-/// The same query without what only we have: windows become ranges of time, and the mean of decimals is a double.
+/// The same query without what only we have: windows become ranges of time, the mean of decimals a double, and formats
+/// of times chrono's.
 pub(crate) fn oracle(text: &str) -> String {
     let lines = text.lines().filter(|line| !line.trim_start().starts_with("--"));
     let text = lines.collect::<Vec<_>>().join("\n").replace("avg(", "avg(1e0 * ");
+    let text = text.replace("'YYYY-MM-DD'", "'%Y-%m-%d'").replace("'HH24:MI'", "'%H:%M'");
     let text = replaced(&text, "TUMBLE(", |arguments| hops(arguments[0], arguments[1], arguments[2], arguments[2]));
     let text = replaced(&text, "HOP(", |arguments| hops(arguments[0], arguments[1], arguments[2], arguments[3]));
     replaced(&text, "SESSION(", |arguments| sessions(arguments[0], arguments[1], arguments[2], arguments[3]))

@@ -1,6 +1,6 @@
 -- q15, bidding statistics: bids, bidders and auctions of a day by three ranks of price.
 SELECT
-  to_char(date_time, '%Y-%m-%d') AS day,
+  to_char(date_time, 'YYYY-MM-DD') AS day,
   count(*) AS total_bids,
   count(*) FILTER (WHERE price < 10000) AS rank1_bids,
   count(*) FILTER (WHERE price >= 10000 AND price < 1000000) AS rank2_bids,
@@ -14,4 +14,4 @@ SELECT
   count(DISTINCT auction) FILTER (WHERE price >= 10000 AND price < 1000000) AS rank2_auctions,
   count(DISTINCT auction) FILTER (WHERE price >= 1000000) AS rank3_auctions
 FROM bid
-GROUP BY to_char(date_time, '%Y-%m-%d')
+GROUP BY to_char(date_time, 'YYYY-MM-DD')

@@ -1,8 +1,8 @@
 -- q16, channel statistics: as q15 by channel, and the last minute with a bid.
 SELECT
   channel,
-  to_char(date_time, '%Y-%m-%d') AS day,
-  max(to_char(date_time, '%H:%M')) AS minute,
+  to_char(date_time, 'YYYY-MM-DD') AS day,
+  max(to_char(date_time, 'HH24:MI')) AS minute,
   count(*) AS total_bids,
   count(*) FILTER (WHERE price < 10000) AS rank1_bids,
   count(*) FILTER (WHERE price >= 10000 AND price < 1000000) AS rank2_bids,
@@ -16,4 +16,4 @@ SELECT
   count(DISTINCT auction) FILTER (WHERE price >= 10000 AND price < 1000000) AS rank2_auctions,
   count(DISTINCT auction) FILTER (WHERE price >= 1000000) AS rank3_auctions
 FROM bid
-GROUP BY channel, to_char(date_time, '%Y-%m-%d')
+GROUP BY channel, to_char(date_time, 'YYYY-MM-DD')

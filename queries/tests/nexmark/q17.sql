@@ -1,7 +1,7 @@
 -- q17, auction statistics: bids of a day on each auction.
 SELECT
   auction,
-  to_char(date_time, '%Y-%m-%d') AS day,
+  to_char(date_time, 'YYYY-MM-DD') AS day,
   count(*) AS total_bids,
   count(*) FILTER (WHERE price < 10000) AS rank1_bids,
   count(*) FILTER (WHERE price >= 10000 AND price < 1000000) AS rank2_bids,
@@ -11,4 +11,4 @@ SELECT
   avg(price) AS avg_price,
   sum(price) AS sum_price
 FROM bid
-GROUP BY auction, to_char(date_time, '%Y-%m-%d')
+GROUP BY auction, to_char(date_time, 'YYYY-MM-DD')
