@@ -14,3 +14,4 @@ pub mod plan;
 pub mod render;
 pub mod session;
 pub mod sql;
+pub mod unit_test;

@@ -9,6 +9,7 @@ use highwater_engine::options::parse_duration;
 
 use super::alerts::AlertsCommand;
 use super::slt::SltArgs;
+use super::unit_test::TestArgs;
 
 /// Incremental SQL over blockchains, exact under reorg.
 #[derive(Debug, Parser)]
@@ -60,6 +61,9 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: AlertsCommand,
     },
+    /// Run the unit tests of a job: views over rows that the tests give
+    #[command(after_help = "Example:\n  highwater test job.sql")]
+    Test(TestArgs),
     /// Run sqllogictest files; every query is maintained while the rows of its tables come and go
     #[command(after_help = "Examples:\n  \
         highwater slt tests/*.slt                   all rows at once\n  \
@@ -230,7 +234,7 @@ pub(crate) struct ExplainArgs {
     pub(crate) state: bool,
 }
 
-fn parse_set(text: &str) -> Result<SetOption, String> {
+pub(super) fn parse_set(text: &str) -> Result<SetOption, String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME.OPTION=VALUE, such as eth.path=blocks")?;
     let (owner, option) = name.split_once('.').ok_or("expected NAME.OPTION=VALUE, such as eth.path=blocks")?;
     if owner.is_empty() || option.is_empty() {

@@ -60,7 +60,7 @@ pub(super) fn load_text(
 }
 
 /// A folder as given or the current one.
-fn parent(path: &Path) -> PathBuf {
+pub(super) fn parent(path: &Path) -> PathBuf {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),

@@ -14,6 +14,7 @@ mod reload;
 mod run;
 mod slt;
 mod tables;
+mod unit_test;
 mod watch;
 
 use std::fmt::Write as _;
@@ -149,6 +150,9 @@ pub enum CliError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Unit tests failed.
+    #[error("{0} unit tests failed")]
+    TestsFailed(usize),
     /// Statements gave other rows than their file says.
     #[error("{0} statements do not agree")]
     Disagree(usize),
@@ -174,7 +178,8 @@ impl CliError {
             | CliError::RowError { .. }
             | CliError::Internal(_)
             | CliError::Write { .. }
-            | CliError::Disagree(_) => 1,
+            | CliError::Disagree(_)
+            | CliError::TestsFailed(_) => 1,
             CliError::Closed => 0,
             _ => 2,
         }
@@ -250,6 +255,7 @@ fn execute(command: Command, streams: Streams) -> Result<(), CliError> {
         }
         Command::Record(args) => record(&args, streams),
         Command::Alerts { command } => alerts::execute(&command),
+        Command::Test(args) => unit_test::execute(&args),
         Command::Slt(args) => slt::execute(&args, streams),
         Command::Check(args) => check(&args, streams),
         Command::Explain(args) => explain(&args),

@@ -35,7 +35,7 @@ pub(super) fn load_recording(args: &RecordArgs) -> Result<LoadedJob, CliError> {
     load_text(&job, destination, text, |statement| match statement {
         Statement::Source(_) | Statement::Secret(_) | Statement::Set(_) | Statement::Table(_) => true,
         Statement::Sink(sink) => sink.name.text.starts_with(PREFIX),
-        Statement::View(_) | Statement::Alert(_) | Statement::Explain(_) => false,
+        Statement::View(_) | Statement::Alert(_) | Statement::Explain(_) | Statement::UnitTest(_) => false,
     })
 }
 

@@ -26,6 +26,7 @@ mod compare;
 mod conditional;
 mod convert;
 mod decimal;
+mod ewma;
 mod from_wide;
 mod function;
 mod hash;
@@ -53,7 +54,7 @@ mod units;
 use std::sync::Arc;
 
 use datafusion_expr::planner::{ExprPlanner, TypePlanner};
-use datafusion_expr::{AggregateUDF, ScalarUDF};
+use datafusion_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use datafusion_functions::core::planner::CoreFunctionPlanner;
 use datafusion_functions::datetime::planner::DatetimeFunctionPlanner;
 use datafusion_functions::unicode::planner::UnicodeFunctionPlanner;
@@ -137,6 +138,11 @@ pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
     aggregates::all()
 }
 
+/// The window functions that are ours alone.
+pub fn window_functions() -> Vec<Arc<WindowUDF>> {
+    vec![ewma::udwf()]
+}
+
 /// What gives operators and special syntax their meaning, in the order of asking.
 pub fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
     vec![
@@ -160,6 +166,7 @@ pub fn docs() -> Vec<FunctionDoc> {
     let mut docs: Vec<FunctionDoc> = own_functions().map(Function::documentation).collect();
     docs.push(now::Now::documentation());
     docs.extend(aggregates::docs());
+    docs.push(ewma::doc());
     docs.sort_by_key(|doc| doc.name);
     docs
 }

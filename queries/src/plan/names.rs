@@ -73,6 +73,7 @@ pub(super) fn duplicates(job: &Job) -> Vec<Diagnostic> {
             Statement::Sink(sink) if makes_relation(job, &sink.from) => ("relation", "sink", &sink.name),
             Statement::Sink(sink) => ("sink", "sink", &sink.name),
             Statement::Secret(secret) => ("secret", "secret", &secret.name),
+            Statement::UnitTest(test) => ("test", "unit test", &test.name),
             Statement::Set(_) | Statement::Explain(_) => continue,
         };
         if known.insert((space, &name.text), name).is_some() {

@@ -43,6 +43,7 @@ fn build() -> Registry {
     aggregate.insert(grouping.name().to_owned(), grouping);
     let window = datafusion_functions_window::all_default_window_functions()
         .into_iter()
+        .chain(functions::window_functions())
         .map(|function| (function.name().to_owned(), function))
         .collect();
     Registry { scalar, aggregate, window, expressions: functions::expr_planners(), types: functions::type_planner() }

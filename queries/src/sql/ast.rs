@@ -40,6 +40,8 @@ pub enum Statement {
     Set(SetStatement),
     /// `EXPLAIN`
     Explain(ExplainStatement),
+    /// `EXECUTE UNIT TEST`
+    UnitTest(UnitTestStatement),
 }
 
 /// A name with its place. Names without quotes are lower case.
@@ -235,4 +237,41 @@ pub enum ExplainTarget {
     View(Name),
     /// A query, and where it stands.
     Query(Box<Query>, Span),
+}
+
+/// `EXECUTE UNIT TEST name FOR view [AT TIME 'time'] MOCK … EXPECTED … [REORG n MOCK … EXPECTED …]`
+#[derive(Debug, Clone)]
+pub struct UnitTestStatement {
+    /// Its name.
+    pub name: Name,
+    /// The view that is tested.
+    pub view: Name,
+    /// What `now()` is, as text.
+    pub at_time: Option<String>,
+    /// What comes, and what the view must hold then.
+    pub steps: Vec<UnitTestStep>,
+    /// The whole statement.
+    pub span: Span,
+}
+
+/// A step of a unit test.
+#[derive(Debug, Clone)]
+pub struct UnitTestStep {
+    /// How many blocks are taken back first.
+    pub reorg: u64,
+    /// Rows of relations, by dotted name.
+    pub mocks: Vec<(Name, GivenRows)>,
+    /// What the view holds after the step; none to look only later.
+    pub expected: Option<GivenRows>,
+}
+
+/// `(columns) AS (query)`
+#[derive(Debug, Clone)]
+pub struct GivenRows {
+    /// The columns that are given.
+    pub columns: Vec<Name>,
+    /// The rows.
+    pub query: Box<Query>,
+    /// Where they stand.
+    pub span: Span,
 }

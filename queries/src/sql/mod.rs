@@ -9,12 +9,13 @@ mod options;
 mod parser;
 mod session;
 mod tokens;
+mod unit_test;
 
 pub(crate) use ast::QUERY;
 pub use ast::{
-    AlertStatement, EmitClause, ExplainStatement, ExplainTarget, Job, Name, OptionStatement, OptionValue,
-    SecretStatement, SetStatement, SinkFrom, SinkStatement, SourceStatement, Statement, TableStatement, ViewStatement,
-    Watermark,
+    AlertStatement, EmitClause, ExplainStatement, ExplainTarget, GivenRows, Job, Name, OptionStatement, OptionValue,
+    SecretStatement, SetStatement, SinkFrom, SinkStatement, SourceStatement, Statement, TableStatement,
+    UnitTestStatement, UnitTestStep, ViewStatement, Watermark,
 };
 pub(crate) use location::LineIndex;
 pub use parser::parse;

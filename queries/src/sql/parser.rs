@@ -109,10 +109,14 @@ impl<'a> Reader<'a> {
                 self.parser.advance_token();
                 self.explain()
             }
+            "execute" => {
+                self.parser.advance_token();
+                self.unit_test()
+            }
             "select" | "with" | "values" => Err(self
                 .mistake("a query alone does nothing", &first)
                 .with_hint("show it with CREATE SINK name FROM (query) WITH (connector = 'stdout')")),
-            _ => Err(self.unknown_word("a statement", &first, &["create", "set", "explain"])),
+            _ => Err(self.unknown_word("a statement", &first, &["create", "set", "explain", "execute"])),
         }
     }
 

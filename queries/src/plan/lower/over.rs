@@ -262,7 +262,7 @@ impl Lowerer<'_> {
                 first(arguments)?;
                 F::Max
             }
-            (true, "ewma") => {
+            (_, "ewma") => {
                 first(arguments)?;
                 let alpha = args.get(1).and_then(float).filter(|alpha| (0.0..=1.0).contains(alpha));
                 let alpha =
