@@ -7,6 +7,7 @@ use highwater_engine::model::wide::Wide;
 use super::arithmetic::operator_function;
 use super::compare::comparison_function;
 use super::convert::{Operand, call, into_bytes_like};
+use super::decimal;
 use super::from_wide::TO_TEXT;
 use super::function::sql_name;
 
@@ -23,6 +24,9 @@ pub(crate) fn plan_binary(left: &Expr, operator: Operator, right: &Expr, schema:
         return Ok(None);
     };
     if left.wide.is_none() && right.wide.is_none() {
+        if let Some(comparison) = decimal::compare(&left, operator, &right).filter(|_| compares(operator)) {
+            return Ok(Some(comparison));
+        }
         return plan_bytes(left, operator, right);
     }
     match operator {

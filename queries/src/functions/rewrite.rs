@@ -20,6 +20,7 @@ use super::markers::Marker;
 use super::operators::plan_binary;
 use super::sign::INT256_NEG;
 use super::tag::tag_function;
+use super::time_format::plan_format;
 
 /// Gives 256-bit integers, addresses and hashes their meaning in a plan as SQL planning leaves it.
 /// Run it before DataFusion's analyzer.
@@ -184,7 +185,7 @@ fn plan_function(function: &ScalarFunction, schema: &DFSchema) -> Result<Option<
         }
         None => {}
     }
-    let Some(own) = implementation.downcast_ref::<Udf>() else { return Ok(None) };
+    let Some(own) = implementation.downcast_ref::<Udf>() else { return Ok(plan_format(function)) };
     if let [Expr::ScalarFunction(inner)] = function.args.as_slice()
         && is_tag(own)
         && inner.func == function.func

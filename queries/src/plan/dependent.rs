@@ -43,12 +43,13 @@ fn hard(query: &Subquery) -> Result<bool> {
     let mut hard = false;
     query.subquery.apply(|plan| {
         let easy = |part: &Expr| match part {
+            part if !part.contains_outer() => true,
             Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => {
                 let outer = |expr: &Expr| matches!(expr, Expr::OuterReferenceColumn(..));
                 let inner = |expr: &Expr| !expr.contains_outer() && !expr.column_refs().is_empty();
                 outer(left) && inner(right) || outer(right) && inner(left)
             }
-            part => !part.contains_outer(),
+            _ => false,
         };
         match plan {
             LogicalPlan::Filter(filter) => hard |= !split_conjunction(&filter.predicate).into_iter().all(easy),

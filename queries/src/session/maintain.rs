@@ -53,6 +53,8 @@ fn refused(kind: &'static str, request: &LoadRequest) -> LoadError {
 pub struct Maintained {
     /// What each tick changed, consolidated.
     pub ticks: Vec<Vec<Delta>>,
+    /// What came to the tables of the query in each tick: the name of the table, and its changes.
+    pub inputs: Vec<Vec<(String, Delta)>>,
     view: Arc<PlannedView>,
     errors: Vec<Delta>,
 }
@@ -117,9 +119,11 @@ impl Session {
         let mut runtime = Runtime::start(config, build).map_err(|error| failed(error.into()))?;
         let schema = plan.views[view].schema.clone();
         let consolidator = Consolidator::new(schema, None).map_err(internal)?;
-        let mut maintained =
-            Maintained { ticks: Vec::new(), view: Arc::new(plan.views[view].clone()), errors: Vec::new() };
+        let shown = Arc::new(plan.views[view].clone());
+        let mut maintained = Maintained { ticks: Vec::new(), inputs: Vec::new(), view: shown, errors: Vec::new() };
         for (tick, Tick { changes, final_ms }) in (1_u64..).zip(ticks) {
+            let named = changes.iter().map(|(table, delta)| (plan.reloaded[*table].name.clone(), delta.clone()));
+            maintained.inputs.push(named.collect());
             let mut deltas: Vec<Vec<(usize, Delta)>> = vec![Vec::new(); workers];
             if tick == 1 {
                 let whole = |batch: &RecordBatch| Delta::derived(batch.clone(), vec![1; batch.num_rows()]);

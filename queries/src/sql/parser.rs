@@ -22,8 +22,8 @@ use super::ast::{
     SinkFrom, SinkStatement, SourceStatement, Statement, TableStatement, ViewStatement, Watermark,
 };
 use super::tokens::{
-    cut_left_asof, cut_mutually, cut_on_error, cut_watermark, is_word, lower_first, not_end, shown, split_location,
-    word_of,
+    cut_left_asof, cut_mutually, cut_on_error, cut_watermark, free_names, is_word, lower_first, not_end, shown,
+    split_location, word_of,
 };
 use crate::diagnostic::{Code, Diagnostic, Span, did_you_mean};
 use crate::plan::Emit;
@@ -91,6 +91,7 @@ impl<'a> Reader<'a> {
         let (solid, on_error_stop) = cut_on_error(solid);
         let (solid, recursion_limit) = cut_mutually(cut_left_asof(solid));
         let (solid, watermark) = cut_watermark(solid);
+        let solid = free_names(solid);
         let parser = Parser::new(&DIALECT).with_tokens_with_locations(solid);
         Some(Reader { parser, lines, span, on_error_stop, recursion_limit, watermark, in_session: false })
     }

@@ -1,5 +1,6 @@
 //! Small questions about tokens and messages.
 
+use datafusion_sql::sqlparser::keywords::Keyword;
 use datafusion_sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
 /// Removes a closing `ON ERROR STOP` or `ON ERROR SKIP`.
@@ -41,6 +42,23 @@ pub(super) fn cut_mutually(mut tokens: Vec<TokenWithSpan>) -> (Vec<TokenWithSpan
         tokens.drain(at + 2..at + 9);
     }
     (tokens, limit)
+}
+
+/// Lets columns have names that begin an index in other dialects: PostgreSQL's CREATE TABLE has none.
+pub(super) fn free_names(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let indexes = [Keyword::KEY, Keyword::INDEX, Keyword::FULLTEXT, Keyword::SPATIAL];
+    if tokens.first().is_some_and(|first| is_word(&first.token, "create")) {
+        for at in 1..tokens.len() {
+            let begins = matches!(tokens[at - 1].token, Token::LParen | Token::Comma);
+            if let Token::Word(word) = &mut tokens[at].token
+                && begins
+                && indexes.contains(&word.keyword)
+            {
+                word.keyword = Keyword::NoKeyword;
+            }
+        }
+    }
+    tokens
 }
 
 /// Makes `LEFT ASOF JOIN` and `ASOF LEFT JOIN` the `ASOF JOIN` that sqlparser reads, with a mark in the match.
