@@ -52,6 +52,8 @@ fn refused(kind: &'static str, request: &LoadRequest) -> LoadError {
 pub struct Maintained {
     /// What each tick changed, consolidated.
     pub ticks: Vec<Vec<Delta>>,
+    /// What each tick was fed: changes of tables, by name.
+    pub fed: Vec<Vec<(String, Delta)>>,
     view: Arc<PlannedView>,
     errors: Vec<Delta>,
 }
@@ -118,14 +120,20 @@ impl Session {
         let mut runtime = Runtime::start(config, build).map_err(|error| failed(error.into()))?;
         let schema = plan.views[view].schema.clone();
         let consolidator = Consolidator::new(schema, None).map_err(internal)?;
-        let mut maintained =
-            Maintained { ticks: Vec::new(), view: Arc::new(plan.views[view].clone()), errors: Vec::new() };
+        let mut maintained = Maintained {
+            ticks: Vec::new(),
+            fed: Vec::new(),
+            view: Arc::new(plan.views[view].clone()),
+            errors: Vec::new(),
+        };
         for (tick, changes) in (1_u64..).zip(ticks) {
             let mut deltas: Vec<Vec<(usize, Delta)>> = vec![Vec::new(); workers];
             if tick == 1 {
                 let whole = |batch: &RecordBatch| Delta::derived(batch.clone(), vec![1; batch.num_rows()]);
                 deltas[0].extend(constants.iter().map(whole).enumerate());
             }
+            let named = |(table, delta): &(usize, Delta)| (plan.reloaded[*table].name.clone(), delta.clone());
+            maintained.fed.push(changes.iter().map(named).collect());
             for (table, delta) in changes {
                 deltas[0].push((constants.len() + table, delta));
             }
