@@ -14,6 +14,7 @@ mod block_relations;
 mod catalog;
 mod context;
 mod dispatch;
+mod distinct_on;
 mod errors;
 mod explain;
 mod facts;

@@ -27,6 +27,7 @@ use datafusion_sql::planner::{ParserOptions, SqlToRel};
 use datafusion_sql::sqlparser::ast::{Query, Statement};
 
 use super::context::Context;
+use super::distinct_on::first_of_each;
 use super::errors::Place;
 use super::recursion;
 use super::sets::counted;
@@ -57,7 +58,7 @@ pub(super) fn optimized(plan: LogicalPlan, place: &Place<'_>) -> Result<LogicalP
     static OPTIONS: LazyLock<Arc<ConfigOptions>> = LazyLock::new(|| Arc::new(options()));
     static OPTIMIZER: LazyLock<Optimizer> = LazyLock::new(optimizer);
     let analyze = |plan| -> datafusion_common::Result<LogicalPlan> {
-        let plan = functions::rewrite(group_frames(subqueries::exact(counted(plan)?)?)?)?;
+        let plan = functions::rewrite(group_frames(subqueries::exact(first_of_each(counted(plan)?)?)?)?)?;
         Analyzer::with_rules(vec![Arc::new(ResolveGroupingFunction::new()), Arc::new(TypeCoercion::new())])
             .execute_and_check(plan, &OPTIONS, |_, _| {})
     };

@@ -151,10 +151,17 @@ pub(crate) enum Scalar {
     Upper(Pick),
     Concat(Pick, Pick),
     Length(Pick),
-    Case { when: Simple, then: Pick, otherwise: Option<i8> },
+    Case {
+        when: Simple,
+        then: Pick,
+        otherwise: Option<i8>,
+    },
     Truth(Simple),
     /// `(SELECT count(*) FROM … WHERE …)`, or the sum of a column.
-    Subquery { inner: Inner, sum: bool },
+    Subquery {
+        inner: Inner,
+        sum: bool,
+    },
 }
 
 /// An aggregate.

@@ -225,9 +225,8 @@ fn body(depth: u32) -> BoxedStrategy<Body> {
         right: Box::new(right),
     });
     let recursive = (pick(), pick(), pick(), prop::option::of(1_u8..3), maybe_simple(0.3));
-    let recursive = recursive.prop_map(|(table, from, to, steps, filter)| {
-        Body::Recursive(Recursive { table, from, to, steps, filter })
-    });
+    let recursive = recursive
+        .prop_map(|(table, from, to, steps, filter)| Body::Recursive(Recursive { table, from, to, steps, filter }));
     let components = (pick(), pick(), pick()).prop_map(|(table, from, to)| Body::Components { table, from, to });
     prop_oneof![12 => select_body, 3 => set, 1 => recursive, 1 => components].boxed()
 }

@@ -184,7 +184,10 @@ fn row() -> impl Strategy<Value = Row> {
 }
 
 fn step(rows: usize) -> impl Strategy<Value = Step> {
-    let blocks = prop::collection::vec((1_u8..30, prop::collection::vec(row(), 0..rows), prop::collection::vec(moved(), 0..rows)), 1..4);
+    let blocks = prop::collection::vec(
+        (1_u8..30, prop::collection::vec(row(), 0..rows), prop::collection::vec(moved(), 0..rows)),
+        1..4,
+    );
     let depth = prop_oneof![6 => Just(0_usize), 2 => 1_usize..4, 1 => 4_usize..=12];
     (depth, blocks, any::<bool>()).prop_map(|(depth, blocks, again)| Step { depth, blocks, again })
 }

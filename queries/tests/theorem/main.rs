@@ -158,3 +158,69 @@ fn every_query_of_a_session_is_right_after_every_change() {
         })
         .unwrap();
 }
+
+static LAST: std::sync::Mutex<String> = std::sync::Mutex::new(String::new());
+#[test]
+fn survey() {
+    use proptest::strategy::ValueTree;
+    let seed: u64 = std::env::var("SEED").ok().map_or(1, |s| s.parse().unwrap());
+    let count: u32 = std::env::var("COUNT").ok().map_or(100, |s| s.parse().unwrap());
+    let feeding = prop_oneof![2 => Just(Feeding::Row), 3 => any::<u64>().prop_map(Feeding::Churn)];
+    let workers = prop_oneof![4 => Just(1_usize), 1 => 2_usize..4];
+    let sessions = (sessions::script(), query(), feeding, workers);
+    std::panic::set_hook(Box::new(|info| {
+        if let Some(l) = info.location() {
+            *LAST.lock().unwrap() = format!("{}:{}", l.file(), l.line());
+        }
+    }));
+    let mut runner =
+        TestRunner::new(Config { rng_seed: proptest::test_runner::RngSeed::Fixed(seed), ..Config::default() });
+    let run = |(script, query, feeding, workers): (sessions::Script, Query, Feeding, usize)| -> Option<String> {
+        let result = std::panic::catch_unwind(move || {
+            let mut opened = sessions::open(&script);
+            sessions::holds(&mut opened, &query, feeding, workers);
+        });
+        result.err().map(|error| {
+            let at = LAST.lock().unwrap().clone();
+            at + " "
+                + &error
+                    .downcast_ref::<String>()
+                    .cloned()
+                    .or(error.downcast_ref::<&str>().map(|s| (*s).to_owned()))
+                    .unwrap_or_default()
+        })
+    };
+    let class = |message: &str| -> String {
+        let last: String = message.chars().take(60).collect();
+        let known = ["failed to", "the oracle cannot", "not supported", "assertion", "taken back"];
+        let found: Vec<&str> = known.into_iter().filter(|k| message.contains(k)).collect();
+        format!("{last} {found:?}")
+    };
+    let mut seen: BTreeMap<String, u32> = BTreeMap::new();
+    let start = std::time::Instant::now();
+    let mut ran = 0;
+    for _ in 0..count {
+        let mut tree = sessions.new_tree(&mut runner).unwrap();
+        ran += 1;
+        let Some(mut message) = run(tree.current()) else { continue };
+        let wanted = class(&message);
+        let entry = seen.entry(wanted.clone()).or_default();
+        *entry += 1;
+        if *entry > 3 {
+            continue;
+        }
+        let began = std::time::Instant::now();
+        let mut more = tree.simplify();
+        while more && began.elapsed().as_secs() < 12 {
+            match run(tree.current()) {
+                Some(new) if class(&new) == wanted => {
+                    message = new;
+                    more = tree.simplify();
+                }
+                _ => more = tree.complicate(),
+            }
+        }
+        eprintln!("=====\n{message}\n");
+    }
+    eprintln!("{ran} cases {seen:#?} {:?}", start.elapsed());
+}

@@ -13,6 +13,11 @@ fn operator(kind: Kind, pick: Pick) -> &'static str {
     }
 }
 
+/// A comparison in parentheses: the parser takes what stands behind `IS DISTINCT FROM x` for part of `x`.
+fn compared(left: &str, operator: &str, right: &str) -> String {
+    format!("({left} {operator} {right})")
+}
+
 impl Speller {
     pub(crate) fn simple(&self, condition: &Simple, scope: &[Column]) -> String {
         match condition {
@@ -67,7 +72,7 @@ impl Speller {
             Operand::Column(pick) => of_kind(scope, *pick, &[left.kind]).map(|column| column.sql.clone()),
         };
         match right {
-            Some(right) => format!("{} {} {right}", left.sql, operator(left.kind, pick)),
+            Some(right) => compared(&left.sql, operator(left.kind, pick), &right),
             None => format!("{} IS NOT NULL", left.sql),
         }
     }
@@ -78,7 +83,9 @@ impl Speller {
             Condition::And(one, other) => {
                 format!("({} AND {})", self.condition(one, scope), self.condition(other, scope))
             }
-            Condition::Or(one, other) => format!("({} OR {})", self.condition(one, scope), self.condition(other, scope)),
+            Condition::Or(one, other) => {
+                format!("({} OR {})", self.condition(one, scope), self.condition(other, scope))
+            }
             Condition::Exists { negated, inner } => {
                 let not = if *negated { "NOT " } else { "" };
                 format!("{not}EXISTS ({})", self.inner(inner, scope, &|_| "1".to_owned(), None))
@@ -87,7 +94,7 @@ impl Speller {
             Condition::Value { left, operator: pick, inner, greatest } => {
                 let kinds = [Kind::Int, Kind::Float, Kind::Decimal, Kind::Text, Kind::Time, Kind::Date];
                 let table = self.relation(inner.table).columns;
-                let Some(value) = of_kind(scope, *left, &kinds) else { return "1 = 1".to_owned() };
+                let Some(value) = of_kind(scope, *left, &kinds).cloned() else { return "1 = 1".to_owned() };
                 if of_kind(&table, inner.shown, &[value.kind]).is_none() {
                     return format!("{} IS NOT NULL", value.sql);
                 }
@@ -97,11 +104,11 @@ impl Speller {
                     let column = of_kind(columns, inner.shown, &[kind]).map(|column| column.sql.clone());
                     format!("{name}({})", column.unwrap_or_default())
                 };
-                format!("{} {pick} ({})", value.sql, self.inner(inner, scope, &shown, None))
+                compared(&value.sql, pick, &format!("({})", self.inner(inner, scope, &shown, None)))
             }
             Condition::Count { operator: pick, inner, than } => {
                 let counted = self.inner(inner, scope, &|_| "count(*)".to_owned(), None);
-                format!("({counted}) {} {than}", operator(Kind::Int, *pick))
+                compared(&format!("({counted})"), operator(Kind::Int, *pick), &than.to_string())
             }
         }
     }

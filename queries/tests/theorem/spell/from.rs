@@ -25,6 +25,10 @@ impl Speller {
     fn join(&mut self, kind: JoinKind, sides: [&From; 2], on: &[On], residual: Option<&Simple>) -> Text {
         let (left, left_columns) = self.from(sides[0]);
         let (right, right_columns) = self.from(sides[1]);
+        let right = match sides[1] {
+            From::Join { .. } | From::Lateral { .. } => format!("({right})"),
+            _ => right,
+        };
         let mut conditions: Vec<String> = Vec::new();
         for on in on {
             conditions.extend(equality(on, &left_columns, &right_columns));
@@ -46,24 +50,25 @@ impl Speller {
         let (left, mut scope) = self.from(left);
         let columns = self.relation(inner.table).columns;
         let shown = pickable(&columns, inner.shown).cloned();
+        let name = self.name();
         let (text, kind) = match call {
             // The alias of the table is the next one.
             Some(call) => {
                 let alias = format!("t{}", self.next + 1);
                 let made = self.aggregate(call, &qualified(&columns, &alias));
-                (self.inner(inner, &scope, &|_| format!("{} AS c0", made.sql), None), made.kind)
+                (self.inner(inner, &scope, &|_| format!("{} AS {name}", made.sql), None), made.kind)
             }
             None => {
                 let kind = shown.as_ref().map_or(Kind::Int, |column| column.kind);
                 let show = |columns: &[Column]| {
                     let column = pickable(columns, inner.shown).map_or("1", |column| column.sql.as_str());
-                    format!("{column} AS c0")
+                    format!("{column} AS {name}")
                 };
                 (self.inner(inner, &scope, &show, None), kind)
             }
         };
         let alias = self.alias();
-        scope.push(Column { sql: format!("{alias}.c0"), kind, base: String::new() });
+        scope.push(Column { sql: format!("{alias}.{name}"), kind, base: String::new() });
         (format!("{left} CROSS JOIN LATERAL ({text}) AS {alias}"), scope)
     }
 
@@ -110,9 +115,13 @@ impl Speller {
 
     pub(super) fn recursive(&mut self, recursive: &Recursive) -> Text {
         let (relation, name) = (self.relation(recursive.table), self.alias());
-        let ends = (of_kind(&relation.columns, recursive.from, &[Kind::Int]))
-            .zip(of_kind(&relation.columns, recursive.to, &[Kind::Int]));
+        let ends = (of_kind(&relation.columns, recursive.from, &[Kind::Int])).zip(of_kind(
+            &relation.columns,
+            recursive.to,
+            &[Kind::Int],
+        ));
         let (first, second) = (self.alias(), self.alias());
+        let columns = self.integers(3);
         let (from, to) = ends.map_or(("1", "2"), |(from, to)| (from.sql.as_str(), to.sql.as_str()));
         let end = |alias: &str, column: &str| match column.parse::<i64>() {
             Ok(_) => format!("CAST({column} AS BIGINT)"),
@@ -126,27 +135,32 @@ impl Speller {
             Some(steps) => ("UNION ALL", "0", format!("{name}.d + 1"), format!(" WHERE {name}.d < {steps}")),
         };
         let text = format!(
-            "WITH RECURSIVE {name} (x, y, d) AS (SELECT {}, {}, CAST({depth} AS BIGINT) FROM {} AS {first}{filter} \
+            "WITH RECURSIVE {name} (x, y, d) AS (SELECT {} AS x, {} AS y, CAST({depth} AS BIGINT) AS d FROM {} AS {first}{filter} \
              {union} SELECT {name}.x, {}, {deeper} FROM {name} JOIN {} AS {second} ON {name}.y = {}{stop}) \
-             SELECT x AS c0, y AS c1, d AS c2 FROM {name}",
+             SELECT x AS {}, y AS {}, d AS {} FROM {name}",
             end(&first, from),
             end(&first, to),
             relation.name,
             end(&second, to),
             relation.name,
             end(&second, from),
+            columns[0].sql,
+            columns[1].sql,
+            columns[2].sql,
         );
-        (text, integers(3))
+        (text, columns)
     }
 
     pub(super) fn components(&mut self, table: Pick, from: Pick, to: Pick) -> Text {
         let (relation, name) = (self.relation(table), self.alias());
         let ends = (of_kind(&relation.columns, from, &[Kind::Int])).zip(of_kind(&relation.columns, to, &[Kind::Int]));
         let (from, to) = ends.map_or(("1", "2"), |(from, to)| (from.sql.as_str(), to.sql.as_str()));
+        let columns = self.integers(2);
+        let shown = [&columns[0].sql, &columns[1].sql];
         let (from, to) = (format!("CAST({from} AS BIGINT) % 9"), format!("CAST({to} AS BIGINT) % 9"));
         if self.is_ours() {
             let call = format!("CONNECTED_COMPONENTS({}, {from}, {to})", relation.name);
-            return (format!("SELECT node AS c0, component AS c1 FROM {call} AS {name}"), integers(2));
+            return (format!("SELECT node AS {}, component AS {} FROM {call} AS {name}", shown[0], shown[1]), columns);
         }
         let edges = format!(
             "SELECT {from} AS a, {to} AS b FROM {0} AS e UNION ALL SELECT {to}, {from} FROM {0} AS e",
@@ -155,15 +169,15 @@ impl Speller {
         let text = format!(
             "WITH RECURSIVE {name} (x, y) AS (SELECT a, b FROM ({edges}) AS e1 WHERE a IS NOT NULL AND b IS NOT NULL \
              UNION SELECT {name}.x, e2.b FROM {name} JOIN ({edges}) AS e2 ON {name}.y = e2.a WHERE e2.b IS NOT NULL) \
-             SELECT x AS c0, min(y) AS c1 FROM {name} GROUP BY x"
+             SELECT x AS {}, min(y) AS {} FROM {name} GROUP BY x",
+            shown[0], shown[1]
         );
-        (text, integers(2))
+        (text, columns)
     }
-}
 
-fn integers(count: usize) -> Vec<Column> {
-    let column = |index| Column { sql: format!("c{index}"), kind: Kind::Int, base: String::new() };
-    (0..count).map(column).collect()
+    fn integers(&mut self, count: usize) -> Vec<Column> {
+        (0..count).map(|_| Column { sql: self.name(), kind: Kind::Int, base: String::new() }).collect()
+    }
 }
 
 fn equality(on: &On, left: &[Column], right: &[Column]) -> Option<String> {
@@ -173,9 +187,8 @@ fn equality(on: &On, left: &[Column], right: &[Column]) -> Option<String> {
             (one, of_kind(right, *other, &[one.kind])?)
         }
         On::Same(pick) => {
-            let same = |one: &Column, other: &Column| {
-                !one.base.is_empty() && one.base == other.base && one.kind == other.kind
-            };
+            let same =
+                |one: &Column, other: &Column| !one.base.is_empty() && one.base == other.base && one.kind == other.kind;
             let mut pairs = Vec::new();
             for one in left {
                 pairs.extend(right.iter().filter(|other| same(one, other)).map(|other| (one, other)));
@@ -221,7 +234,8 @@ fn sessions(name: &str, columns: &[Column], time: &str, gap: i64, key: &str) -> 
         "SELECT *, CASE WHEN {before} IS NULL OR {millis} - {before} >= {gap_ms} THEN 1 ELSE 0 END AS begins \
          FROM {name} AS e WHERE {time} IS NOT NULL"
     );
-    let numbered = format!("SELECT *, sum(begins) OVER (PARTITION BY {key} ORDER BY {time}) AS island FROM ({marked}) AS m");
+    let numbered =
+        format!("SELECT *, sum(begins) OVER (PARTITION BY {key} ORDER BY {time}) AS island FROM ({marked}) AS m");
     let (start, end) = (
         stamp(&format!("min({millis}) OVER (PARTITION BY {key}, island)")),
         stamp(&format!("max({millis}) OVER (PARTITION BY {key}, island) + {gap_ms}")),

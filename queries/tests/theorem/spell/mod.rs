@@ -71,7 +71,7 @@ pub(crate) struct Spelled {
 
 /// The query over these tables; views are named `v0`, `v1`.
 pub(crate) fn ours(query: &Query, tables: Vec<Relation>) -> Spelled {
-    let mut speller = Speller { dialect: Dialect::Ours, relations: tables, next: 0 };
+    let mut speller = Speller::new(Dialect::Ours, tables);
     let mut views = Vec::new();
     for (index, view) in query.views.iter().enumerate() {
         let (text, columns) = speller.body(view);
@@ -83,7 +83,7 @@ pub(crate) fn ours(query: &Query, tables: Vec<Relation>) -> Spelled {
 
 /// The query over these tables as the oracle reads it, at a block time.
 pub(crate) fn oracle(query: &Query, tables: Vec<Relation>, now_ms: i64) -> String {
-    let mut speller = Speller { dialect: Dialect::Oracle { now_ms }, relations: tables, next: 0 };
+    let mut speller = Speller::new(Dialect::Oracle { now_ms }, tables);
     for view in &query.views {
         let (text, columns) = speller.body(view);
         speller.relations.push(Relation { name: format!("({text})"), columns, blocks: false });
@@ -95,13 +95,19 @@ pub(crate) struct Speller {
     pub(crate) dialect: Dialect,
     pub(crate) relations: Vec<Relation>,
     /// The number of the next alias.
-    pub(crate) next: usize,
+    next: usize,
+    /// And of the next column. The two spellings agree in it.
+    names: usize,
 }
 
 /// A query's text and the columns that it has.
 pub(crate) type Text = (String, Vec<Column>);
 
 impl Speller {
+    pub(crate) fn new(dialect: Dialect, relations: Vec<Relation>) -> Speller {
+        Speller { dialect, relations, next: 0, names: 0 }
+    }
+
     fn is_ours(&self) -> bool {
         self.dialect == Dialect::Ours
     }
@@ -115,7 +121,7 @@ impl Speller {
         self.relations[usize::from(pick.0) % self.relations.len()].clone()
     }
 
-    /// A query, its columns named `c0`, `c1`, ….
+    /// A query. Its columns have new names.
     pub(crate) fn body(&mut self, body: &Body) -> Text {
         match body {
             Body::Select(select) => self.select(select),
@@ -123,6 +129,20 @@ impl Speller {
             Body::Recursive(recursive) => self.recursive(recursive),
             Body::Components { table, from, to } => self.components(*table, *from, *to),
         }
+    }
+
+    /// A name that no other column has: DataFusion takes an alias for a column of an input of the same name.
+    fn name(&mut self) -> String {
+        self.names += 1;
+        format!("c{}", self.names)
+    }
+
+    /// A list of expressions with new names: the text and what is known of them outside.
+    fn shown(&mut self, expressions: &[Column]) -> Text {
+        let columns: Vec<Column> =
+            expressions.iter().map(|column| Column { sql: self.name(), ..column.clone() }).collect();
+        let list = expressions.iter().zip(&columns).map(|(column, name)| format!("{} AS {}", column.sql, name.sql));
+        (list.collect::<Vec<_>>().join(", "), columns)
     }
 
     fn time(seconds: i64) -> String {
@@ -151,7 +171,8 @@ impl Speller {
 
     fn aggregate(&mut self, call: &Call, scope: &[Column]) -> Column {
         let numbers = [Kind::Int, Kind::Sum, Kind::Float, Kind::Decimal];
-        let ordered = [Kind::Int, Kind::Sum, Kind::Float, Kind::Decimal, Kind::Text, Kind::Time, Kind::Date, Kind::Wide];
+        let ordered =
+            [Kind::Int, Kind::Sum, Kind::Float, Kind::Decimal, Kind::Text, Kind::Time, Kind::Date, Kind::Wide];
         let of = |kinds: &[Kind]| of_kind(scope, call.argument, kinds);
         let any = || pickable(scope, call.argument);
         let made = |name: &str, column: Option<&Column>, kind: &dyn Fn(Kind) -> Kind| {
@@ -220,15 +241,6 @@ fn several(scope: &[Column], picks: &[Pick]) -> Vec<Column> {
 fn qualified(columns: &[Column], alias: &str) -> Vec<Column> {
     let named = |column: &Column| Column { sql: format!("{alias}.{}", column.sql), ..column.clone() };
     columns.iter().map(named).collect()
-}
-
-/// A list of expressions as the columns `c0`, `c1`, …: the text and what is known of them outside.
-fn shown(expressions: &[Column]) -> Text {
-    let name = |index: usize| format!("c{index}");
-    let list = expressions.iter().enumerate().map(|(index, column)| format!("{} AS {}", column.sql, name(index)));
-    let list = list.collect::<Vec<_>>().join(", ");
-    let columns = expressions.iter().enumerate();
-    (list, columns.map(|(index, column)| Column { sql: name(index), ..column.clone() }).collect())
 }
 
 fn list(columns: &[Column]) -> String {

@@ -3,9 +3,9 @@
 use super::{Column, Kind, Speller, list, of_kind, pickable, several, summed};
 use crate::ast::{Bound, Frame, Order, Over, OverCall, Pick, Units};
 
-/// The order of a call: keys, and whether the whole row breaks ties.
-fn keys(order: &[Order], scope: &[Column]) -> Vec<String> {
-    let mut known: Vec<&str> = Vec::new();
+/// The keys of an order, each column once and none of those that are known.
+fn keys(order: &[Order], scope: &[Column], known: &[&str]) -> Vec<String> {
+    let mut known = known.to_vec();
     let mut keys = Vec::new();
     for key in order {
         let Some(column) = pickable(scope, key.column) else { continue };
@@ -20,11 +20,18 @@ fn keys(order: &[Order], scope: &[Column]) -> Vec<String> {
     keys
 }
 
-/// The order with all these columns behind it, so that rows of one place are the same.
-pub(super) fn total(order: &[Order], scope: &[Column], rest: &[Column]) -> String {
-    let mut keys = keys(order, scope);
-    keys.extend(rest.iter().filter(|column| column.kind != Kind::Approximate).map(|column| column.sql.clone()));
-    keys.join(", ")
+/// The order behind columns that are in it already, with all the rest behind it, so that rows of one place are the
+/// same.
+pub(super) fn total(order: &[Order], scope: &[Column], before: &[Column], rest: &[Column]) -> Vec<String> {
+    let before: Vec<&str> = before.iter().map(|column| column.sql.as_str()).collect();
+    let mut keys = keys(order, scope, &before);
+    for column in rest.iter().filter(|column| column.kind != Kind::Approximate) {
+        let is_key = keys.iter().any(|key| key.split(' ').next() == Some(column.sql.as_str()));
+        if !is_key && !before.contains(&column.sql.as_str()) {
+            keys.push(column.sql.clone());
+        }
+    }
+    keys
 }
 
 impl Speller {
@@ -37,8 +44,8 @@ impl Speller {
     /// A rank that QUALIFY looks at.
     pub(super) fn rank(&self, which: u8, call: &OverCall, scope: &[Column]) -> String {
         let partition = partition(&call.partition, scope);
-        let keys = keys(&call.order, scope).join(", ");
-        let total = total(&call.order, scope, scope);
+        let keys = keys(&call.order, scope, &[]).join(", ");
+        let total = total(&call.order, scope, &[], scope).join(", ");
         match which {
             0 => format!("row_number() OVER ({partition}ORDER BY {total})"),
             1 => format!("rank() OVER ({partition}ORDER BY {keys})"),
@@ -114,7 +121,11 @@ fn window(call: &OverCall, scope: &[Column]) -> String {
         if let Some((column, order)) = column {
             let direction = if order.descending { " DESC" } else { "" };
             let nulls = if order.nulls_first { "FIRST" } else { "LAST" };
-            return format!("{partition}ORDER BY {}{direction} NULLS {nulls} {}", column.sql, spelled(frame, frame.units));
+            return format!(
+                "{partition}ORDER BY {}{direction} NULLS {nulls} {}",
+                column.sql,
+                spelled(frame, frame.units)
+            );
         }
     }
     let units = match frame {
@@ -123,7 +134,11 @@ fn window(call: &OverCall, scope: &[Column]) -> String {
         None => None,
     };
     let by_row = is_positional(call.function) || units == Some(Units::Rows);
-    let order = if by_row { total(&call.order, scope, scope) } else { keys(&call.order, scope).join(", ") };
+    let order = if by_row {
+        total(&call.order, scope, &[], scope).join(", ")
+    } else {
+        keys(&call.order, scope, &[]).join(", ")
+    };
     let frame = frame.zip(units).map_or_else(String::new, |(frame, units)| format!(" {}", spelled(frame, units)));
     if order.is_empty() { partition } else { format!("{partition}ORDER BY {order}{frame}") }
 }

@@ -1,7 +1,7 @@
 //! SELECT and set operations.
 
 use super::over::total;
-use super::{Column, Dialect, Kind, Speller, Text, list, of_kind, pickable, several, shown, stamp};
+use super::{Column, Dialect, Kind, Speller, Text, list, of_kind, pickable, several, stamp};
 use crate::ast::{Call, From, Pick, Scalar, Select, SetOperation, Shape};
 
 impl Speller {
@@ -31,7 +31,7 @@ impl Speller {
             Shape::Project { columns, distinct } => {
                 let mut columns: Vec<Column> = columns.iter().map(|column| self.scalar(column, scope)).collect();
                 looked_at(&mut columns, "7");
-                let (list, columns) = shown(&columns);
+                let (list, columns) = self.shown(&columns);
                 let distinct = if *distinct && !approximate(&columns) { "DISTINCT " } else { "" };
                 (format!("SELECT {distinct}{list} {from}"), columns)
             }
@@ -39,7 +39,7 @@ impl Speller {
             Shape::Over { kept, calls, qualify } => {
                 let mut columns = several(scope, kept);
                 columns.extend(calls.iter().map(|call| self.over_call(call, scope)));
-                let (list, columns) = shown(&columns);
+                let (list, columns) = self.shown(&columns);
                 let qualify = qualify.and_then(|(which, last)| {
                     let call = calls.first().filter(|_| scope.iter().any(|column| column.kind != Kind::Approximate))?;
                     Some(format!(" QUALIFY {} <= {last}", self.rank(which, call, scope)))
@@ -49,19 +49,17 @@ impl Speller {
             Shape::Top { kept, order, limit, offset } => {
                 let mut kept = several(scope, kept);
                 looked_at(&mut kept, "7");
-                let order = total(order, scope, &kept);
-                let (list, columns) = shown(&kept);
+                let order = total(order, scope, &[], &kept).join(", ");
+                let (list, columns) = self.shown(&kept);
                 let offset = if *offset == 0 { String::new() } else { format!(" OFFSET {offset}") };
                 (format!("SELECT {list} {from} ORDER BY {order} LIMIT {limit}{offset}"), columns)
             }
             Shape::DistinctOn { on, order, kept } => {
                 let (on, kept) = (several(scope, on), several(scope, kept));
-                let rest: Vec<Column> =
-                    kept.iter().filter(|column| on.iter().all(|on| on.sql != column.sql)).cloned().collect();
-                let on_list = list(&on);
-                let order = total(order, scope, &rest);
-                let (list, columns) = shown(&kept);
-                (format!("SELECT DISTINCT ON ({on_list}) {list} {from} ORDER BY {on_list}, {order}"), columns)
+                let mut keys: Vec<String> = on.iter().map(|column| column.sql.clone()).collect();
+                keys.extend(total(order, scope, &on, &kept));
+                let (shown, columns) = self.shown(&kept);
+                (format!("SELECT DISTINCT ON ({}) {shown} {from} ORDER BY {}", list(&on), keys.join(", ")), columns)
             }
         }
     }
@@ -93,7 +91,7 @@ impl Speller {
             (2, Some(column)) => format!(" HAVING max({}) IS NOT NULL", column.sql),
             _ => format!(" HAVING count(*) > {}", value.unsigned_abs() % 3),
         });
-        let (list, columns) = shown(&columns);
+        let (list, columns) = self.shown(&columns);
         (format!("SELECT {list} {from}{group}{}", having.unwrap_or_default()), columns)
     }
 
@@ -157,15 +155,18 @@ impl Speller {
         let mut pairs: Vec<(Column, Column)> = Vec::new();
         for (index, column) in (0_u8..).zip(&left_columns) {
             let other = of_kind(&right_columns, Pick(index), &[column.kind]);
-            pairs.extend(other.filter(|_| column.kind != Kind::Approximate).map(|other| (column.clone(), other.clone())));
+            pairs.extend(
+                other.filter(|_| column.kind != Kind::Approximate).map(|other| (column.clone(), other.clone())),
+            );
         }
         if pairs.is_empty() {
             let one = Column { sql: "7".to_owned(), kind: Kind::Int, base: String::new() };
             pairs.push((one.clone(), one));
         }
         let (lefts, rights): (Vec<Column>, Vec<Column>) = pairs.into_iter().unzip();
-        let (left_list, columns) = shown(&lefts);
-        let (right_list, _) = shown(&rights);
+        let (left_list, columns) = self.shown(&lefts);
+        let rights = rights.iter().zip(&columns).map(|(column, name)| format!("{} AS {}", column.sql, name.sql));
+        let right_list = rights.collect::<Vec<_>>().join(", ");
         let left = format!("SELECT {left_list} FROM ({left}) AS {}", aliases[0]);
         let right = format!("SELECT {right_list} FROM ({right}) AS {}", aliases[1]);
         let word = match operation {
