@@ -79,7 +79,7 @@ pub(crate) fn batch(blocks: &[Block]) -> RecordBatch {
         Arc::new(Int64Array::from_iter_values(numbers)),
         hashes(&|(block, _)| block.hash.0),
         Arc::new(TimestampMillisecondArray::from_iter_values(times).with_timezone("UTC")),
-        hashes(&|(_, row)| [row.transaction; 32]),
+        hashes(&transaction_hash),
         Arc::new(Int64Array::from_iter(rows.iter().map(|(_, row)| row.key))),
         Arc::new(StringArray::from_iter(rows.iter().map(|(_, row)| row.text))),
         Arc::new(Int64Array::from_iter_values(rows.iter().map(|(_, row)| row.amount))),
@@ -118,6 +118,13 @@ pub(crate) fn moves_batch(blocks: &[Block]) -> RecordBatch {
         Arc::new(Int64Array::from_iter(rows.iter().map(|(_, row)| row.value))),
     ];
     RecordBatch::try_new(moves_schema(), columns).unwrap()
+}
+
+/// A transaction is in one block of a chain; on another branch it is in a block of the same height.
+fn transaction_hash((block, row): &(&BlockRef, &Row)) -> [u8; 32] {
+    let mut hash = [row.transaction; 32];
+    hash[..8].copy_from_slice(&block.number.to_be_bytes());
+    hash
 }
 
 impl History {

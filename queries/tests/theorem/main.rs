@@ -175,8 +175,22 @@ fn survey() {
     }));
     let mut runner =
         TestRunner::new(Config { rng_seed: proptest::test_runner::RngSeed::Fixed(seed), ..Config::default() });
-    let run = |(script, query, feeding, workers): (sessions::Script, Query, Feeding, usize)| -> Option<String> {
+    let on_chain = std::env::var_os("CHAIN").is_some();
+    let sessions = (sessions, short_history(), prop_oneof![2 => Just(1_usize), 1 => 2_usize..10]);
+    let run = |((script, query, feeding, workers), history, blocks): (
+        (sessions::Script, Query, Feeding, usize),
+        History,
+        usize,
+    )|
+     -> Option<String> {
         let result = std::panic::catch_unwind(move || {
+            if on_chain {
+                let oracle = chain::oracle();
+                let plan = Arc::new(planned(&spell::ours(&query, chain::relations("eth."))));
+                let run = execute(&plan, history.events(&needed(&plan)), workers, blocks, None);
+                holds(&query, &history, &oracle, &run, &mut Held::default());
+                return;
+            }
             let mut opened = sessions::open(&script);
             sessions::holds(&mut opened, &query, feeding, workers);
         });

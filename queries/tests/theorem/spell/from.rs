@@ -136,7 +136,7 @@ impl Speller {
         };
         let text = format!(
             "WITH RECURSIVE {name} (x, y, d) AS (SELECT {} AS x, {} AS y, CAST({depth} AS BIGINT) AS d FROM {} AS {first}{filter} \
-             {union} SELECT {name}.x, {}, {deeper} FROM {name} JOIN {} AS {second} ON {name}.y = {}{stop}) \
+             {union} SELECT {name}.x AS x, {} AS y, {deeper} AS d FROM {name} JOIN {} AS {second} ON {name}.y = {}{stop}) \
              SELECT x AS {}, y AS {}, d AS {} FROM {name}",
             end(&first, from),
             end(&first, to),

@@ -8,10 +8,9 @@ fn keys(order: &[Order], scope: &[Column], known: &[&str]) -> Vec<String> {
     let mut known = known.to_vec();
     let mut keys = Vec::new();
     for key in order {
-        let Some(column) = pickable(scope, key.column) else { continue };
-        if known.contains(&column.sql.as_str()) {
-            continue;
-        }
+        // DataFusion has no ranges of hashes, not even without a distance.
+        let column = pickable(scope, key.column).filter(|column| column.kind != Kind::Hash);
+        let Some(column) = column.filter(|column| !known.contains(&column.sql.as_str())) else { continue };
         known.push(&column.sql);
         let direction = if key.descending { " DESC" } else { "" };
         let nulls = if key.nulls_first { "FIRST" } else { "LAST" };
@@ -47,6 +46,7 @@ impl Speller {
         let keys = keys(&call.order, scope, &[]).join(", ");
         let total = total(&call.order, scope, &[], scope).join(", ");
         match which {
+            _ if keys.is_empty() => format!("row_number() OVER ({partition}ORDER BY {total})"),
             0 => format!("row_number() OVER ({partition}ORDER BY {total})"),
             1 => format!("rank() OVER ({partition}ORDER BY {keys})"),
             _ => format!("dense_rank() OVER ({partition}ORDER BY {keys})"),

@@ -181,9 +181,7 @@ impl Speller {
         // The n-th of the equal rows of one side against the n-th of the other.
         let names = list(&columns);
         let numbered = |side: &str, alias: String| {
-            format!(
-                "SELECT {names}, row_number() OVER (PARTITION BY {names} ORDER BY {names}) AS place FROM ({side}) AS {alias}"
-            )
+            format!("SELECT {names}, row_number() OVER (PARTITION BY {names}) AS place FROM ({side}) AS {alias}")
         };
         let (left, right) = (numbered(&left, self.alias()), numbered(&right, self.alias()));
         let alias = self.alias();
