@@ -16,6 +16,7 @@ mod catalog;
 mod context;
 mod dependent;
 mod dispatch;
+mod distinct_on;
 mod errors;
 mod events;
 mod explain;

@@ -29,6 +29,7 @@ use datafusion_sql::sqlparser::ast::{Query, Statement};
 use super::asof;
 use super::context::Context;
 use super::dependent;
+use super::distinct_on::first_of_each;
 use super::errors::Place;
 use super::recursion;
 use super::sets::counted;
@@ -61,7 +62,8 @@ pub(super) fn optimized(plan: LogicalPlan, place: &Place<'_>) -> Result<LogicalP
     static OPTIONS: LazyLock<Arc<ConfigOptions>> = LazyLock::new(|| Arc::new(options()));
     static OPTIMIZER: LazyLock<Optimizer> = LazyLock::new(optimizer);
     let analyze = |plan| -> datafusion_common::Result<LogicalPlan> {
-        let plan = functions::rewrite(group_frames(dependent::unnested(subqueries::exact(counted(plan)?)?)?)?)?;
+        let plan = subqueries::exact(first_of_each(counted(plan)?)?)?;
+        let plan = functions::rewrite(group_frames(dependent::unnested(plan)?)?)?;
         Analyzer::with_rules(vec![Arc::new(ResolveGroupingFunction::new()), Arc::new(TypeCoercion::new())])
             .execute_and_check(plan, &OPTIONS, |_, _| {})
     };

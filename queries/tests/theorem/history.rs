@@ -31,6 +31,15 @@ pub(crate) struct Row {
 pub(crate) struct Block {
     pub(crate) block: BlockRef,
     pub(crate) rows: Vec<Row>,
+    pub(crate) moves: Vec<Move>,
+}
+
+/// One row of the table `eth.moves`, without the columns of its block.
+#[derive(Clone, Debug)]
+pub(crate) struct Move {
+    pub(crate) key: Option<i64>,
+    pub(crate) text: Option<&'static str>,
+    pub(crate) value: Option<i64>,
 }
 
 /// What a source hands over: runs of blocks, each canonical when it comes.
@@ -70,7 +79,7 @@ pub(crate) fn batch(blocks: &[Block]) -> RecordBatch {
         Arc::new(Int64Array::from_iter_values(numbers)),
         hashes(&|(block, _)| block.hash.0),
         Arc::new(TimestampMillisecondArray::from_iter_values(times).with_timezone("UTC")),
-        hashes(&|(_, row)| [row.transaction; 32]),
+        hashes(&transaction_hash),
         Arc::new(Int64Array::from_iter(rows.iter().map(|(_, row)| row.key))),
         Arc::new(StringArray::from_iter(rows.iter().map(|(_, row)| row.text))),
         Arc::new(Int64Array::from_iter_values(rows.iter().map(|(_, row)| row.amount))),
@@ -78,6 +87,44 @@ pub(crate) fn batch(blocks: &[Block]) -> RecordBatch {
         Arc::new(BooleanArray::from_iter(rows.iter().map(|(_, row)| row.flag))),
     ];
     RecordBatch::try_new(schema(), columns).unwrap()
+}
+
+pub(crate) fn moves_schema() -> SchemaRef {
+    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+        Arc::new(Schema::new(vec![
+            Field::new("block_number", DataType::Int64, false),
+            Field::new("block_hash", HASH_TYPE, false),
+            Field::new("block_timestamp", timestamp_type(), false),
+            Field::new("k", DataType::Int64, true),
+            Field::new("s", DataType::Utf8, true),
+            Field::new("v", DataType::Int64, true),
+        ]))
+    });
+    SCHEMA.clone()
+}
+
+/// The moves of blocks as a batch.
+pub(crate) fn moves_batch(blocks: &[Block]) -> RecordBatch {
+    let rows: Vec<(&BlockRef, &Move)> =
+        blocks.iter().flat_map(|block| block.moves.iter().map(|row| (&block.block, row))).collect();
+    let hashes = rows.iter().map(|(block, _)| Some(block.hash.0));
+    let times = rows.iter().map(|(block, _)| block.timestamp_ms);
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from_iter_values(rows.iter().map(|(block, _)| i64::try_from(block.number).unwrap()))),
+        Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(hashes, 32).unwrap()),
+        Arc::new(TimestampMillisecondArray::from_iter_values(times).with_timezone("UTC")),
+        Arc::new(Int64Array::from_iter(rows.iter().map(|(_, row)| row.key))),
+        Arc::new(StringArray::from_iter(rows.iter().map(|(_, row)| row.text))),
+        Arc::new(Int64Array::from_iter(rows.iter().map(|(_, row)| row.value))),
+    ];
+    RecordBatch::try_new(moves_schema(), columns).unwrap()
+}
+
+/// A transaction is in one block of a chain; on another branch it is in a block of the same height.
+fn transaction_hash((block, row): &(&BlockRef, &Row)) -> [u8; 32] {
+    let mut hash = [row.transaction; 32];
+    hash[..8].copy_from_slice(&block.number.to_be_bytes());
+    hash
 }
 
 impl History {
@@ -93,20 +140,24 @@ impl History {
         chain
     }
 
-    /// As a source would send it, with only some of the columns, or without the table if no view needs
-    /// it. The cursor is the index of the run.
-    pub(crate) fn events(&self, columns: Option<&[usize]>) -> Vec<SourceEvent> {
+    /// As a source would send it: these tables, by name and columns. The cursor is the index of the run.
+    pub(crate) fn events(&self, tables: &[(String, Vec<usize>)]) -> Vec<SourceEvent> {
         (0..)
             .zip(&self.runs)
             .map(|(cursor, blocks)| {
-                let mut ends = Vec::new();
-                for block in blocks {
-                    ends.push(ends.last().copied().unwrap_or(0) + block.rows.len());
-                }
-                let rows = |columns| TableRows { batch: batch(blocks).project(columns).unwrap(), ends };
+                let rows = |(name, columns): &(String, Vec<usize>)| {
+                    let moves = name == "moves";
+                    let mut ends = Vec::new();
+                    for block in blocks {
+                        let count = if moves { block.moves.len() } else { block.rows.len() };
+                        ends.push(ends.last().copied().unwrap_or(0) + count);
+                    }
+                    let batch = if moves { moves_batch(blocks) } else { batch(blocks) };
+                    TableRows { batch: batch.project(columns).unwrap(), ends }
+                };
                 let run = BlockRun {
                     blocks: blocks.iter().map(|block| block.block).collect(),
-                    tables: columns.map(rows).into_iter().collect(),
+                    tables: tables.iter().map(rows).collect(),
                 };
                 let head = blocks.last().map_or(0, |block| block.block.number);
                 SourceEvent::Blocks { run, cursor, finalized: head.checked_sub(CONFIRMATIONS) }
@@ -119,7 +170,7 @@ impl History {
 #[derive(Clone, Debug)]
 struct Step {
     depth: usize,
-    blocks: Vec<(u8, Vec<Row>)>,
+    blocks: Vec<(u8, Vec<Row>, Vec<Move>)>,
     /// Rows of replaced blocks come again in the new ones.
     again: bool,
 }
@@ -139,15 +190,29 @@ fn row() -> impl Strategy<Value = Row> {
     })
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    let blocks = prop::collection::vec((1_u8..30, prop::collection::vec(row(), 0..6)), 1..4);
+fn step(rows: usize) -> impl Strategy<Value = Step> {
+    let blocks = prop::collection::vec(
+        (1_u8..30, prop::collection::vec(row(), 0..rows), prop::collection::vec(moved(), 0..rows)),
+        1..4,
+    );
     let depth = prop_oneof![6 => Just(0_usize), 2 => 1_usize..4, 1 => 4_usize..=12];
     (depth, blocks, any::<bool>()).prop_map(|(depth, blocks, again)| Step { depth, blocks, again })
 }
 
+fn moved() -> impl Strategy<Value = Move> {
+    let texts = prop::option::weighted(0.85, prop::sample::select(vec!["a", "b", "weth"]));
+    (prop::option::weighted(0.85, -2_i64..4), texts, prop::option::weighted(0.85, -3_i64..30))
+        .prop_map(|(key, text, value)| Move { key, text, value })
+}
+
 /// Histories of up to 40 deliveries.
 pub(crate) fn history() -> impl Strategy<Value = History> {
-    prop::collection::vec(step(), 4..40).prop_map(|steps| assemble(&steps))
+    prop::collection::vec(step(6), 4..40).prop_map(|steps| assemble(&steps))
+}
+
+/// Histories of so few rows that what grows with their square can be told from scratch at every tick.
+pub(crate) fn short_history() -> impl Strategy<Value = History> {
+    prop::collection::vec(step(3), 2..14).prop_map(|steps| assemble(&steps))
 }
 
 fn assemble(steps: &[Step]) -> History {
@@ -163,15 +228,18 @@ fn assemble(steps: &[Step]) -> History {
         // A branch that replaces blocks is at least as long as what it replaces, as on a real chain.
         let count = step.blocks.len().max(depth);
         for index in 0..count {
-            let (seconds, rows) = &step.blocks[index % step.blocks.len()];
-            let mut rows = if index < step.blocks.len() { rows.clone() } else { Vec::new() };
+            let (seconds, rows, moves) = &step.blocks[index % step.blocks.len()];
+            let new = index < step.blocks.len();
+            let mut rows = if new { rows.clone() } else { Vec::new() };
+            let mut moves = if new { moves.clone() } else { Vec::new() };
             if step.again
                 && let Some(old) = replaced.get(index)
             {
                 rows.extend(old.rows.clone());
+                moves.extend(old.moves.clone());
             }
             let block = child(chain.last(), branch, i64::from(*seconds));
-            chain.push(Block { block, rows });
+            chain.push(Block { block, rows, moves });
             run.push(chain.last().cloned().unwrap());
         }
         highest = highest.max(chain.last().map_or(0, |block| block.block.number));

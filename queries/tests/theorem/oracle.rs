@@ -1,51 +1,81 @@
-//! The independent evaluation: DataFusion's own engine over the canonical rows.
+//! The independent evaluation: DataFusion's own engine over the rows that are there.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
 use datafusion::datasource::MemTable;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::collect;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use highwater_engine::model::format::write_json_row;
 use tokio::runtime::Runtime;
 
 use crate::Contents;
-use crate::history::{Block, batch, schema};
-use crate::names;
 
 /// Evaluates queries from scratch.
 pub(crate) struct Oracle {
     runtime: Runtime,
     context: SessionContext,
+    tables: BTreeMap<String, Arc<MemTable>>,
+    /// The last query: it is planned once and evaluated at every tick.
+    planned: RefCell<Option<(String, LogicalPlan)>>,
 }
 
 impl Oracle {
-    pub(crate) fn new() -> Oracle {
+    /// Over tables of these columns, all of them empty.
+    pub(crate) fn over(tables: &[(&str, SchemaRef)]) -> Oracle {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
-        let table = names();
-        let names = MemTable::try_new(table.schema(), vec![vec![table]]).unwrap();
-        context.register_table("names", Arc::new(names)).unwrap();
-        Oracle { runtime, context }
+        let config = SessionConfig::new()
+            .with_target_partitions(1)
+            .set_bool("datafusion.sql_parser.map_string_types_to_utf8view", false)
+            // It is mistaken about the NULLs of its own plans.
+            .set_bool("datafusion.execution.skip_physical_aggregate_schema_check", true);
+        let context = SessionContext::new_with_config(config);
+        let mut known = BTreeMap::new();
+        for (name, schema) in tables {
+            let table = Arc::new(MemTable::try_new(schema.clone(), vec![vec![]]).unwrap());
+            context.register_table(*name, table.clone()).unwrap();
+            known.insert((*name).to_owned(), table);
+        }
+        Oracle { runtime, context, tables: known, planned: RefCell::new(None) }
     }
 
-    /// The rows of a query over these blocks.
-    pub(crate) fn evaluate(&self, sql: &str, canonical: &[Block]) -> Contents {
-        self.runtime.block_on(async {
-            let context = &self.context;
-            context.deregister_table("events").unwrap();
-            let events = MemTable::try_new(schema(), vec![vec![batch(canonical)]]).unwrap();
-            context.register_table("events", Arc::new(events)).unwrap();
-            let frame = context.sql(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
-            let batches = frame.collect().await.unwrap_or_else(|error| panic!("{sql}: {error}"));
-            let mut contents = Contents::new();
-            for batch in &batches {
-                for row in 0..batch.num_rows() {
-                    let mut text = String::new();
-                    write_json_row(&mut text, batch, row);
-                    *contents.entry(normal(&text)).or_default() += 1;
-                }
+    /// What a table holds from now on.
+    pub(crate) fn fill(&self, table: &str, rows: RecordBatch) {
+        let batches = &self.tables[table].batches[0];
+        *batches.try_write().unwrap() = vec![rows];
+    }
+
+    /// The rows of a query.
+    pub(crate) fn rows(&self, sql: &str) -> Vec<RecordBatch> {
+        let evaluated: Result<Vec<RecordBatch>, datafusion::error::DataFusionError> = self.runtime.block_on(async {
+            let state = self.context.state();
+            let known = self.planned.borrow().as_ref().filter(|(text, _)| text == sql).map(|(_, plan)| plan.clone());
+            let plan = match known {
+                Some(plan) => plan,
+                None => state.optimize(&state.create_logical_plan(sql).await?)?,
+            };
+            *self.planned.borrow_mut() = Some((sql.to_owned(), plan.clone()));
+            let plan = state.query_planner().create_physical_plan(&plan, &state).await?;
+            collect(plan, self.context.task_ctx()).await
+        });
+        evaluated.unwrap_or_else(|error| panic!("the oracle cannot do {sql}: {error}"))
+    }
+
+    /// The rows of a query as text.
+    pub(crate) fn evaluate(&self, sql: &str) -> Contents {
+        let mut contents = Contents::new();
+        for batch in &self.rows(sql) {
+            for row in 0..batch.num_rows() {
+                let mut text = String::new();
+                write_json_row(&mut text, batch, row);
+                *contents.entry(normal(&text)).or_default() += 1;
             }
-            contents
-        })
+        }
+        contents
     }
 }
 

@@ -58,7 +58,9 @@ impl Lowerer<'_> {
         let bound = bound.map_err(|error| self.place.diagnose(&error))?;
         let condition = filter.as_ref().map(|filter| self.physical(filter, &bound)).transpose()?;
         let output = output(kind, &left, &right, swapped, join);
-        let facts = joined(kind, &left, &right, &output, &retained);
+        let mut facts = joined(kind, &left, &right, &output, &retained);
+        // A column that only carries the number of rows is none of the plan.
+        facts.columns.truncate(join.schema.fields().len());
         let id = self.id("join");
         let names: Vec<&str> = left.keys.iter().map(|key| left.lowered.field(*key).name().as_str()).collect();
         let key = if names.is_empty() { "none".to_owned() } else { names.join(", ") };

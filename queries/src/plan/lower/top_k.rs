@@ -12,6 +12,7 @@ use datafusion_expr::{
 };
 use datafusion_physical_expr::expressions::{Literal, cast};
 
+use super::super::distinct_on::PLACE;
 use super::super::facts::{ColumnFacts, Facts};
 use super::super::ir::{Node, NodeKind, SortKey};
 use super::super::node::Ranking;
@@ -216,7 +217,9 @@ impl Lowerer<'_> {
             return Ok(None);
         }
         let input = self.lower(&window.input)?;
-        let request = Request { partition, sort, limit, offset, ranking, numbered: true, word: "over" };
+        let of_distinct = window.schema.fields().last().is_some_and(|field| field.name() == PLACE);
+        let word = if of_distinct { "distinct" } else { "over" };
+        let request = Request { partition, sort, limit, offset, ranking, numbered: true, word };
         let top = self.top_k(input, window.input.schema(), &request)?;
         let mut current = self.numbered(top, window)?;
         for projection in chain.into_iter().rev() {
