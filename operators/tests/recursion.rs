@@ -135,7 +135,7 @@ fn around_blocked() -> Vec<Binding> {
     let free = join(JoinKind::Anti, step, Body::Input(1), &[(0, 1)], &[0]);
     let found = Body::Union(vec![project(Body::Input(1), &[0]), free]);
     let query = join(JoinKind::LeftOuter, Body::Variable(0), Body::Input(0), &[(0, 0)], &[0, 2]);
-    let calls = [(AggregateFunction::CountAll, None), (AggregateFunction::CountDistinct, Some(1))];
+    let calls = [(AggregateFunction::CountAll, None), (AggregateFunction::Count, Some(1))];
     vec![binding("found", 1, true, found), binding("query", 2, false, aggregate(query, 2, &[], &calls))]
 }
 
@@ -207,8 +207,7 @@ fn random_body(random: &mut Random, depth: u64) -> Body {
         3 => with(next(random), filter(|row| row[0] != Cell::Int(3)), 2),
         4 => with(next(random), change(|row| Ok(vec![row[1].clone(), row[0].clone()])), 2),
         5 => {
-            let function =
-                random.pick(&[AggregateFunction::Min, AggregateFunction::Max, AggregateFunction::CountDistinct]);
+            let function = random.pick(&[AggregateFunction::Min, AggregateFunction::Max, AggregateFunction::Count]);
             aggregate(next(random), 2, &[random.index(2)], &[(function, Some(random.index(2)))])
         }
         _ => random_join(random, depth),

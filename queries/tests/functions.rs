@@ -397,7 +397,7 @@ fn aggregates_have_exact_results() {
         ("count(*)", DataType::Int64, false),
         ("count(DISTINCT who)", DataType::Int64, false),
         ("sum(n)", decimal.clone(), true),
-        ("sum(small)", decimal.clone(), true),
+        ("sum(small)", DataType::Int64, true),
         ("sum(price)", DataType::Decimal128(38, 2), true),
         ("sum(f)", DataType::Float64, true),
         ("avg(a)", DataType::Float64, true),

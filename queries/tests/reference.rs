@@ -13,7 +13,7 @@ fn page(name: &str) -> String {
 
 #[test]
 fn the_reference_is_up_to_date() {
-    for name in ["functions", "tables", "connectors", "errors"] {
+    for name in ["sql", "functions", "tables", "connectors", "errors"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../docs/{name}.md"));
         let made = page(name);
         if std::env::var_os("UPDATE").is_some() {

@@ -282,7 +282,10 @@ mod tests {
     fn bytes_and_the_aggregate_agree() {
         use AggregateFunction as F;
         let table = table();
-        let call = |function, argument, filter| AggregateCall { function, argument, filter, name: "x".to_owned() };
+        let call = |function, argument: Option<usize>, filter| AggregateCall {
+            filter,
+            ..AggregateCall::new(function, argument.into_iter().collect::<Vec<_>>(), "x")
+        };
         let mut calls = vec![call(F::CountAll, None, None), call(F::CountAll, None, Some(5))];
         for argument in 1..5 {
             for filter in [None, Some(5)] {
@@ -320,8 +323,7 @@ mod tests {
             schema.clone(),
             vec![Arc::new(column.with_precision_and_scale(38, 10).unwrap()) as ArrayRef],
         );
-        let call =
-            AggregateCall { function: AggregateFunction::Sum, argument: Some(0), filter: None, name: "sum".to_owned() };
+        let call = AggregateCall::new(AggregateFunction::Sum, vec![0], "sum");
         let spec = AggregateSpec { input: schema.clone(), keys: vec![], calls: vec![call], closing: None };
         let mut groups = Groups::new(&spec).unwrap();
         assert!(groups.can_fail());

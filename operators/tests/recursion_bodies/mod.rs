@@ -132,8 +132,10 @@ pub(crate) fn aggregate(
     keys: &[usize],
     calls: &[(AggregateFunction, Option<usize>)],
 ) -> Body {
-    let call = |(function, argument): &(AggregateFunction, Option<usize>)| {
-        AggregateCall::new(*function, argument.iter().copied().collect(), "call")
+    // A count of an argument is one of its different values.
+    let call = |(function, argument): &(AggregateFunction, Option<usize>)| AggregateCall {
+        distinct: *function == AggregateFunction::Count,
+        ..AggregateCall::new(*function, argument.iter().copied().collect::<Vec<_>>(), "call")
     };
     let calls = calls.iter().map(call).collect();
     Body::Aggregate {

@@ -179,15 +179,15 @@ fn grouped(rows: &Bag, spec: &AggregateSpec) -> Bag {
 fn called(call: &AggregateCall, rows: &[(&Row, i64)]) -> Cell {
     use AggregateFunction as F;
     let values = || {
-        let argument = |row: &Row| call.argument.map_or(Cell::Int(0), |argument| row[argument].clone());
+        let argument = |row: &Row| call.arguments.first().map_or(Cell::Int(0), |argument| row[*argument].clone());
         rows.iter().map(move |(row, count)| (argument(row), *count)).filter(|(cell, _)| *cell != Cell::Null)
     };
     match call.function {
-        F::CountAll | F::Count => Cell::Int(values().map(|(_, count)| count).sum()),
-        F::CountDistinct => {
+        F::Count if call.distinct => {
             let distinct: BTreeSet<Cell> = values().map(|(cell, _)| cell).collect();
             Cell::Int(i64::try_from(distinct.len()).expect("few"))
         }
+        F::CountAll | F::Count => Cell::Int(values().map(|(_, count)| count).sum()),
         F::Min => values().map(|(cell, _)| cell).min().unwrap_or(Cell::Null),
         F::Max => values().map(|(cell, _)| cell).max().unwrap_or(Cell::Null),
         F::Sum => {

@@ -97,6 +97,8 @@ pub(crate) enum Command {
 /// The pages of the reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum ReferencePage {
+    /// The language: statements, constructs, differences
+    Sql,
     /// SQL functions
     Functions,
     /// Tables and relations of EVM sources

@@ -11,16 +11,50 @@ use highwater_sinks::SINKS;
 
 use super::args::ReferencePage;
 use crate::diagnostic::Code;
-use crate::plan::sql_type;
+use crate::plan::{CONSTRUCTS, DIFFERENCES, sql_type, table_functions};
+use crate::sql::STATEMENTS;
 
 /// One page as Markdown.
 pub(super) fn page(page: ReferencePage) -> String {
     match page {
+        ReferencePage::Sql => sql(),
         ReferencePage::Functions => functions(),
         ReferencePage::Tables => tables(),
         ReferencePage::Connectors => connectors(),
         ReferencePage::Errors => errors(),
     }
+}
+
+/// The language: what its statements and constructs say of themselves, and a text on what belongs to none of them.
+fn sql() -> String {
+    let mut text = String::from(
+        "# The language\n\nA job is one SQL file: statements ended by `;`, comments as `--` or `/* */`. SELECT is \
+         PostgreSQL's as DataFusion reads it; the statements around it are ours.\n\n## Statements\n",
+    );
+    let statements = |text: &mut String, session: bool| {
+        for statement in STATEMENTS.iter().filter(|statement| statement.session == session) {
+            let _ = writeln!(text, "\n```\n{}\n```\n\n{}", statement.syntax, statement.doc);
+        }
+    };
+    statements(&mut text, false);
+    text.push_str("\n## In sessions\n\nAlso in `highwater sql` and `highwater slt`:\n");
+    statements(&mut text, true);
+    text.push_str("\n## Queries\n\n| SQL | what holds | state |\n|---|---|---|\n");
+    let cell = |text: &str| text.replace('|', "\\|");
+    for construct in CONSTRUCTS {
+        let _ = writeln!(text, "| {} | {} | {} |", cell(construct.sql), cell(construct.doc), cell(construct.state));
+    }
+    text.push_str("\n## Table functions\n\n| in FROM | what it gives |\n|---|---|\n");
+    for (usage, doc) in table_functions() {
+        let _ = writeln!(text, "| `{}` | {} |", cell(usage), cell(doc));
+    }
+    text.push_str("\n[Functions and aggregates](functions.md).\n\n## Where answers differ from PostgreSQL\n\n");
+    for difference in DIFFERENCES {
+        let _ = writeln!(text, "* {difference}");
+    }
+    text.push_str("\n## Options\n\n");
+    text.push_str(include_str!("language.md"));
+    text
 }
 
 fn functions() -> String {

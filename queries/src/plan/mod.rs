@@ -17,6 +17,7 @@ mod context;
 mod dependent;
 mod dispatch;
 mod distinct_on;
+mod documentation;
 mod errors;
 mod events;
 mod explain;
@@ -47,6 +48,7 @@ mod window;
 
 pub(crate) use block_relations::input_schema;
 pub use catalog::{Catalog, LoadError, LoadRequest, given};
+pub use documentation::{CONSTRUCTS, ConstructDoc, DIFFERENCES, table_functions};
 pub use events::PlannedEvent;
 pub use explain::{explain, explain_state, explain_view, sql_type};
 pub use ir::{

@@ -133,13 +133,51 @@ impl RelationPlanner for WindowPlanner {
     }
 }
 
-/// The table functions: name, fewest and most arguments, how to write it.
-const FUNCTIONS: &[(&str, usize, usize, &str)] = &[
-    ("tumble", 3, 3, "write TUMBLE(table, time_column, INTERVAL '5 minutes')"),
-    ("hop", 4, 4, "write HOP(table, time_column, INTERVAL '1 minute', INTERVAL '5 minutes')"),
-    ("cumulate", 4, 4, "write CUMULATE(table, time_column, INTERVAL '1 hour', INTERVAL '1 day')"),
-    ("session", 3, usize::MAX, "write SESSION(table, time_column, INTERVAL '30 minutes', key_column, …)"),
-    ("connected_components", 3, 4, "write CONNECTED_COMPONENTS(table, from_column, to_column [, hub_limit])"),
+/// A table function.
+pub(super) struct TableFunction {
+    name: &'static str,
+    /// The fewest and the most arguments.
+    arguments: (usize, usize),
+    /// How to write it.
+    pub(super) usage: &'static str,
+    /// What it does.
+    pub(super) doc: &'static str,
+}
+
+/// The table functions.
+pub(super) const FUNCTIONS: &[TableFunction] = &[
+    TableFunction {
+        name: "tumble",
+        arguments: (3, 3),
+        usage: "write TUMBLE(table, time_column, INTERVAL '5 minutes')",
+        doc: "Windows side by side from the Unix epoch on; adds `window_start` and `window_end`.",
+    },
+    TableFunction {
+        name: "hop",
+        arguments: (4, 4),
+        usage: "write HOP(table, time_column, INTERVAL '1 minute', INTERVAL '5 minutes')",
+        doc: "Windows of the size every slide: a row once for each window it is in. A slide longer than the size leaves gaps.",
+    },
+    TableFunction {
+        name: "cumulate",
+        arguments: (4, 4),
+        usage: "write CUMULATE(table, time_column, INTERVAL '1 hour', INTERVAL '1 day')",
+        doc: "Windows of the size, each also cut short after every step: totals since midnight, hour by hour.",
+    },
+    TableFunction {
+        name: "session",
+        arguments: (3, usize::MAX),
+        usage: "write SESSION(table, time_column, INTERVAL '30 minutes', key_column, …)",
+        doc: "Rows of a key less than the gap apart are one window, which ends a gap after the last. Windows merge when a \
+              row comes between and split when one is taken back.",
+    },
+    TableFunction {
+        name: "connected_components",
+        arguments: (3, 4),
+        usage: "write CONNECTED_COMPONENTS(table, from_column, to_column [, hub_limit])",
+        doc: "`node, component` of the graph of these edges: each node with the least node that it is connected with. A \
+              node with more neighbours than the limit connects nothing.",
+    },
 ];
 
 /// A call of a table function.
@@ -151,9 +189,10 @@ struct Call<'a> {
 
 impl<'a> Call<'a> {
     fn of(function: &str, name: &ObjectName, args: &'a TableFunctionArgs) -> Result<Option<Call<'a>>> {
-        let Some((function, fewest, most, usage)) = FUNCTIONS.iter().find(|(known, ..)| *known == function) else {
+        let Some(known) = FUNCTIONS.iter().find(|known| known.name == function) else {
             return Ok(None);
         };
+        let TableFunction { name: function, arguments: (fewest, most), usage, .. } = known;
         let arguments: Vec<&SqlExpr> = args.args.iter().filter_map(argument).collect();
         if !(*fewest..=*most).contains(&arguments.len()) || args.args.len() != arguments.len() {
             let wanted = if fewest == most { fewest.to_string() } else { format!("{fewest} or more") };

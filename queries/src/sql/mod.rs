@@ -4,6 +4,7 @@
 //! SQL (`CREATE SOURCE`, `CREATE SINK … EMIT …`, options with secrets) is read here.
 
 mod ast;
+mod documentation;
 mod event;
 mod function;
 mod location;
@@ -19,6 +20,7 @@ pub use ast::{
     Name, OptionStatement, OptionValue, Parameter, SecretStatement, SetStatement, SinkFrom, SinkStatement,
     SourceStatement, Statement, TableStatement, UnitTestStatement, UnitTestStep, ViewStatement, Watermark,
 };
+pub use documentation::{STATEMENTS, StatementDoc};
 pub(crate) use location::LineIndex;
 pub use parser::parse;
 pub(crate) use parser::{RECURSION_LIMIT, normal};
