@@ -195,7 +195,7 @@ impl<'a> Reader<'a> {
                 return Err(self.mistake("a table has either options or inline values", &token));
             }
             values = Some(self.query()?.0);
-        } else if options.is_empty() && !(self.in_session && !columns.is_empty()) {
+        } else if options.is_empty() && (columns.is_empty() || !self.in_session) {
             let token = self.peek();
             return Err(self
                 .mistake("a table needs its rows", &token)

@@ -23,6 +23,9 @@ struct Side<'p> {
     keys: Vec<usize>,
 }
 
+/// Expressions that must be equal: of the left side, of the right.
+type Pairs<'e> = Vec<(&'e Expr, &'e Expr)>;
+
 /// What bounds the rows that a join keeps.
 struct Retained {
     retain: Retain,
@@ -82,11 +85,7 @@ impl Lowerer<'_> {
     }
 
     /// `x NOT IN (…)` where the list depends on the row: there is no match, and nothing that might be one.
-    fn not_in_of_some<'e>(
-        &self,
-        mut keys: Vec<(&'e Expr, &'e Expr)>,
-        filter: Option<Expr>,
-    ) -> Lower<(Vec<(&'e Expr, &'e Expr)>, Option<Expr>)> {
+    fn not_in_of_some<'e>(&self, mut keys: Pairs<'e>, filter: Option<Expr>) -> Lower<(Pairs<'e>, Option<Expr>)> {
         if keys.is_empty() {
             return Err(self
                 .unsupported("this NOT IN", "in")
