@@ -1,7 +1,5 @@
 //! Every kind of view at least once, whatever the random ones are.
 
-use std::sync::Arc;
-
 use crate::chain::{self, Held, execute, needed, planned};
 use crate::history::history;
 use crate::runner;
@@ -40,7 +38,7 @@ fn fixed_views_over_a_random_history() {
         .run(&history(), |history| {
             for view in VIEWS {
                 let spelled = Spelled { views: Vec::new(), body: ours(view) };
-                let plan = Arc::new(planned(&spelled));
+                let plan = planned(&spelled).unwrap();
                 let run = execute(&plan, history.events(&needed(&plan)), 2, 1, None);
                 chain::holds(&oracle, &|now_ms| theirs(view, now_ms), &spelled, &history, &run, &mut Held::default());
             }
