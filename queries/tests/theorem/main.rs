@@ -48,7 +48,14 @@ pub(crate) fn runner(cases: u32) -> TestRunner {
     };
     println!("{cases} cases; again with PROPTEST_RNG_SEED={seed}");
     let rng_seed = proptest::test_runner::RngSeed::Fixed(seed);
-    TestRunner::new(Config { cases, rng_seed, max_shrink_iters: 1000, failure_persistence: None, ..default })
+    TestRunner::new(Config {
+        cases,
+        rng_seed,
+        max_shrink_iters: 1000,
+        max_shrink_time: 90_000,
+        failure_persistence: None,
+        ..default
+    })
 }
 
 /// The job of a query over the chain; none if it is refused for a known reason.
@@ -159,24 +166,27 @@ fn workers_do_not_change_a_byte_and_tick_sizes_not_the_end() {
     });
 }
 
+/// Queries over the tables of scripts; each script with up to forty.
+fn sessions_hold(cases: u32, feeding: impl Strategy<Value = Feeding> + 'static) {
+    let workers = prop_oneof![4 => Just(1_usize), 1 => 2_usize..4];
+    let queries = prop::collection::vec((query(), feeding, workers), 1..40);
+    runner(cases)
+        .run(&(sessions::script(), queries), |(script, queries)| {
+            let mut opened = sessions::open(&script);
+            for (query, feeding, workers) in queries {
+                sessions::holds(&mut opened, &query, feeding, workers);
+            }
+            Ok(())
+        })
+        .unwrap();
+}
+
 #[test]
-fn every_query_of_a_session_is_right_after_every_change() {
-    with_room(|| {
-        let feeding = prop_oneof![
-            1 => Just(Feeding::Batch),
-            2 => Just(Feeding::Row),
-            3 => any::<u64>().prop_map(Feeding::Churn),
-        ];
-        let workers = prop_oneof![4 => Just(1_usize), 1 => 2_usize..4];
-        let queries = prop::collection::vec((query(), feeding, workers), 1..40);
-        runner(60)
-            .run(&(sessions::script(), queries), |(script, queries)| {
-                let mut opened = sessions::open(&script);
-                for (query, feeding, workers) in queries {
-                    sessions::holds(&mut opened, &query, feeding, workers);
-                }
-                Ok(())
-            })
-            .unwrap();
-    });
+fn every_query_of_a_session_is_right_after_every_row() {
+    with_room(|| sessions_hold(25, prop_oneof![1 => Just(Feeding::Batch), 3 => Just(Feeding::Row)]));
+}
+
+#[test]
+fn every_query_of_a_session_is_right_while_rows_come_and_go() {
+    with_room(|| sessions_hold(25, any::<u64>().prop_map(Feeding::Churn)));
 }
