@@ -93,8 +93,12 @@ impl Oracle {
 }
 
 /// What DataFusion says where it has no answer; the last of itself.
-const NO_ANSWER: [&str; 3] =
-    ["undecorrelated Subquery", "field nullability differs", "likely caused by a bug in DataFusion's code"];
+const NO_ANSWER: [&str; 4] = [
+    "undecorrelated Subquery",
+    "field nullability differs",
+    "Optimizer rule '",
+    "likely caused by a bug in DataFusion's code",
+];
 
 /// Whether a refusal is one of those that are known: a LATERAL that DataFusion's front end cannot take apart, and a
 /// recursion that it leaves with two columns of one name when some of its columns are not read.
