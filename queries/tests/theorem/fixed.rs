@@ -1,7 +1,5 @@
 //! Every kind of view at least once, whatever the random ones are.
 
-use std::sync::Arc;
-
 use crate::chain::{self, Held, execute, needed, planned};
 use crate::history::{History, history};
 use crate::runner;
@@ -38,7 +36,7 @@ pub(crate) fn hold(views: &[&str], history: &History, workers: usize) {
     let oracle = chain::oracle();
     for view in views {
         let spelled = Spelled { views: Vec::new(), body: ours(view) };
-        let plan = Arc::new(planned(&spelled));
+        let plan = planned(&spelled).unwrap();
         let run = execute(&plan, history.events(&needed(&plan)), workers, 1, None);
         chain::holds(&oracle, &|now_ms| theirs(view, now_ms), &spelled, history, &run, &mut Held::default());
     }

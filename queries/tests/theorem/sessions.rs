@@ -19,8 +19,8 @@ use crate::Contents;
 use crate::ast::{Pick, Query, Simple};
 use crate::chain::add;
 use crate::generate::simple;
-use crate::oracle::Oracle;
-use crate::spell::{self, Column, Dialect, Kind, Relation, Speller};
+use crate::oracle::{Oracle, known_refusal};
+use crate::spell::{self, Column, Dialect, Kind, Relation, Spelled, Speller};
 
 /// A table: its first column is an integer `k`, the others are of these kinds.
 #[derive(Clone, Debug)]
@@ -138,7 +138,7 @@ pub(crate) fn open(script: &Script) -> Opened {
         let [Answer::Rows(rows)] = answer.as_slice() else { panic!("a query answers rows") };
         let mut contents = Contents::new();
         add(&mut contents, &[Delta::derived(rows.batch.clone(), vec![1; rows.batch.num_rows()])]);
-        assert_eq!(contents, oracle.evaluate(&query), "{} after {script:#?}", relation.name);
+        assert_eq!(Some(contents), oracle.evaluate(&query), "{} after {script:#?}", relation.name);
     }
     Opened { session, relations, oracle, schemas }
 }
@@ -287,10 +287,18 @@ pub(crate) fn holds(opened: &mut Opened, query: &Query, feeding: Feeding, worker
     let ours = spell::ours(query, opened.relations.clone());
     let theirs = spell::oracle(query, opened.relations.clone(), 0);
     for (index, view) in ours.views.iter().enumerate() {
-        done(&mut opened.session, &format!("CREATE MATERIALIZED VIEW v{index} AS {view}"));
+        let statement = format!("CREATE MATERIALIZED VIEW v{index} AS {view}");
+        match opened.session.execute(&statement) {
+            Err(error) if known_refusal(&error.to_string()) => return clear(&mut opened.session, &ours),
+            made => made.map(|_| ()).unwrap_or_else(|error| panic!("{statement}: {error}")),
+        }
     }
     let maintained = opened.session.maintain(&ours.body, 0);
-    let maintained = maintained.unwrap_or_else(|error| panic!("{ours:#?}: {error} {:?}", error.source()));
+    let maintained = match maintained {
+        Ok(maintained) => maintained,
+        Err(error) if known_refusal(&error.to_string()) => return clear(&mut opened.session, &ours),
+        Err(error) => panic!("{ours:#?}: {error} {:?}", error.source()),
+    };
     let last = maintained.rows().unwrap_or_else(|error| panic!("{ours:#?}: {error}"));
     // What orders the rows stands behind the columns.
     let shown: Vec<usize> = (0..last.batch.num_columns()).collect();
@@ -305,11 +313,16 @@ pub(crate) fn holds(opened: &mut Opened, query: &Query, feeding: Feeding, worker
             let batch = delta.batch.project(&shown).unwrap();
             add(&mut contents, &[Delta { batch, ..delta.clone() }]);
         }
-        let expected = opened.oracle.evaluate(&theirs);
+        let Some(expected) = opened.oracle.evaluate(&theirs) else { break };
         assert_eq!(contents, expected, "tick {tick} {feeding:?} of {ours:#?}\noracle: {theirs}\n{}", fed.shown());
     }
-    for index in (0..ours.views.len()).rev() {
-        done(&mut opened.session, &format!("DROP MATERIALIZED VIEW v{index} CASCADE"));
+    clear(&mut opened.session, &ours);
+}
+
+/// Drops the views of a query, as far as there are any.
+fn clear(session: &mut Session, query: &Spelled) {
+    for index in (0..query.views.len()).rev() {
+        done(session, &format!("DROP MATERIALIZED VIEW IF EXISTS v{index} CASCADE"));
     }
 }
 

@@ -18,6 +18,9 @@ fn compared(left: &str, operator: &str, right: &str) -> String {
     format!("({left} {operator} {right})")
 }
 
+/// A further condition over the columns in scope.
+type More<'m> = &'m dyn Fn(&[Column]) -> String;
+
 impl Speller {
     pub(crate) fn simple(&self, condition: &Simple, scope: &[Column]) -> String {
         match condition {
@@ -140,7 +143,7 @@ impl Speller {
         inner: &Inner,
         scope: &[Column],
         show: &dyn Fn(&[Column]) -> String,
-        more: Option<&dyn Fn(&[Column]) -> String>,
+        more: Option<More<'_>>,
     ) -> String {
         let relation = self.relation(inner.table);
         let alias = self.alias();

@@ -125,7 +125,8 @@ impl Speller {
         let (from, to) = ends.map_or(("1", "2"), |(from, to)| (from.sql.as_str(), to.sql.as_str()));
         let end = |alias: &str, column: &str| match column.parse::<i64>() {
             Ok(_) => format!("CAST({column} AS BIGINT)"),
-            Err(_) => format!("CAST({alias}.{column} AS BIGINT) % 5"),
+            // Never without NULLs: DataFusion wants the terms to agree about them.
+            Err(_) => format!("nullif(CAST({alias}.{column} AS BIGINT) % 5, 9)"),
         };
         let filter = recursive.filter.as_ref();
         let filter = filter.map(|filter| self.simple(filter, &qualified(&relation.columns, &first)));
@@ -157,7 +158,8 @@ impl Speller {
         let (from, to) = ends.map_or(("1", "2"), |(from, to)| (from.sql.as_str(), to.sql.as_str()));
         let columns = self.integers(2);
         let shown = [&columns[0].sql, &columns[1].sql];
-        let (from, to) = (format!("CAST({from} AS BIGINT) % 9"), format!("CAST({to} AS BIGINT) % 9"));
+        let end = |column: &str| format!("nullif(CAST({column} AS BIGINT) % 9, 9)");
+        let (from, to) = (end(from), end(to));
         if self.is_ours() {
             let call = format!("CONNECTED_COMPONENTS({}, {from}, {to})", relation.name);
             return (format!("SELECT node AS {}, component AS {} FROM {call} AS {name}", shown[0], shown[1]), columns);
