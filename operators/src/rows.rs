@@ -71,7 +71,7 @@ fn concatenate(mut deltas: Vec<Delta>, progress: &Progress) -> Part {
         let delta = deltas.remove(0);
         return Part { batch: delta.batch, diffs: delta.diffs, permanence };
     }
-    let schema = deltas[0].batch.schema();
+    let schema = common_schema(&deltas);
     let batch = concat_batches(&schema, deltas.iter().map(|delta| &delta.batch))
         .expect("the deltas of one relation have the same columns");
     let diffs = match deltas[0].diffs {
@@ -85,6 +85,16 @@ fn concatenate(mut deltas: Vec<Delta>, progress: &Progress) -> Part {
         }
     };
     Part { batch, diffs, permanence }
+}
+
+/// The columns of all deltas. Branches of a union may differ in whether a column can be NULL.
+fn common_schema(deltas: &[Delta]) -> SchemaRef {
+    let first = deltas[0].batch.schema();
+    if deltas.iter().all(|delta| *delta.batch.schema_ref() == first) {
+        return first;
+    }
+    let fields = first.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 fn permanence(deltas: &[Delta], progress: &Progress) -> Permanence {
