@@ -7,6 +7,7 @@ mod ast;
 mod location;
 mod options;
 mod parser;
+mod pieces;
 mod session;
 mod tokens;
 
@@ -19,5 +20,6 @@ pub use ast::{
 pub(crate) use location::LineIndex;
 pub use parser::parse;
 pub(crate) use parser::{RECURSION_LIMIT, normal};
+pub use pieces::{is_complete, statement_spans};
 pub(crate) use session::relations_read;
-pub use session::{SessionStatement, parse_session};
+pub use session::{SessionStatement, SubscribeStatement, parse_session};
