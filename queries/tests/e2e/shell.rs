@@ -68,8 +68,8 @@ fn what_a_job_wrote_is_what_it_said() {
 fn amounts_of_256_bits_come_back_whole_and_join_with_a_csv_file() {
     let desk = Desk::new(
         "CREATE SOURCE eth WITH (connector = 'recording', path = 'all.ndjson', confirmations = 12);
-         CREATE MATERIALIZED VIEW moved AS
-         SELECT token_address, sum(amount) AS amount, -to_int256(max(amount)) AS down FROM eth.token_transfers
+         CREATE MATERIALIZED VIEW moved WITH (unbounded = 'yes') AS
+         SELECT token_address, sum(amount) AS amount, -int256(max(amount)) AS down FROM eth.token_transfers
          GROUP BY token_address;
          CREATE SINK shown FROM moved WITH (connector = 'stdout');
          CREATE SINK kept FROM moved WITH (connector = 'parquet', path = 'moved');",
@@ -82,7 +82,7 @@ fn amounts_of_256_bits_come_back_whole_and_join_with_a_csv_file() {
     let token = expected.keys().next().unwrap().value()["token_address"].as_str().unwrap().to_owned();
     let csv = desk.write("names.csv", format!("address,name\n{token},first\n"));
     let joined = format!(
-        "SELECT n.name, m.amount > uint256 '0' AS some FROM '{folder}' m JOIN '{csv}' n ON n.address = m.token_address"
+        "SELECT n.name, m.amount > 0 AS some FROM '{folder}' m JOIN '{csv}' n ON n.address = m.token_address"
     );
     let joined = run(&["sql", "--format", "csv", "-c", &joined]).succeeds();
     assert_eq!(joined.stdout, "name,some\nfirst,true\n");
@@ -105,7 +105,7 @@ fn statements_come_from_arguments_files_and_pipes() {
     let made = "CREATE TABLE t (a INT NOT NULL); INSERT INTO t VALUES (3); CREATE VIEW v AS SELECT a + 1 AS b FROM t";
     let ran =
         run(&["sql", "-c", made, "-c", "SUBSCRIBE v WITH (PROGRESS)", "-c", "\\d", "-c", "\\d t", "--format", "csv"]);
-    let expected = "tick,block,progressed,diff,b\n0,,false,1,4\n0,,true,,\n table            t\n view             v\n a INTEGER NOT NULL\n";
+    let expected = "tick,block,progressed,diff,b\n0,,false,1,4\n0,,true,,\n table            t\n view             v\n a INT NOT NULL\n";
     assert_eq!(ran.succeeds().stdout, expected);
 }
 
@@ -129,7 +129,7 @@ fn what_is_wrong_has_its_place_and_ends_the_rest() {
 
 const VIEWS: &str = "
 CREATE MATERIALIZED VIEW heads AS SELECT block_number, block_hash FROM eth.blocks;
-CREATE MATERIALIZED VIEW payments AS
+CREATE MATERIALIZED VIEW payments WITH (unbounded = 'yes') AS
 SELECT to_address, count(*) AS payments, sum(value) AS paid FROM eth.transactions GROUP BY to_address;
 CREATE VIEW hidden AS SELECT block_number FROM heads;
 CREATE SINK heads_out FROM heads WITH (connector = 'stdout');
