@@ -24,11 +24,21 @@ pub(super) struct Listening {
 }
 
 impl Listening {
-    /// Listens, if the job or the command line says so.
-    pub(super) fn open(loaded: &LoadedJob, args: &RunArgs, plan: &JobPlan) -> Result<Option<Listening>, CliError> {
-        let address = args.sql_listen.clone().or_else(|| loaded.loader.settings.sql_listen.clone());
-        let Some(address) = address else { return Ok(None) };
+    /// Listens, if the job or the command line says so. The address of the job is that of the job at work: a
+    /// replay beside it listens only where the command line says.
+    pub(super) fn open(
+        loaded: &LoadedJob,
+        args: &RunArgs,
+        plan: &JobPlan,
+        replay: bool,
+    ) -> Result<Option<Listening>, CliError> {
+        let of_job = loaded.loader.settings.sql_listen.clone().filter(|_| !replay);
+        let Some(address) = args.sql_listen.clone().or(of_job) else { return Ok(None) };
         let kept: Vec<usize> = (0..plan.views.len()).filter(|index| is_served(plan, *index)).collect();
+        if kept.is_empty() {
+            tracing::warn!("the job has no materialised view, so there is nothing to listen for");
+            return Ok(None);
+        }
         let views = kept.iter().map(|index| {
             let view = &plan.views[*index];
             (view.name.clone(), view.schema.clone())

@@ -104,7 +104,7 @@ pub(super) fn run_loaded(
         // Nothing can be done about a closed standard error.
         let _ = writeln!(std::io::stderr(), "{text}");
     }
-    let listening = Listening::open(&loaded, args, &plan)?;
+    let listening = Listening::open(&loaded, args, &plan, range.replay)?;
     let checkpoint = open_state(args, &plan, range)?;
     if let (Some(listening), Some((_, Some(checkpoint))), Some(path)) = (&listening, &checkpoint, &args.state) {
         listening.check(checkpoint, path)?;

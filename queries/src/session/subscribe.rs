@@ -142,3 +142,89 @@ impl Following {
         self.consolidator.consolidate(&shown).map_err(internal)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{AsArray as _, Int64Array};
+    use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+    use arrow::record_batch::RecordBatch;
+
+    use super::*;
+    use crate::plan::{LoadError, LoadRequest};
+    use crate::session::{Answer, World};
+
+    /// A world of one table, `t (a)`.
+    struct OneTable;
+
+    fn rows(values: &[i64]) -> RecordBatch {
+        let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)]));
+        RecordBatch::try_new(schema, vec![Arc::new(Int64Array::from(values.to_vec()))]).unwrap()
+    }
+
+    impl World for OneTable {
+        fn load_table(&mut self, _: &LoadRequest) -> Result<RecordBatch, LoadError> {
+            Ok(rows(&[10]))
+        }
+
+        fn connector_of(&self, path: &str) -> Option<&'static str> {
+            (path == "one.file").then_some("one")
+        }
+    }
+
+    fn subscription(session: &mut Session, text: &str) -> Subscription {
+        match session.execute(text).unwrap().pop() {
+            Some(Answer::Subscription(subscription)) => subscription,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn shown(changes: Option<Delta>) -> Vec<(i64, i64)> {
+        let rows = |delta: Delta| {
+            let values = delta.batch.column(0).as_primitive::<Int64Type>().values().to_vec();
+            values.into_iter().enumerate().map(|(row, value)| (value, delta.diffs.at(row))).collect()
+        };
+        changes.map(rows).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_query_is_stepped_by_the_changes_of_what_it_reads() {
+        let mut session = Session::over(Box::new(OneTable));
+        session
+            .execute("CREATE TABLE t WITH (connector = 'one'); CREATE VIEW big AS SELECT a FROM t WHERE a > 1")
+            .unwrap();
+        let text = "SUBSCRIBE TO (SELECT CAST(sum(a) AS BIGINT) AS s FROM big ORDER BY s) WITH (PROGRESS, SNAPSHOT = false) UP TO 9";
+        let wanted = subscription(&mut session, text);
+        assert_eq!((wanted.snapshot, wanted.progress, wanted.up_to), (false, true, Some(9)));
+        let mut following = session.follow(&wanted, &|name| name == "t").unwrap();
+        assert_eq!(following.tables, ["t"]);
+        let mut step = |tick, values: &[i64], diff| {
+            let changes = vec![(0, Delta::derived(rows(values), vec![diff; values.len()]))];
+            shown(following.step(tick, 0, changes).unwrap())
+        };
+        assert_eq!(step(3, &[1, 2, 3], 1), [(5, 1)]);
+        assert_eq!(step(4, &[1], -1), []);
+        assert_eq!(step(7, &[2], -1), [(5, -1), (3, 1)]);
+    }
+
+    #[test]
+    fn what_does_not_come_in_steps_is_there_at_once_and_files_are_forgotten() {
+        let mut session = Session::over(Box::new(OneTable));
+        session.execute("CREATE TABLE own (a BIGINT); INSERT INTO own VALUES (1), (1)").unwrap();
+        let wanted = subscription(&mut session, "SUBSCRIBE (SELECT a FROM own UNION ALL SELECT a FROM 'one.file')");
+        let mut following = session.follow(&wanted, &|_| false).unwrap();
+        assert_eq!(shown(following.step(0, 0, Vec::new()).unwrap()), [(1, 2), (10, 1)]);
+        assert_eq!(session.names(), ["own"]);
+        assert!(session.definitions.iter().all(|definition| !definition.implied));
+        session.execute("CREATE VIEW kept AS SELECT a FROM 'one.file'").unwrap();
+        assert!(session.definitions.iter().any(|definition| definition.implied));
+    }
+
+    #[test]
+    fn a_session_without_a_world_has_no_files() {
+        let mut session = Session::new();
+        let error = session.execute("SELECT * FROM 'one.file'").unwrap_err().to_string();
+        assert!(error.contains("table \"one.file\" does not exist"), "{error}");
+        let error = session.execute("CREATE TABLE t WITH (connector = 'csv', path = 'x')").unwrap_err().to_string();
+        assert!(error.contains("no table connector \"csv\""), "{error}");
+    }
+}

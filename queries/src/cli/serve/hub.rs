@@ -80,8 +80,11 @@ struct Subscriber {
 /// The rows of views at one tick, not made yet.
 pub(super) struct Snapshot {
     pub(super) progress: Option<Progress>,
-    views: Vec<(usize, Vec<(Arc<[u8]>, i64)>)>,
+    views: Vec<(usize, Vec<Counted>)>,
 }
+
+/// A row and how often it is there.
+type Counted = (Arc<[u8]>, i64);
 
 /// What a subscription gets.
 pub(super) struct Subscribed {

@@ -203,6 +203,9 @@ impl Parts {
 
     /// Reads until the buffer holds so much; false if told to stop.
     fn fill(&mut self, wanted: usize, stop: &mut dyn FnMut() -> bool) -> io::Result<bool> {
+        if self.buffer.len() >= wanted {
+            return Ok(true);
+        }
         let mut piece = vec![0; 1 << 16];
         while self.buffer.len() < wanted {
             match self.stream.read(&mut piece) {

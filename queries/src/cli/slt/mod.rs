@@ -142,11 +142,10 @@ impl Script<'_> {
             (false, Some(seed)) => Feeding::Churn(seed),
             (false, None) => Feeding::Batch,
         };
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let mut session = Session::new();
         session.feeding = feeding;
         session.workers = args.workers;
-        session.now_ms = i64::try_from(now.as_millis()).unwrap_or_default();
+        session.now_ms = highwater_engine::clock::unix_time_ms();
         let sort = SortMode::NoSort;
         Script { args, session, sort, hash_threshold: 0, tally: Tally::default(), text: String::new() }
     }
