@@ -9,6 +9,7 @@ use highwater_engine::options::parse_duration;
 
 use super::alerts::AlertsCommand;
 use super::slt::SltArgs;
+use super::sql::SqlArgs;
 use super::unit_test::TestArgs;
 
 /// Incremental SQL over blockchains, exact under reorg.
@@ -64,6 +65,13 @@ pub(crate) enum Command {
     /// Run the unit tests of a job: views over rows that the tests give
     #[command(after_help = "Example:\n  highwater test job.sql")]
     Test(TestArgs),
+    /// SQL by hand: over files, and over the materialised views of a running job
+    #[command(after_help = "Examples:\n  \
+        highwater sql                                                      a shell; \\? tells its commands\n  \
+        highwater sql -c \"SELECT count(*) FROM 'out/trades/*.parquet'\"\n  \
+        highwater sql --connect 127.0.0.1:7474 -c 'SELECT * FROM failure_rate' --format csv\n  \
+        highwater sql --connect 127.0.0.1:7474 -c 'SUBSCRIBE failure_rate WITH (PROGRESS)'")]
+    Sql(SqlArgs),
     /// Run sqllogictest files; every query is maintained while the rows of its tables come and go
     #[command(after_help = "Examples:\n  \
         highwater slt tests/*.slt                   all rows at once\n  \
@@ -165,6 +173,9 @@ pub struct RunArgs {
     /// Write metrics to this file at the end, in the Prometheus text format
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub metrics: Option<PathBuf>,
+    /// Answer `highwater sql --connect` here, such as 127.0.0.1:7474 (before the job's SET sql.listen)
+    #[arg(long, value_name = "ADDRESS")]
+    pub sql_listen: Option<String>,
     /// No progress bar and no summary
     #[arg(long, short)]
     pub quiet: bool,

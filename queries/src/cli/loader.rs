@@ -20,10 +20,12 @@ use super::reload::{FileFeed, Stamp, TableFile};
 use crate::plan::{Catalog, LoadError, LoadRequest, PlannedSetting, PlannedSink, PlannedView, ReloadedTable, given};
 
 /// Settings of a job (`SET name = value`); the command line comes first.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Settings {
     pub(super) workers: Option<u16>,
     pub(super) blocks_per_tick: Option<u32>,
+    /// Where the job answers `highwater sql --connect`.
+    pub(super) sql_listen: Option<String>,
 }
 
 /// Opens what one job names.
@@ -163,6 +165,7 @@ impl Catalog for Loader {
         }
         let blocks = options.take_with("blocks_per_tick", whole, |text| text.parse().ok().filter(|n| *n > 0))?;
         self.settings.blocks_per_tick = blocks.or(self.settings.blocks_per_tick);
+        self.settings.sql_listen = options.take_str("sql.listen").or(self.settings.sql_listen.take());
         Ok(options.finish()?)
     }
 

@@ -6,13 +6,16 @@
 mod alerts;
 mod args;
 mod job_file;
+mod listening;
 mod loader;
 mod outputs;
 mod record;
 mod reference;
 mod reload;
 mod run;
+mod serve;
 mod slt;
+mod sql;
 mod tables;
 mod unit_test;
 mod watch;
@@ -164,6 +167,33 @@ pub enum CliError {
         /// Why.
         source: std::io::Error,
     },
+    /// The terminal cannot be used.
+    #[error("the terminal cannot be used")]
+    Terminal(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A running job cannot be asked.
+    #[error("{}", chain(.0.as_ref()))]
+    Connect(Box<dyn std::error::Error + Send + Sync>),
+    /// A job cannot listen.
+    #[error("listening at {address} failed")]
+    Listen {
+        /// Where.
+        address: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The state of a job knows nothing of what its views hold.
+    #[error(
+        "the state in {} was kept without sql.listen, so it does not say what the views hold; begin anew with \
+         --reset, or do not listen",
+        path.display()
+    )]
+    StateWithoutContents {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A statement failed, and was told.
+    #[error("a statement failed")]
+    Told,
     /// The reader of standard output went away: a normal end.
     #[error("standard output was closed")]
     Closed,
@@ -178,6 +208,9 @@ impl CliError {
             | CliError::RowError { .. }
             | CliError::Internal(_)
             | CliError::Write { .. }
+            | CliError::Listen { .. }
+            | CliError::Connect(_)
+            | CliError::Told
             | CliError::Disagree(_)
             | CliError::TestsFailed(_) => 1,
             CliError::Closed => 0,
@@ -257,6 +290,7 @@ fn execute(command: Command, streams: Streams) -> Result<(), CliError> {
         Command::Alerts { command } => alerts::execute(&command),
         Command::Test(args) => unit_test::execute(&args),
         Command::Slt(args) => slt::execute(&args, streams),
+        Command::Sql(args) => sql::execute(&args, streams),
         Command::Check(args) => check(&args, streams),
         Command::Explain(args) => explain(&args),
         Command::Reference { page } => print(&reference::page(page)),
@@ -351,7 +385,7 @@ fn print(text: &str) -> Result<(), CliError> {
 fn report(error: &CliError, streams: Streams) {
     let mut text = String::new();
     match error {
-        CliError::Closed => return,
+        CliError::Closed | CliError::Told => return,
         CliError::Job { path, text: job, diagnostics } => {
             let rendered = diagnostics.iter().map(|diagnostic| diagnostic.render(path, job, streams.stderr_colour));
             text = rendered.collect::<Vec<_>>().join("\n");

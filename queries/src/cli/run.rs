@@ -19,6 +19,7 @@ use highwater_sinks::stdout::Stdout;
 use super::CliError;
 use super::args::RunArgs;
 use super::job_file::{LoadedJob, load};
+use super::listening::Listening;
 use super::outputs::{BesideBar, Destination, ErrorCount, ErrorWatch, Nothing};
 use super::watch::Watch;
 use crate::plan::{Emit, JobPlan, PlannedSink, SinkInput};
@@ -106,7 +107,11 @@ pub(super) fn run_loaded(
         // Nothing can be done about a closed standard error.
         let _ = writeln!(std::io::stderr(), "{text}");
     }
+    let listening = Listening::open(&loaded, args, &plan, range.replay)?;
     let checkpoint = open_state(args, &plan, range)?;
+    if let (Some(listening), Some((_, Some(checkpoint))), Some(path)) = (&listening, &checkpoint, &args.state) {
+        listening.check(checkpoint, path)?;
+    }
     let metrics = loaded.loader.metrics();
     let mut request =
         ReadRequest { from_block: range.from, to_block: range.to, metrics: metrics.clone(), ..ReadRequest::default() };
@@ -118,7 +123,10 @@ pub(super) fn run_loaded(
     });
     let (source, blocks) = open_source(&mut loaded, &plan, args, range, request)?;
     let watch = Watch::new(display.bar, display.colour, blocks);
-    let (outputs, output_plans, errors) = open_outputs(&mut loaded, &plan, &watch)?;
+    let (mut outputs, mut output_plans, errors) = open_outputs(&mut loaded, &plan, &watch)?;
+    if let Some(listening) = listening {
+        listening.start(&mut outputs, &mut output_plans, args.quiet);
+    }
     let skipped = plan.skipped_logs();
     let feeds = plan.reloaded.iter().map(|table| loaded.loader.feed(table)).collect();
     let Rendered { build, constants } =

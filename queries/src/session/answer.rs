@@ -13,6 +13,8 @@ pub enum Answer {
     Rows(Rows),
     /// Text for people.
     Text(String),
+    /// Changes to come: [`super::Session::follow`] gives them.
+    Subscription(super::Subscription),
 }
 
 /// The rows of a query, in the order of its ORDER BY; without one in the order of the rows themselves.

@@ -11,9 +11,13 @@ use crate::sql::{Name, Statement, TableStatement, function_name, functions_read,
 pub(super) struct Definition {
     pub(super) name: String,
     /// The statement without its semicolon.
-    text: String,
+    pub(super) text: String,
     /// What it reads.
-    reads: Vec<String>,
+    pub(super) reads: Vec<String>,
+    /// Whether it is the table of a file that a statement names, and nobody wrote it.
+    pub(super) implied: bool,
+    /// Whether it is a view.
+    pub(super) view: bool,
 }
 
 impl Session {
@@ -73,7 +77,9 @@ impl Session {
         if self.definition(&name.text).is_some() && !replace {
             return Err(mistake(Code::DuplicateName, format!("\"{}\" exists already", name.text), &name));
         }
-        let definition = Definition { name: name.text.clone(), text: whole[span.start..span.end].to_owned(), reads };
+        let view = matches!(statement, Statement::View(_));
+        let text = whole[span.start..span.end].to_owned();
+        let definition = Definition { name: name.text.clone(), text, reads, implied: false, view };
         self.check(&definition, span.start - shift)?;
         if let Statement::Table(table) = &statement {
             self.add_table(table, &definition.text)?;
@@ -89,14 +95,14 @@ impl Session {
         let before = self.prefix(&|name| name != definition.name && needed.iter().any(|needed| needed == name));
         let shift = before.len();
         let job = self.job(&(before + &definition.text)).map_err(|mistakes| moved(mistakes, shift))?;
-        plan(&job, &mut super::maintain::Tables).map(|_| ()).map_err(|mistakes| at(moved(mistakes, shift), offset))
+        plan(&job, &mut self.catalog()).map(|_| ()).map_err(|mistakes| at(moved(mistakes, shift), offset))
     }
 
     fn explain(&self, text: &str) -> Result<Answer, SessionError> {
         let before = self.prefix(&|_| true);
         let shift = before.len();
         let job = self.job(&(before + text)).map_err(|mistakes| moved(mistakes, shift))?;
-        let planned = plan(&job, &mut super::maintain::Tables).map_err(|mistakes| moved(mistakes, shift))?;
+        let planned = plan(&job, &mut self.catalog()).map_err(|mistakes| moved(mistakes, shift))?;
         Ok(Answer::Text(planned.explains.concat()))
     }
 

@@ -7,46 +7,15 @@ use arrow::compute::{SortColumn, SortOptions, lexsort_to_indices, take_record_ba
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use highwater_engine::consolidate::{Consolidator, diff_column};
-use highwater_engine::model::{BlockHash, BlockRef, Delta, Progress};
-use highwater_engine::runtime::{Runtime, RuntimeConfig, TickInput};
-use highwater_engine::source::TableSchema;
+use highwater_engine::model::Delta;
 
 use super::changes::{self, Feeding, Tick};
 use super::define::at;
+use super::live::{Live, Moment};
 use super::table::{Table, internal};
 use super::{Rows, Session, SessionError, moved};
-use crate::plan::{Catalog, Emit, JobPlan, LoadError, LoadRequest, PlannedSink, PlannedView, Shown, SinkInput, plan};
-use crate::render::{OutputPlan, Rendered, render};
+use crate::plan::{JobPlan, PlannedView, Shown, plan};
 use crate::sql::{QUERY, SessionStatement, relations_read};
-
-/// The world outside a session: there is none.
-pub(super) struct Tables;
-
-impl Catalog for Tables {
-    fn setting(&mut self, _: &crate::plan::PlannedSetting) -> Result<(), LoadError> {
-        Ok(())
-    }
-
-    fn secret(&mut self, request: &LoadRequest) -> Result<String, LoadError> {
-        Err(refused("secret", request))
-    }
-
-    fn open_source(&mut self, request: &LoadRequest) -> Result<Vec<TableSchema>, LoadError> {
-        Err(refused("source", request))
-    }
-
-    fn load_table(&mut self, request: &LoadRequest) -> Result<RecordBatch, LoadError> {
-        Err(refused("table", request))
-    }
-
-    fn check_sink(&mut self, _: &PlannedSink, _: &PlannedView) -> Result<(), LoadError> {
-        Ok(())
-    }
-}
-
-fn refused(kind: &'static str, request: &LoadRequest) -> LoadError {
-    LoadError::UnknownConnector { kind, name: request.connector.clone(), known: Vec::new() }
-}
 
 /// What a maintained query was after each tick.
 #[derive(Debug)]
@@ -74,79 +43,92 @@ impl Session {
     }
 
     fn run(&self, text: &str, offset: usize, feeding: Feeding) -> Result<Maintained, SessionError> {
-        let plan = self.plan(text, offset)?;
-        let view = plan.views.iter().position(|view| view.name == QUERY);
-        let view = view.ok_or_else(|| SessionError::Row("there is no query".to_owned()))?;
-        let tables = plan.reloaded.iter().map(|table| {
-            let found = self.tables.get(&table.name);
-            found.ok_or_else(|| SessionError::Row(format!("table \"{}\" has no rows of this session", table.name)))
-        });
-        let tables = tables.collect::<Result<Vec<&Table>, _>>()?;
+        let now_ms = self.outside.prepare(&self.needed(&reads_of_query(text)?))?.unwrap_or(self.now_ms);
+        let (plan, view) = self.plan(text, offset)?;
+        let tables = self.tables_of(&plan);
+        let tables: Vec<&Table> = tables.iter().map(AsRef::as_ref).collect();
         let ticks = changes::ticks(&tables, feeding)?;
-        self.dataflow(plan, view, ticks)
+        self.dataflow(plan, view, ticks, now_ms)
     }
 
-    fn plan(&self, text: &str, offset: usize) -> Result<JobPlan, SessionError> {
-        let (_, statements) = crate::sql::parse_session(text).map_err(SessionError::Statement)?;
-        let reads = match statements.as_slice() {
-            [SessionStatement::Query(query, _)] => relations_read(query),
-            _ => return Err(SessionError::Row("one query is needed".to_owned())),
-        };
-        let needed = self.needed(&reads);
+    /// What the tables of a plan hold: the session's own, and those from outside.
+    pub(super) fn tables_of(&self, plan: &JobPlan) -> Vec<Held<'_>> {
+        let held = plan.reloaded.iter().map(|table| match self.tables.get(&table.name) {
+            Some(own) => Held::Own(own),
+            None => Held::Outside(Box::new(Table::holding(table.rows.clone()))),
+        });
+        held.collect()
+    }
+
+    /// The plan of a query and the index of its view.
+    pub(super) fn plan(&self, text: &str, offset: usize) -> Result<(JobPlan, usize), SessionError> {
+        let needed = self.needed(&reads_of_query(text)?);
         let before = self.prefix(&|name| needed.iter().any(|needed| needed == name));
         let shift = before.len();
         let job = self.job(&(before + text)).map_err(|mistakes| at(moved(mistakes, shift), offset))?;
-        plan(&job, &mut Tables).map_err(|mistakes| at(moved(mistakes, shift), offset))
+        let plan = plan(&job, &mut self.catalog()).map_err(|mistakes| at(moved(mistakes, shift), offset))?;
+        let view = plan.views.iter().position(|view| view.name == QUERY);
+        let view = view.ok_or_else(|| SessionError::Row("there is no query".to_owned()))?;
+        Ok((plan, view))
     }
 
     /// The columns of the table that a statement makes.
     pub(super) fn table_schema(&self, statement: &str) -> Result<SchemaRef, SessionError> {
         let job = self.job(statement).map_err(SessionError::Statement)?;
-        let planned = plan(&job, &mut Tables).map_err(SessionError::Statement)?;
+        let planned = plan(&job, &mut self.catalog()).map_err(SessionError::Statement)?;
         let table = planned.reloaded.first();
         table.map(|table| table.rows.schema()).ok_or_else(|| SessionError::Row("there is no table".to_owned()))
     }
 
-    fn dataflow(&self, plan: JobPlan, view: usize, ticks: Vec<Tick>) -> Result<Maintained, SessionError> {
-        let failed = |error: highwater_engine::error::BoxError| SessionError::Dataflow(error);
+    fn dataflow(&self, plan: JobPlan, view: usize, ticks: Vec<Tick>, now_ms: i64) -> Result<Maintained, SessionError> {
         let plan = Arc::new(plan);
-        let output = |input| OutputPlan { input, emit: Emit::Changes };
-        let outputs = vec![output(SinkInput::View(view)), output(SinkInput::Errors(view))];
-        let Rendered { build, constants } = render(plan.clone(), outputs).map_err(|error| failed(error.into()))?;
-        let workers = self.workers.max(1);
-        let tables = constants.len() + plan.reloaded.len();
-        let config = RuntimeConfig { workers, in_flight: 1, tables, outputs: 2 };
-        let mut runtime = Runtime::start(config, build).map_err(|error| failed(error.into()))?;
-        let schema = plan.views[view].schema.clone();
-        let consolidator = Consolidator::new(schema, None).map_err(internal)?;
+        let mut live = Live::start(plan.clone(), view, self.workers.max(1))?;
+        let consolidator = Consolidator::new(plan.views[view].schema.clone(), None).map_err(internal)?;
         let shown = Arc::new(plan.views[view].clone());
         let mut maintained = Maintained { ticks: Vec::new(), inputs: Vec::new(), view: shown, errors: Vec::new() };
         for (tick, Tick { changes, final_ms }) in (1_u64..).zip(ticks) {
             let named = changes.iter().map(|(table, delta)| (plan.reloaded[*table].name.clone(), delta.clone()));
             maintained.inputs.push(named.collect());
-            let mut deltas: Vec<Vec<(usize, Delta)>> = vec![Vec::new(); workers];
-            if tick == 1 {
-                let whole = |batch: &RecordBatch| Delta::derived(batch.clone(), vec![1; batch.num_rows()]);
-                deltas[0].extend(constants.iter().map(whole).enumerate());
-            }
-            for (table, delta) in changes {
-                deltas[0].push((constants.len() + table, delta));
-            }
-            let head = BlockRef {
-                number: tick,
-                hash: BlockHash::default(),
-                parent: BlockHash::default(),
-                timestamp_ms: self.now_ms,
-            };
-            let progress = Progress { finalized_ms: final_ms, ..Progress::at(tick, &head) };
-            runtime.submit(TickInput { progress, deltas }).map_err(|error| failed(error.into()))?;
-            let sealed = runtime.next_sealed().map_err(|error| failed(error.into()))?;
-            let mut outputs = sealed.map(|sealed| sealed.outputs).unwrap_or_default().into_iter();
-            let rows = outputs.next().unwrap_or_default();
-            maintained.errors.extend(outputs.next().unwrap_or_default());
-            maintained.ticks.push(consolidator.consolidate(&rows).map_err(internal)?.into_iter().collect());
+            let changed = live.step(Moment { tick, now_ms, final_ms }, changes)?;
+            maintained.errors.extend(changed.errors);
+            maintained.ticks.push(consolidator.consolidate(&changed.rows).map_err(internal)?.into_iter().collect());
         }
         Ok(maintained)
+    }
+}
+
+/// What a table of a query holds.
+pub(super) enum Held<'s> {
+    /// A table of the session.
+    Own(&'s Table),
+    /// A table from outside.
+    Outside(Box<Table>),
+}
+
+impl AsRef<Table> for Held<'_> {
+    fn as_ref(&self) -> &Table {
+        match self {
+            Held::Own(table) => table,
+            Held::Outside(table) => table,
+        }
+    }
+}
+
+/// The plain names that the text of a query reads.
+fn reads_of_query(text: &str) -> Result<Vec<String>, SessionError> {
+    let (_, statements) = crate::sql::parse_session(text).map_err(SessionError::Statement)?;
+    match statements.as_slice() {
+        [SessionStatement::Query(query, _)] => Ok(relations_read(query)),
+        _ => Err(SessionError::Row("one query is needed".to_owned())),
+    }
+}
+
+/// The first row that could not be evaluated and still stands is an error.
+pub(super) fn no_errors(errors: &[Delta]) -> Result<(), SessionError> {
+    let consolidator = Consolidator::new(highwater_engine::model::errors_schema(), None).map_err(internal)?;
+    match consolidator.consolidate(errors).map_err(internal)? {
+        Some(errors) => Err(SessionError::Row(errors.batch.column(0).as_string::<i32>().value(0).to_owned())),
+        None => Ok(()),
     }
 }
 
@@ -156,11 +138,7 @@ impl Maintained {
     /// # Errors
     /// If a row could not be evaluated.
     pub fn rows(&self) -> Result<Rows, SessionError> {
-        let errors = Consolidator::new(highwater_engine::model::errors_schema(), None).map_err(internal)?;
-        if let Some(errors) = errors.consolidate(&self.errors).map_err(internal)? {
-            let reasons = errors.batch.column(0).as_string::<i32>();
-            return Err(SessionError::Row(reasons.value(0).to_owned()));
-        }
+        no_errors(&self.errors)?;
         let schema = self.view.schema.clone();
         let consolidator = Consolidator::new(schema.clone(), None).map_err(internal)?;
         let all: Vec<Delta> = self.ticks.iter().flatten().cloned().collect();

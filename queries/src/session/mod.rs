@@ -9,16 +9,24 @@
 mod answer;
 mod changes;
 mod define;
+mod live;
 mod maintain;
+mod subscribe;
 mod table;
+mod world;
 
 use std::collections::BTreeMap;
+
+use arrow::datatypes::SchemaRef;
 
 pub use answer::{Answer, Rows};
 pub use changes::Feeding;
 use define::Definition;
 pub use maintain::Maintained;
+pub use subscribe::{Following, Subscription};
 use table::Table;
+use world::Outside;
+pub use world::World;
 
 use crate::diagnostic::{Code, Diagnostic, Span};
 use crate::sql::{Name, SessionStatement, parse_session};
@@ -33,6 +41,9 @@ pub enum SessionError {
     /// Rows that cannot be evaluated.
     #[error("{0}")]
     Row(String),
+    /// What is outside the session is out of reach.
+    #[error("{0}")]
+    World(#[source] highwater_engine::error::BoxError),
     /// The dataflow could not be made or did not go on.
     #[error("the query cannot be maintained")]
     Dataflow(#[source] highwater_engine::error::BoxError),
@@ -44,6 +55,7 @@ pub struct Session {
     /// In the order in which they were made.
     definitions: Vec<Definition>,
     tables: BTreeMap<String, Table>,
+    outside: Outside,
     /// How queries get the rows of the tables.
     pub feeding: Feeding,
     /// How many worker threads maintain a query; 0 means 1.
@@ -70,7 +82,10 @@ impl Session {
         let statements = statements.into_iter().skip(self.definitions.len());
         let mut answers = Vec::new();
         for statement in statements {
-            answers.push(self.statement(statement, &whole, shift)?);
+            self.adopt_files(&statement);
+            let answer = self.statement(statement, &whole, shift);
+            self.release_files();
+            answers.push(answer?);
         }
         Ok(answers)
     }
@@ -85,6 +100,9 @@ impl Session {
             SessionStatement::Drop { name, if_exists, cascade } => {
                 self.drop(&name, if_exists, cascade).map_err(|mistakes| moved(mistakes, shift))
             }
+            SessionStatement::Subscribe(subscribe) => {
+                self.subscription(&subscribe, whole, shift).map(Answer::Subscription)
+            }
             SessionStatement::Nothing => Ok(Answer::Done),
         }
     }
@@ -94,10 +112,47 @@ impl Session {
         self.maintain(text, offset).and_then(|maintained| maintained.rows()).map(Answer::Rows)
     }
 
+    /// The columns of a table or view, as a query shows them.
+    ///
+    /// # Errors
+    /// If there is none of that name.
+    pub fn columns_of(&self, name: &str) -> Result<SchemaRef, SessionError> {
+        if self.definitions.iter().all(|definition| definition.name != name) {
+            let message = format!("\"{name}\" does not exist");
+            return Err(SessionError::Statement(vec![Diagnostic::new(Code::UnknownTable, message, None)]));
+        }
+        let text = format!("SELECT * FROM \"{}\"", name.replace('"', "\"\""));
+        let (plan, view) = self.plan(&text, 0)?;
+        Ok(plan.views[view].schema.clone())
+    }
+
+    /// What was defined, in order: each name with what it is.
+    pub fn relations(&self) -> Vec<(String, RelationKind)> {
+        let written = self.definitions.iter().filter(|definition| !definition.implied);
+        let kind = |definition: &Definition| match definition.view {
+            true => RelationKind::View,
+            false if self.tables.contains_key(&definition.name) => RelationKind::Table,
+            false => RelationKind::Fixed,
+        };
+        written.map(|definition| (definition.name.clone(), kind(definition))).collect()
+    }
+
     /// The names there are: tables and views.
     pub fn names(&self) -> Vec<String> {
-        self.definitions.iter().map(|definition| definition.name.clone()).collect()
+        let written = self.definitions.iter().filter(|definition| !definition.implied);
+        written.map(|definition| definition.name.clone()).collect()
     }
+}
+
+/// What a name of a session stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RelationKind {
+    /// A table that statements change.
+    Table,
+    /// A table that they do not: of a file, of constants, of a running job.
+    Fixed,
+    /// A view.
+    View,
 }
 
 /// Places in the session's text as places in the statement's.

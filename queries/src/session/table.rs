@@ -36,6 +36,12 @@ impl Table {
         Table { schema, types, key, watermark, history: Vec::new() }
     }
 
+    /// A table from outside the session: all its rows came at once.
+    pub(super) fn holding(rows: RecordBatch) -> Table {
+        let (schema, history) = (rows.schema(), vec![(rows, 1)]);
+        Table { schema, types: Vec::new(), key: Vec::new(), watermark: None, history }
+    }
+
     /// Whether its rows become final.
     pub(super) fn is_watermarked(&self) -> bool {
         self.watermark.is_some()

@@ -9,7 +9,7 @@ use datafusion_sql::sqlparser::ast::{
 };
 use datafusion_sql::sqlparser::tokenizer::Token;
 
-use super::ast::{Job, Name, QUERY, Statement, ViewStatement};
+use super::ast::{Job, Name, QUERY, SinkFrom, Statement, ViewStatement};
 use super::parser::{Read, Reader, normal, pieces};
 use super::tokens::word_of;
 use crate::diagnostic::{Diagnostic, Span};
@@ -57,9 +57,24 @@ pub enum SessionStatement {
         /// Whether what reads it goes too.
         cascade: bool,
     },
+    /// `SUBSCRIBE [TO] view | (query) [WITH (SNAPSHOT, PROGRESS)] [UP TO tick]`
+    Subscribe(SubscribeStatement),
     /// `FLUSH`, `BEGIN`, `COMMIT`, `ANALYZE` and `CREATE INDEX`: answered and without meaning here, because every
     /// statement is complete when it returns.
     Nothing,
+}
+
+/// `SUBSCRIBE`: the changes of a view as they are sealed.
+#[derive(Debug, Clone)]
+pub struct SubscribeStatement {
+    /// What is followed.
+    pub target: SinkFrom,
+    /// Whether the rows that are there come first.
+    pub snapshot: bool,
+    /// Whether ticks without changes are told too.
+    pub progress: bool,
+    /// The tick before which it ends.
+    pub up_to: Option<u64>,
 }
 
 /// Reads the definitions of a session and one more statement behind them.
@@ -119,6 +134,7 @@ impl Reader<'_> {
                 self.parser.advance_token();
                 self.drop()
             }
+            "subscribe" => self.subscribe(),
             "flush" | "begin" | "start" | "commit" | "rollback" | "analyze" | "vacuum" => Ok(SessionStatement::Nothing),
             "create" if self.is_index() => Ok(SessionStatement::Nothing),
             "select" | "with" | "values" | "(" => self.session_query(),
@@ -136,6 +152,59 @@ impl Reader<'_> {
         let (query, span) = self.query()?;
         self.end()?;
         Ok(SessionStatement::Query(query, span))
+    }
+
+    fn subscribe(&mut self) -> Read<SessionStatement> {
+        self.parser.advance_token();
+        self.word("to");
+        let target = if self.parser.consume_token(&Token::LParen) {
+            let (query, span) = self.query()?;
+            self.expect_token(&Token::RParen)?;
+            SinkFrom::Query(query, span)
+        } else {
+            SinkFrom::View(self.name()?)
+        };
+        let (mut snapshot, mut progress) = (true, false);
+        if self.word("with") {
+            self.expect_token(&Token::LParen)?;
+            loop {
+                let token = self.peek();
+                let option = match self.name()?.text.as_str() {
+                    "snapshot" => &mut snapshot,
+                    "progress" => &mut progress,
+                    _ => return Err(self.mistake("expected SNAPSHOT or PROGRESS", &token)),
+                };
+                *option = !self.parser.consume_token(&Token::Eq) || self.truth()?;
+                if !self.parser.consume_token(&Token::Comma) {
+                    break;
+                }
+            }
+            self.expect_token(&Token::RParen)?;
+        }
+        let up_to = self.up_to()?;
+        self.end()?;
+        Ok(SessionStatement::Subscribe(SubscribeStatement { target, snapshot, progress, up_to }))
+    }
+
+    fn truth(&mut self) -> Read<bool> {
+        let token = self.peek();
+        if self.word("true") {
+            return Ok(true);
+        }
+        if self.word("false") { Ok(false) } else { Err(self.mistake("expected true or false", &token)) }
+    }
+
+    /// `UP TO tick`
+    fn up_to(&mut self) -> Read<Option<u64>> {
+        if !self.word("up") {
+            return Ok(None);
+        }
+        self.expect_word("to")?;
+        let token = self.peek();
+        match self.parser.parse_literal_uint() {
+            Ok(tick) => Ok(Some(tick)),
+            Err(_) => Err(self.mistake("expected the number of a tick", &token)),
+        }
     }
 
     fn change(&mut self) -> Read<SessionStatement> {

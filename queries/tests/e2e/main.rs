@@ -7,6 +7,7 @@
 //! * [`live`]: the same over scripted nodes, followed while they are reorganised, killed and lied to.
 //! * [`bad_input`]: what is wrong is named, and what came before is kept.
 //! * [`reload`]: reference tables that change while the job runs.
+//! * [`shell`]: SQL by hand over what jobs wrote and over running jobs.
 //! * [`state`]: stopping, dying and going on changes nothing.
 //! * [`alerts`]: alerts end as those of the canonical chain alone, however they were run.
 //! * [`channels`]: alerts to receivers that fail, by a process that is killed.
@@ -31,5 +32,6 @@ mod mev;
 mod recorded;
 mod reload;
 mod rows;
+mod shell;
 mod state;
 mod surface;

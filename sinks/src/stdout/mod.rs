@@ -19,10 +19,12 @@ use highwater_engine::sink::{
 use crate::common::{encode_error, unsupported};
 use crate::lines::{LineFormat, count};
 
+mod aligned;
 mod live;
 mod table;
 mod told;
 
+pub use aligned::AlignedRows;
 use live::Live;
 use told::Told;
 

@@ -30,6 +30,20 @@ pub(super) fn cells(batch: &RecordBatch, row: usize) -> Vec<String> {
         .collect()
 }
 
+/// The cells of a row as text with every digit, safe to print on a terminal.
+pub(super) fn exact_cells(batch: &RecordBatch, row: usize) -> Vec<String> {
+    let columns = batch.schema_ref().fields().iter().zip(batch.columns());
+    let cell = |(field, column): (&std::sync::Arc<Field>, &std::sync::Arc<dyn Array>)| {
+        if column.is_null(row) {
+            return "null".to_owned();
+        }
+        let mut text = String::new();
+        format::write_text(&mut text, field, column, row);
+        printable(text)
+    };
+    columns.map(cell).collect()
+}
+
 /// A float for people: two decimals, or four digits of what is smaller than one.
 fn float(value: f64) -> String {
     let text = match value.abs() {
