@@ -38,7 +38,7 @@ struct Loop {
 impl Loop {
     fn new(worker: &mut Worker) -> Loop {
         let mut edges = InputSession::new();
-        let mut probe = ProbeHandle::new();
+        let probe = ProbeHandle::new();
         let changes = Rc::new(Cell::new(0));
         let seen = changes.clone();
         worker.dataflow(|scope| {
@@ -57,7 +57,7 @@ impl Loop {
                         .reduce(|_, labels, least| least.push((*labels[0].0, 1)))
                 })
                 .inspect(move |_| seen.set(seen.get() + 1))
-                .probe_with(&mut probe);
+                .probe_with(&probe);
         });
         Loop { edges, probe, changes }
     }
