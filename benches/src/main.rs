@@ -3,6 +3,7 @@
 //! Every command prints one JSON object a line to standard output. Numbers of two programs are
 //! comparable only if they were measured in turn on one machine; `README.md` says how.
 
+mod growth;
 mod harness;
 mod ingest;
 mod latency;
@@ -11,7 +12,12 @@ mod memory;
 mod meter;
 mod q1;
 mod q2;
+mod q3;
+mod q4;
+mod q5;
 mod q6;
+mod random;
+mod replay;
 mod startup;
 
 use std::io::Write as _;
@@ -32,8 +38,16 @@ enum Command {
     Q1(q1::Q1Arguments),
     /// Sandwiches in a folder of trades, from Parquet to Parquet
     Q2(q2::Q2Arguments),
+    /// The first ten contracts by gas of every window, from Parquet to Parquet
+    Q3(replay::ReplayArguments),
+    /// Trades at prices that are corrected later, and their hourly volume, from Parquet to Parquet
+    Q4(replay::ReplayArguments),
+    /// Connected components: one edge, through the operator, as WITH RECURSIVE, and by hand on differential
+    Q5(q5::Q5Arguments),
     /// First alerts of failing contracts, from Parquet to Parquet
     Q6(q6::Q6Arguments),
+    /// Whether a block costs the same after fifty thousand blocks, for every operator that keeps state
+    Growth(growth::GrowthArguments),
     /// Thread CPU of the dataflow for one live block
     Latency(latency::LatencyArguments),
     /// From the last byte of a block on the socket to its row at the sink
@@ -50,7 +64,11 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Q1(arguments) => q1::run(&arguments),
         Command::Q2(arguments) => q2::run(&arguments),
+        Command::Q3(arguments) => q3::run(&arguments),
+        Command::Q4(arguments) => q4::run(&arguments),
+        Command::Q5(arguments) => q5::run(&arguments),
         Command::Q6(arguments) => q6::run(&arguments),
+        Command::Growth(arguments) => growth::run(&arguments),
         Command::Latency(arguments) => latency::run(&arguments),
         Command::Live(arguments) => live::run(&arguments),
         Command::Ingest(arguments) => ingest::run(&arguments),

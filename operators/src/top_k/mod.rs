@@ -7,7 +7,8 @@
 //! number each. As in `tests/reference/top_k.rs`.
 //!
 //! Cost: a change costs a search in its partition. A change after the last row that is shown ends there; else
-//! the rows up to the last one shown are walked once a tick, and no more of the partition.
+//! the rows up to the last one shown are walked once a tick, and no more of the partition. A partition that comes and
+//! is final in one tick, as in a replay, keeps only its first rows.
 //!
 //! State: the rows of partitions that may still change, in order. With a closing column, a partition
 //! leaves memory when its time is final and its rows stay published.
@@ -15,7 +16,7 @@
 
 mod partition;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray as _, Int64Array};
@@ -24,7 +25,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use highwater_engine::error::{Class, Classified, StateError};
-use highwater_engine::model::{Delta, Origin, Progress, error_delta, format};
+use highwater_engine::model::{Delta, Diffs, Origin, Progress, error_delta, format};
 use highwater_engine::operator::{Output, Route, Share, StateSize, TickOperator};
 
 use crate::aggregate::KeyTable;
@@ -101,6 +102,8 @@ struct Generation {
     keys: KeyTable,
     /// By id of the key.
     partitions: Vec<Partition>,
+    /// It leaves with the tick it came with, and nothing is taken back in between: only the first rows matter.
+    is_passing: bool,
 }
 
 impl Generation {
@@ -190,24 +193,60 @@ impl TopK {
         if self.spec.partition.is_empty() { Route::First } else { Route::Key(self.spec.partition.clone()) }
     }
 
-    fn apply(&mut self, delta: &Delta, touched: &mut Vec<(Option<i64>, u32)>, output: &mut Output) {
-        let column = |position: usize| as_i64(delta.batch.column(self.spec.partition[position]));
-        let closing: Option<ArrayRef> = self.spec.closing.map(column);
+    /// The closing times of rows, if partitions close.
+    fn closings(&self, delta: &Delta) -> Option<ArrayRef> {
+        self.spec.closing.map(|position| as_i64(delta.batch.column(self.spec.partition[position])))
+    }
+
+    /// Closing times of which rows are taken back.
+    fn retracted(&self, input: &[Delta]) -> BTreeSet<i64> {
+        let mut retracted = BTreeSet::new();
+        for delta in input.iter().filter(|delta| !matches!(delta.diffs, Diffs::Uniform(diff) if diff > 0)) {
+            let Some(times) = self.closings(delta) else { continue };
+            let times = times.as_primitive::<Int64Type>();
+            let rows = (0..delta.len()).filter(|row| delta.diffs.at(*row) <= 0);
+            retracted.extend(rows.filter_map(|row| value(times, row)));
+        }
+        retracted
+    }
+
+    fn apply(
+        &mut self,
+        delta: &Delta,
+        passes: impl Fn(Option<i64>) -> bool,
+        touched: &mut Vec<(Option<i64>, u32)>,
+        output: &mut Output,
+    ) {
+        let times = self.closings(delta);
+        let closing = |row: usize| times.as_ref().and_then(|times| value(times.as_primitive::<Int64Type>(), row));
         let rows = self.order.encode(&delta.batch);
         let mut late: Vec<usize> = Vec::new();
-        for row in 0..delta.len() {
-            let closing = closing.as_ref().and_then(|times| value(times.as_primitive::<Int64Type>(), row));
-            if closing.is_some() && closing <= self.closed_ms {
-                late.push(row);
+        let mut start = 0;
+        while start < delta.len() {
+            // Rows of one partition mostly come together.
+            let (closes, key) = (closing(start), rows.partition(start));
+            let same = |row: &usize| closing(*row) == closes && rows.partition(*row) == key;
+            let end = (start + 1..delta.len()).find(|row| !same(row)).unwrap_or(delta.len());
+            let run = start..end;
+            start = end;
+            if closes.is_some() && closes <= self.closed_ms {
+                late.extend(run);
                 continue;
             }
-            let generation = self.live.entry(closing).or_default();
-            let id = generation.id(rows.partition(row));
+            let new = || Generation { is_passing: passes(closes), ..Generation::default() };
+            let generation = self.live.entry(closes).or_insert_with(new);
+            let id = generation.id(key);
             let partition = &mut generation.partitions[id as usize];
-            let matters = partition.add(rows.key(row), rows.sort_width(row), delta.diffs.at(row));
+            let mut matters = false;
+            for row in run {
+                matters |= match generation.is_passing {
+                    true => partition.pass(rows.key(row), rows.sort_width(row), delta.diffs.at(row), self.numbers),
+                    false => partition.add(rows.key(row), rows.sort_width(row), delta.diffs.at(row)),
+                };
+            }
             if matters && !partition.is_touched {
                 partition.is_touched = true;
-                touched.push((closing, id));
+                touched.push((closes, id));
             }
         }
         refuse(delta, &late, output);
@@ -286,8 +325,14 @@ impl TopK {
 impl TickOperator for TopK {
     fn on_tick(&mut self, input: Vec<Delta>, progress: &Progress, output: &mut Output) {
         let mut touched = Vec::new();
+        let retracted = self.retracted(&input);
+        let first_rows_do = self.spec.ranking == Ranking::RowNumber;
+        let passes = |closes: Option<i64>| {
+            let is_final = closes.is_some() && closes <= progress.finalized_ms;
+            first_rows_do && is_final && closes.is_none_or(|closes| !retracted.contains(&closes))
+        };
         for delta in &input {
-            self.apply(delta, &mut touched, output);
+            self.apply(delta, passes, &mut touched, output);
         }
         let changes = self.changes(touched);
         output.deltas.extend(self.delta(&changes));

@@ -84,6 +84,19 @@ impl Partition {
         matters || self.rows.is_empty()
     }
 
+    /// Adds copies of a row where all that is asked for, once, are the first rows; says whether it is among them.
+    pub(super) fn pass(&mut self, key: &[u8], sort_width: usize, diff: i64, numbers: Numbers) -> bool {
+        let is_full = i64::try_from(self.rows.len()).is_ok_and(|rows| rows >= numbers.last);
+        if is_full && self.rows.last_key_value().is_none_or(|(last, _)| last.as_ref() <= key) {
+            return false;
+        }
+        let matters = self.add(key, sort_width, diff);
+        if i64::try_from(self.rows.len()).is_ok_and(|rows| rows > numbers.last) {
+            self.rows.pop_last();
+        }
+        matters
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }

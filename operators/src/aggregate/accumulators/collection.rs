@@ -3,8 +3,8 @@
 //!
 //! Values are ordered by what the call asks for, then by themselves (ascending, NULL last), so that
 //! there is one answer whatever came first.
-//! State: one entry for each distinct (group, order, value). A change takes time in the logarithm of
-//! these; a list is made anew once a tick where its group has changed.
+//! State: one entry for each distinct (group, order, value); a tree for groups with several. A change takes time in
+//! the logarithm of these; a list is made anew once a tick where its group has changed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,6 +35,66 @@ enum Made {
     Single,
 }
 
+/// The values of a group in order, and how often each is there. Most groups of `max_by` have one.
+enum Values {
+    Few(Option<(Box<[u8]>, i64)>),
+    Many(BTreeMap<Box<[u8]>, i64>),
+}
+
+impl Values {
+    fn iter(&self) -> impl DoubleEndedIterator<Item = (&[u8], i64)> {
+        let (few, many) = match self {
+            Values::Few(value) => (value.as_ref(), None),
+            Values::Many(values) => (None, Some(values)),
+        };
+        let few = few.map(|(row, count)| (row.as_ref(), *count));
+        let many = many.into_iter().flatten().map(|(row, count)| (row.as_ref(), *count));
+        few.into_iter().chain(many)
+    }
+
+    /// Distinct values, and their bytes.
+    fn size(&self) -> (usize, usize) {
+        self.iter().fold((0, 0), |(entries, bytes), (row, _)| (entries + 1, bytes + row.len()))
+    }
+
+    fn get_mut(&mut self, row: &[u8]) -> Option<&mut i64> {
+        match self {
+            Values::Few(value) => value.as_mut().filter(|(known, _)| known.as_ref() == row).map(|(_, count)| count),
+            Values::Many(values) => values.get_mut(row),
+        }
+    }
+
+    /// Puts in a value that is not there.
+    fn insert(&mut self, row: &[u8], count: i64) {
+        match self {
+            Values::Few(value @ None) => *value = Some((row.into(), count)),
+            Values::Few(value) => *self = Values::Many(value.take().into_iter().chain([(row.into(), count)]).collect()),
+            Values::Many(values) => {
+                values.insert(row.into(), count);
+            }
+        }
+    }
+
+    /// Takes out a value that is there.
+    fn remove(&mut self, row: &[u8]) {
+        match self {
+            Values::Few(value) => *value = None,
+            Values::Many(values) => {
+                values.remove(row);
+                if values.len() == 1 {
+                    *self = Values::Few(values.pop_first());
+                }
+            }
+        }
+    }
+}
+
+impl Default for Values {
+    fn default() -> Values {
+        Values::Few(None)
+    }
+}
+
 /// Keeps the values of each group in order.
 pub(super) struct Collection {
     made: Made,
@@ -44,7 +104,7 @@ pub(super) struct Collection {
     data_type: DataType,
     /// Order columns, then the value.
     converter: RowConverter,
-    groups: Vec<BTreeMap<Box<[u8]>, i64>>,
+    groups: Vec<Values>,
     entries: usize,
     value_bytes: usize,
 }
@@ -102,7 +162,7 @@ impl Collection {
             }
             None if diff == 0 => {}
             None => {
-                values.insert(row.into(), diff);
+                values.insert(row, diff);
                 self.entries += 1;
                 self.value_bytes += row.len();
             }
@@ -117,7 +177,7 @@ impl Collection {
     /// The values of a group in order, each as often as it is shown.
     fn shown(&self, group: u32) -> impl DoubleEndedIterator<Item = (&[u8], i64)> {
         let entries = self.groups[group as usize].iter();
-        entries.map(|(row, count)| (row.as_ref(), self.times(*count))).filter(|(_, times)| *times > 0)
+        entries.map(|(row, count)| (row, self.times(count))).filter(|(_, times)| *times > 0)
     }
 
     fn values<'a>(&self, rows: impl IntoIterator<Item = &'a [u8]>) -> ArrayRef {
@@ -209,12 +269,12 @@ impl Collection {
 
 impl Accumulator for Collection {
     fn resize(&mut self, slots: usize) {
-        for group in self.groups.iter_mut().skip(slots) {
-            self.entries -= group.len();
-            self.value_bytes -= group.keys().map(|row| row.len()).sum::<usize>();
-            group.clear();
+        for group in self.groups.iter().skip(slots) {
+            let (entries, bytes) = group.size();
+            self.entries -= entries;
+            self.value_bytes -= bytes;
         }
-        self.groups.resize(slots, BTreeMap::new());
+        self.groups.resize_with(slots, Values::default);
     }
 
     fn update(&mut self, rows: &Rows<'_>) {
@@ -246,17 +306,17 @@ impl Accumulator for Collection {
     }
 
     fn reset(&mut self, group: u32) {
-        let values = std::mem::take(&mut self.groups[group as usize]);
-        self.entries -= values.len();
-        self.value_bytes -= values.keys().map(|row| row.len()).sum::<usize>();
+        let (entries, bytes) = std::mem::take(&mut self.groups[group as usize]).size();
+        self.entries -= entries;
+        self.value_bytes -= bytes;
     }
 
     fn save(&self, groups: &[u32]) -> Vec<Vec<u8>> {
         let save = |group: &u32| {
             let mut bytes = Vec::new();
-            for (row, count) in &self.groups[*group as usize] {
+            for (row, count) in self.groups[*group as usize].iter() {
                 bytes.put_bytes(row);
-                bytes.put_i64(*count);
+                bytes.put_i64(count);
             }
             bytes
         };
@@ -273,6 +333,6 @@ impl Accumulator for Collection {
     }
 
     fn bytes(&self) -> usize {
-        self.groups.capacity() * size_of::<BTreeMap<Box<[u8]>, i64>>() + self.entries * ENTRY_BYTES + self.value_bytes
+        self.groups.capacity() * size_of::<Values>() + self.entries * ENTRY_BYTES + self.value_bytes
     }
 }

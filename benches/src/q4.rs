@@ -1,0 +1,31 @@
+//! Trades at the newest price of their token and hour, as volume of a pool and hour; prices are corrected later, and
+//! what was sold at them with them; from Parquet to Parquet.
+
+use std::path::Path;
+
+use crate::replay::{ReplayArguments, replay};
+
+pub(crate) fn run(arguments: &ReplayArguments) -> anyhow::Result<()> {
+    replay("q4", arguments, job)
+}
+
+/// The job as a user writes it. A price may be corrected at any time, so trades are kept for ever.
+fn job(data: &Path, out: &Path) -> String {
+    format!(
+        "CREATE SOURCE eth WITH (connector = 'parquet', path = '{}',
+  rename = 'arrive_block=block_number, block_time=block_timestamp');
+
+CREATE MATERIALIZED VIEW newest_price WITH (unbounded = 'yes') AS
+SELECT token, hour, max_by(price, revision) AS price FROM eth.prices GROUP BY token, hour;
+
+CREATE MATERIALIZED VIEW q4 WITH (unbounded = 'yes') AS
+SELECT pool, window_start AS hour, count(*) AS total, sum(amount_sold * price) AS volume
+FROM TUMBLE(eth.trades, block_timestamp, INTERVAL '1 hour') JOIN newest_price ON token = token_sold AND hour = window_start
+GROUP BY pool, window_start;
+
+CREATE SINK rows FROM q4 WITH (connector = 'parquet', path = '{}', mode = 'snapshot');
+",
+        data.display(),
+        out.display()
+    )
+}
