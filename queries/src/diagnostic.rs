@@ -96,7 +96,7 @@ codes! {
     UnknownConnector = "Q0402",
     /// An aggregate stands where none may, or a column is neither grouped nor aggregated.
     AggregateMisuse = "Q0403",
-    /// Views that read each other in a circle.
+    /// Views or functions that use each other in a circle.
     CyclicViews = "Q0404",
     /// A source, table, secret or sink cannot be opened.
     CannotOpen = "Q0405",

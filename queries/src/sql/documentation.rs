@@ -61,7 +61,8 @@ pub const STATEMENTS: &[StatementDoc] = &[
     ),
     job(
         "SET name = value",
-        "A setting of the job: `workers`, `blocks_per_tick`, `mev.…`, `state.limit_mb` (the job ends with the name of the \
+        "A setting of the job: `workers`, `blocks_per_tick`, `mev.…`, `sql.listen` (where `highwater sql --connect` reaches \
+         its materialised views; there is no authentication), `state.limit_mb` (the job ends with the name of the \
          largest operator when all state together takes more memory).",
     ),
     job(
@@ -90,6 +91,12 @@ pub const STATEMENTS: &[StatementDoc] = &[
         "With EMIT the view has only rows that are final by the watermarks of its tables.",
     ),
     session("DROP TABLE | VIEW | FUNCTION [IF EXISTS] name [CASCADE]", "Takes a definition away."),
+    session(
+        "SUBSCRIBE [TO] view | (query) [WITH (SNAPSHOT [= true | false], PROGRESS [= true | false])] [UP TO tick]",
+        "What the view holds, then each change as its tick seals: `tick`, `block`, `progressed`, `diff`, then the view's \
+         columns. With PROGRESS a tick without changes is a row too. UP TO is exclusive. Without a running job \
+         (`highwater sql --connect`) it ends after the snapshot.",
+    ),
     session(
         "FLUSH; BEGIN; COMMIT; CREATE INDEX …",
         "Accepted and without meaning: every statement is complete when it returns.",
