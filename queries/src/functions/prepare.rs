@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use datafusion_sql::sqlparser::ast::{
-    CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    ObjectName, UnaryOperator, Value, ValueWithSpan, VisitMut, visit_expressions_mut,
+    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, ObjectName, UnaryOperator, Value, ValueWithSpan, VisitMut, visit_expressions_mut,
 };
 
 use super::markers::{CASE, NEGATE};
@@ -26,10 +26,41 @@ pub fn prepare<V: VisitMut>(query: &mut V) {
                 let args = std::iter::once(expr.clone()).chain(types).collect();
                 *expr = call(CASE, args);
             }
+            Expr::IsDistinctFrom(_, right) | Expr::IsNotDistinctFrom(_, right) if is_logical(right) => {
+                *expr = regrouped(expr.clone());
+            }
             _ => {}
         }
         ControlFlow::Continue(())
     });
+}
+
+fn is_logical(expr: &Expr) -> bool {
+    matches!(expr, Expr::BinaryOp { op, .. } if is_logical_operator(op))
+}
+
+/// `a IS DISTINCT FROM b AND c` as SQL reads it: the parser takes `b AND c` together, though no parentheses are
+/// there (parentheses would stand in the tree).
+fn regrouped(expr: Expr) -> Expr {
+    let (left, right, is_not) = match expr {
+        Expr::IsDistinctFrom(left, right) => (left, right, false),
+        Expr::IsNotDistinctFrom(left, right) => (left, right, true),
+        other => return other,
+    };
+    let compared = |left, right| match is_not {
+        false => Expr::IsDistinctFrom(left, right),
+        true => Expr::IsNotDistinctFrom(left, right),
+    };
+    match *right {
+        Expr::BinaryOp { left: first, op, right: rest } if is_logical_operator(&op) => {
+            Expr::BinaryOp { left: Box::new(regrouped(compared(left, first))), op, right: rest }
+        }
+        other => compared(left, Box::new(other)),
+    }
+}
+
+fn is_logical_operator(op: &BinaryOperator) -> bool {
+    matches!(op, BinaryOperator::And | BinaryOperator::Or | BinaryOperator::Xor)
 }
 
 fn is_large(digits: &str) -> bool {

@@ -44,13 +44,15 @@ mod sinks;
 mod subqueries;
 mod tables;
 mod temporal;
+mod unique;
 mod window;
+mod words;
 
 pub(crate) use block_relations::input_schema;
 pub use catalog::{Catalog, LoadError, LoadRequest, given};
 pub use documentation::{CONSTRUCTS, ConstructDoc, DIFFERENCES, table_functions};
 pub use events::PlannedEvent;
-pub use explain::{explain, explain_state, explain_view, sql_type};
+pub use explain::{explain, explain_state, explain_view};
 pub use ir::{
     AggregateCall, AggregateFunction, AggregateParameters, Emit, JobPlan, JoinKind, Node, NodeKind, PlannedOption,
     PlannedSetting, PlannedSink, PlannedSource, PlannedTable, PlannedView, ReloadedTable, Shown, SinkInput, SortKey,
@@ -63,6 +65,8 @@ pub use relational::{
     AsofClosing, AsofColumn, AsofCondition, AsofJoinNode, ChangingJoin, JoinColumn, JoinNode, OverCall, OverNode,
     RecursionNode, RecursiveBinding, Retain, SetOperation,
 };
+pub(crate) use unique::columns as unique_columns;
+pub use words::sql_type;
 
 /// An expression in a type; itself where it has it.
 fn cast_unless(

@@ -35,6 +35,7 @@ use super::recursion;
 use super::sets::counted;
 use super::subqueries;
 use super::temporal;
+use super::unique;
 use crate::diagnostic::Diagnostic;
 use crate::functions;
 
@@ -42,6 +43,7 @@ use crate::functions;
 pub(super) fn raw_plan(query: &Query, context: &Context, place: &Place<'_>) -> Result<LogicalPlan, Diagnostic> {
     let mut query = query.clone();
     context.macros.inline(&mut query, place)?;
+    unique::inside(&mut query);
     asof::mark(&mut query).map_err(|error| place.diagnose(&error))?;
     functions::prepare(&mut query);
     if recursion::bindings(&query).is_some() {

@@ -12,6 +12,7 @@ mod options;
 mod parser;
 mod pieces;
 mod session;
+mod table;
 mod tokens;
 mod unit_test;
 

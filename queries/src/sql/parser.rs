@@ -4,22 +4,16 @@
 //! mistakes in the next. Each statement is read by hand; queries, expressions and column lists are
 //! given to sqlparser.
 
-use datafusion_sql::sqlparser::ast::{
-    BinaryOperator, ColumnDef, ColumnOption, Expr, Expr as SqlExpr, Ident, Interval, Query, Setting, TableConstraint,
-    Value,
-};
+use datafusion_sql::sqlparser::ast::{Expr as SqlExpr, Ident, Query, Setting, Value};
 use datafusion_sql::sqlparser::dialect::GenericDialect;
 use datafusion_sql::sqlparser::keywords::Keyword;
 use datafusion_sql::sqlparser::parser::{Parser, ParserError};
 use datafusion_sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
-use highwater_engine::options::parse_duration;
-
 use super::LineIndex;
-use super::Name;
 use super::ast::{
     AlertStatement, EmitClause, ExplainStatement, ExplainTarget, Job, OptionValue, SecretStatement, SetStatement,
-    SinkFrom, SinkStatement, SourceStatement, Statement, TableStatement, ViewStatement, Watermark,
+    SinkFrom, SinkStatement, SourceStatement, Statement, ViewStatement,
 };
 use super::tokens::{
     cut_left_asof, cut_mutually, cut_on_error, cut_watermark, free_names, is_word, lower_first, not_end, shown,
@@ -31,7 +25,7 @@ use crate::plan::Emit;
 /// The setting of a query that holds the limit of its recursion.
 pub(crate) const RECURSION_LIMIT: &str = "recursion_limit";
 
-static DIALECT: GenericDialect = GenericDialect {};
+pub(super) static DIALECT: GenericDialect = GenericDialect {};
 
 /// Reads a job. Every statement that cannot be read gives one diagnostic.
 pub fn parse(text: &str) -> Result<Job, Vec<Diagnostic>> {
@@ -74,7 +68,7 @@ pub(super) struct Reader<'a> {
     /// `ERROR AT RECURSION LIMIT n`
     recursion_limit: Option<u64>,
     /// `column AS expression`, what a table's WATERMARK FOR says.
-    watermark: Vec<TokenWithSpan>,
+    pub(super) watermark: Vec<TokenWithSpan>,
     /// Whether tables may be without rows, because statements change them.
     pub(super) in_session: bool,
 }
@@ -174,88 +168,6 @@ impl<'a> Reader<'a> {
         let options = self.options(true)?;
         self.end()?;
         Ok(Statement::Secret(SecretStatement { name, options, span: self.span }))
-    }
-
-    fn table(&mut self) -> Read<Statement> {
-        let if_not_exists = self.word("if");
-        if if_not_exists {
-            self.expect_word("not")?;
-            self.expect_word("exists")?;
-        }
-        let name = self.name()?;
-        let (columns, constraints) = self.parser.parse_columns().map_err(|error| self.syntax(&error))?;
-        if self.in_session && self.word("append") {
-            self.expect_word("only")?;
-        }
-        let options = self.options(false)?;
-        let mut values = None;
-        if self.word("as") {
-            if !options.is_empty() {
-                let token = self.peek();
-                return Err(self.mistake("a table has either options or inline values", &token));
-            }
-            values = Some(self.query()?.0);
-        } else if options.is_empty() && (columns.is_empty() || !self.in_session) {
-            let token = self.peek();
-            return Err(self
-                .mistake("a table needs its rows", &token)
-                .with_hint("write WITH (connector = 'csv', path = '…') or AS VALUES (…), (…)"));
-        }
-        self.end()?;
-        let primary_key = self.primary_key(&columns, &constraints);
-        let watermark = self.watermark()?;
-        Ok(Statement::Table(TableStatement {
-            name,
-            columns,
-            primary_key,
-            if_not_exists,
-            watermark,
-            options,
-            values,
-            span: self.span,
-        }))
-    }
-
-    /// `WATERMARK FOR column AS column [- INTERVAL '…']`
-    fn watermark(&mut self) -> Read<Option<Watermark>> {
-        let Some(first) = self.watermark.first().cloned() else { return Ok(None) };
-        let refused = || {
-            self.mistake("a watermark is its column, or its column less an interval", &first)
-                .with_hint("write WATERMARK FOR ts AS ts - INTERVAL '5 minutes'")
-        };
-        let mut parser = Parser::new(&DIALECT).with_tokens_with_locations(self.watermark.clone());
-        let column = parser.parse_identifier().map_err(|error| self.syntax(&error))?;
-        parser.expect_keyword(Keyword::AS).map_err(|error| self.syntax(&error))?;
-        let expr = parser.parse_expr().map_err(|error| self.syntax(&error))?;
-        let is_column = |expr: &Expr| matches!(expr, Expr::Identifier(ident) if normal(ident) == normal(&column));
-        let delay_ms = match &expr {
-            expr if is_column(expr) => Some(0),
-            Expr::BinaryOp { left, op: BinaryOperator::Minus, right } if is_column(left) => match right.as_ref() {
-                Expr::Interval(interval) => interval_ms(interval),
-                _ => None,
-            },
-            _ => None,
-        };
-        let delay_ms = delay_ms.ok_or_else(refused)?;
-        let span = self.token_span(&first);
-        Ok(Some(Watermark { column: Name { text: normal(&column), span }, delay_ms }))
-    }
-
-    /// The columns of `PRIMARY KEY`, behind a column or on its own.
-    fn primary_key(&self, columns: &[ColumnDef], constraints: &[TableConstraint]) -> Vec<String> {
-        let is_key = |column: &&ColumnDef| {
-            column.options.iter().any(|option| matches!(option.option, ColumnOption::PrimaryKey(_)))
-        };
-        let of_columns = columns.iter().filter(is_key).map(|column| normal(&column.name));
-        let of_table = constraints.iter().filter_map(|constraint| match constraint {
-            TableConstraint::PrimaryKey(key) => Some(key),
-            _ => None,
-        });
-        let named = of_table.flat_map(|key| &key.columns).filter_map(|column| match &column.column.expr {
-            Expr::Identifier(ident) => Some(normal(ident)),
-            _ => None,
-        });
-        of_columns.chain(named).collect()
     }
 
     fn view(&mut self, replace: bool, materialized: bool) -> Read<Statement> {
@@ -475,13 +387,4 @@ impl<'a> Reader<'a> {
 /// A name as SQL compares it.
 pub(crate) fn normal(ident: &Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
-}
-
-/// The length of a constant interval in milliseconds.
-fn interval_ms(interval: &Interval) -> Option<i64> {
-    let Expr::Value(value) = interval.value.as_ref() else { return None };
-    let Value::SingleQuotedString(text) = &value.value else { return None };
-    let unit = interval.leading_field.as_ref().map(|unit| format!(" {unit}")).unwrap_or_default();
-    let length = parse_duration(&format!("{text}{unit}"))?;
-    i64::try_from(length.as_millis()).ok()
 }

@@ -91,18 +91,21 @@ impl SessionStatement {
     pub(crate) fn into_job(self) -> Option<Statement> {
         match self {
             SessionStatement::Job(statement) => Some(statement),
-            SessionStatement::Query(query, span) => Some(Statement::View(ViewStatement {
-                name: Name { text: QUERY.to_owned(), span },
-                replace: true,
-                materialized: true,
-                columns: Vec::new(),
-                options: Vec::new(),
-                on_error_stop: false,
-                emit: None,
-                query,
-                query_span: span,
-                span,
-            })),
+            SessionStatement::Query(mut query, span) => {
+                crate::plan::unique_columns(&mut query.body);
+                Some(Statement::View(ViewStatement {
+                    name: Name { text: QUERY.to_owned(), span },
+                    replace: true,
+                    materialized: true,
+                    columns: Vec::new(),
+                    options: Vec::new(),
+                    on_error_stop: false,
+                    emit: None,
+                    query,
+                    query_span: span,
+                    span,
+                }))
+            }
             _ => None,
         }
     }

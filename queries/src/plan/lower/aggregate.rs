@@ -7,9 +7,9 @@ use datafusion_common::DFSchema;
 use datafusion_expr::{Aggregate, Expr, LogicalPlan};
 use datafusion_physical_expr::expressions::cast;
 
-use super::super::explain::sql_text;
 use super::super::facts::{ColumnFacts, Facts};
 use super::super::ir::{AggregateCall, AggregateFunction, Node, NodeKind};
+use super::super::words::sql_text;
 use super::scalar::{Computed, is_time, keep_columns, moved, project};
 use super::{Lower, Lowered, Lowerer};
 

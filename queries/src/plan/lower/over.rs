@@ -67,22 +67,7 @@ impl Lowerer<'_> {
                 places[*column] = before + index;
             }
         }
-        let columns = keep_columns(&current, places).into_iter().zip(window.schema.fields());
-        let mut shown = Vec::new();
-        for (column, field) in columns {
-            let same = column.field.data_type() == field.data_type();
-            let expression = match same {
-                true => column.expression,
-                false => datafusion_physical_expr::expressions::cast(
-                    column.expression,
-                    current.schema(),
-                    field.data_type().clone(),
-                )
-                .map_err(|error| self.place.diagnose(&error))?,
-            };
-            let from = column.from.filter(|_| same);
-            shown.push(Computed { expression, field: field.as_ref().clone(), from, ..column });
-        }
+        let shown = self.as_fields(&current, places, window.schema.fields())?;
         Ok(project(current, shown))
     }
 

@@ -7,7 +7,7 @@ use super::super::facts::{ColumnFacts, Facts};
 use super::super::ir::{Node, NodeKind};
 use super::super::recursion::MutualNode;
 use super::super::relational::{ChangingJoin, RecursionNode, RecursiveBinding};
-use super::scalar::{Computed, keep_columns, project};
+use super::scalar::project;
 use super::{Lower, Lowered, Lowerer};
 
 /// The relations being defined, with their columns.
@@ -52,22 +52,7 @@ impl Lowerer<'_> {
 
     /// Just the columns of a binding, in its types.
     fn as_columns(&self, lowered: Lowered, schema: &SchemaRef) -> Lower<Lowered> {
-        let columns = keep_columns(&lowered, 0..schema.fields().len()).into_iter().zip(schema.fields());
-        let mut shown = Vec::new();
-        for (column, field) in columns {
-            let same = column.field.data_type() == field.data_type();
-            let expression = match same {
-                true => column.expression,
-                false => datafusion_physical_expr::expressions::cast(
-                    column.expression,
-                    lowered.schema(),
-                    field.data_type().clone(),
-                )
-                .map_err(|error| self.place.diagnose(&error))?,
-            };
-            let field = field.as_ref().clone();
-            shown.push(Computed { expression, field, from: column.from.filter(|_| same), facts: column.facts });
-        }
+        let shown = self.as_fields(&lowered, 0..schema.fields().len(), schema.fields())?;
         Ok(project(lowered, shown))
     }
 

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use datafusion_common::tree_node::{Transformed, TreeNode as _, TreeNodeRecursion};
 use datafusion_common::{Column, DFSchema, ScalarValue};
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion_expr::{BinaryExpr, Cast, Expr, ExprSchemable as _, Operator};
-use datafusion_physical_expr::expressions::Column as PhysicalColumn;
+use datafusion_physical_expr::expressions::{Column as PhysicalColumn, cast};
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 use highwater_engine::model::wide::timestamp_type;
 
@@ -117,6 +117,29 @@ pub(super) fn keep_columns(input: &Lowered, columns: impl IntoIterator<Item = us
             Computed { expression, field, facts, from: Some(column) }
         })
         .collect()
+}
+
+impl Lowerer<'_> {
+    /// Columns of `input` as these fields: under their names, cast where the types differ.
+    pub(super) fn as_fields<'f>(
+        &self,
+        input: &Lowered,
+        columns: impl IntoIterator<Item = usize>,
+        fields: impl IntoIterator<Item = &'f FieldRef>,
+    ) -> Lower<Vec<Computed>> {
+        let mut shown = Vec::new();
+        for (column, field) in keep_columns(input, columns).into_iter().zip(fields) {
+            let same = column.field.data_type() == field.data_type();
+            let expression = match same {
+                true => column.expression,
+                false => cast(column.expression, input.schema(), field.data_type().clone())
+                    .map_err(|error| self.place.diagnose(&error))?,
+            };
+            let from = column.from.filter(|_| same);
+            shown.push(Computed { expression, field: field.as_ref().clone(), from, facts: column.facts });
+        }
+        Ok(shown)
+    }
 }
 
 /// The column an expression is, if it is one.

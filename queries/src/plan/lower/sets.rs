@@ -1,9 +1,11 @@
 //! Set operations that count rows.
 
+use std::sync::Arc;
+
 use super::super::facts::{ColumnFacts, Facts};
 use super::super::ir::{Node, NodeKind};
 use super::super::sets::SetNode;
-use super::scalar::{Computed, keep_columns, project};
+use super::scalar::project;
 use super::{Lower, Lowered, Lowerer};
 
 impl Lowerer<'_> {
@@ -32,22 +34,9 @@ impl Lowerer<'_> {
 
     /// A side with just the columns of the plan, in the types of the left side.
     fn typed(&self, side: Lowered, wanted: &datafusion_expr::LogicalPlan) -> Lower<Lowered> {
-        let columns = keep_columns(&side, 0..side.width()).into_iter().zip(wanted.schema().fields());
-        let mut shown = Vec::new();
-        for (column, field) in columns {
-            let same = column.field.data_type() == field.data_type();
-            let expression = match same {
-                true => column.expression,
-                false => datafusion_physical_expr::expressions::cast(
-                    column.expression,
-                    side.schema(),
-                    field.data_type().clone(),
-                )
-                .map_err(|error| self.place.diagnose(&error))?,
-            };
-            let field = field.as_ref().clone().with_nullable(true);
-            shown.push(Computed { expression, field, from: column.from.filter(|_| same), facts: column.facts });
-        }
+        let fields = wanted.schema().fields().iter().map(|field| Arc::new(field.as_ref().clone().with_nullable(true)));
+        let fields: Vec<_> = fields.collect();
+        let shown = self.as_fields(&side, 0..side.width(), &fields)?;
         Ok(project(side, shown))
     }
 }

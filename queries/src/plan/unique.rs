@@ -1,0 +1,62 @@
+//! Names for columns that have none of their own.
+//!
+//! SQL lets a SELECT name two columns alike as long as nobody asks for one of them by that name; DataFusion does
+//! not. The later one gets another name. In what a view shows two columns of one name stay a mistake.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use datafusion_sql::sqlparser::ast::{Ident, Query, SelectItem, SetExpr, VisitMut as _, VisitorMut};
+
+use crate::sql::normal;
+
+/// Tells apart the columns of all queries inside a query.
+pub(super) fn inside(query: &mut Query) {
+    let _: ControlFlow<()> = query.visit(&mut Inner { depth: 0 });
+}
+
+struct Inner {
+    depth: usize,
+}
+
+impl VisitorMut for Inner {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        if self.depth > 0 {
+            columns(&mut query.body);
+        }
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+}
+
+/// Tells apart the columns of a query, where nobody reads them by name.
+pub(crate) fn columns(body: &mut SetExpr) {
+    match body {
+        SetExpr::Select(select) => {
+            let mut known = BTreeSet::new();
+            for (index, item) in select.projection.iter_mut().enumerate() {
+                let (expr, name) = match item {
+                    SelectItem::UnnamedExpr(expr) => (expr.clone(), expr.to_string()),
+                    SelectItem::ExprWithAlias { expr, alias } => (expr.clone(), normal(alias)),
+                    _ => continue,
+                };
+                if !known.insert(name.to_lowercase()) {
+                    let alias = Ident::with_quote('"', format!("{name}:{}", index + 1));
+                    *item = SelectItem::ExprWithAlias { expr, alias };
+                }
+            }
+        }
+        SetExpr::SetOperation { left, right, .. } => {
+            columns(left);
+            columns(right);
+        }
+        _ => {}
+    }
+}
