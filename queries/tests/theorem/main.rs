@@ -185,10 +185,10 @@ fn sessions_hold(cases: u32, feeding: impl Strategy<Value = Feeding> + 'static) 
 
 #[test]
 fn every_query_of_a_session_is_right_after_every_row() {
-    with_room(|| sessions_hold(15, prop_oneof![1 => Just(Feeding::Batch), 3 => Just(Feeding::Row)]));
+    with_room(|| sessions_hold(50, prop_oneof![1 => Just(Feeding::Batch), 3 => Just(Feeding::Row)]));
 }
 
 #[test]
 fn every_query_of_a_session_is_right_while_rows_come_and_go() {
-    with_room(|| sessions_hold(15, any::<u64>().prop_map(Feeding::Churn)));
+    with_room(|| sessions_hold(50, any::<u64>().prop_map(Feeding::Churn)));
 }
