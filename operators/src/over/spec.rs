@@ -27,7 +27,7 @@ pub struct OverSpec {
 }
 
 /// One call, such as `sum(amount) FILTER (WHERE paid) OVER (… ROWS 3 PRECEDING)`.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct OverCall {
     /// The function.
     pub function: OverFunction,

@@ -348,7 +348,9 @@ impl<'j> Planner<'j> {
 
     /// Adds a maintained view; gives its index.
     pub(super) fn keep(&mut self, name: &Name, planned: Planned, amend: impl FnOnce(&mut PlannedView)) -> usize {
-        let Planned { lowered: Lowered { node, facts }, shown, state } = planned;
+        let Planned { lowered: Lowered { node, facts }, shown, mut state } = planned;
+        let repeated = super::same::repeated(&node);
+        state.retain(|entry| !repeated.contains(&entry.id));
         let schema = node.schema.clone();
         let types: Vec<DataType> = schema.fields().iter().map(|field| field.data_type().clone()).collect();
         let mut view = PlannedView {

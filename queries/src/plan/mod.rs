@@ -39,6 +39,7 @@ mod query;
 mod recursion;
 mod registry;
 mod relational;
+mod same;
 mod sets;
 mod sinks;
 mod subqueries;

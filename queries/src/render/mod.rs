@@ -69,6 +69,7 @@ pub fn render(plan: Arc<JobPlan>, outputs: Vec<OutputPlan>) -> Result<Rendered, 
             block_relations: BTreeMap::new(),
             events: BTreeMap::new(),
             shown: shown.clone(),
+            made: Vec::new(),
         };
         for (index, view) in plan.views.iter().enumerate() {
             let rendered = reachable.contains(&index).then(|| renderer.view(view));
@@ -161,17 +162,20 @@ struct Renderer<'p, 'g, 's> {
     events: BTreeMap<String, (Handle, Handle)>,
     /// The columns that anybody reads of each relation of a source.
     shown: BTreeMap<String, BTreeSet<usize>>,
+    /// Steps with state of the view at hand: what it says twice is made once.
+    made: Vec<(&'p Node, Handle)>,
 }
 
-impl Renderer<'_, '_, '_> {
-    fn view(&mut self, view: &PlannedView) -> (Handle, Handle) {
+impl<'p> Renderer<'p, '_, '_> {
+    fn view(&mut self, view: &'p PlannedView) -> (Handle, Handle) {
         let mut errors = Vec::new();
+        self.made.clear();
         let rows = self.node(&view.root, &mut errors);
         let errors = self.graph.union(&errors);
         (rows, errors)
     }
 
-    fn node(&mut self, node: &Node, errors: &mut Vec<Handle>) -> Handle {
+    fn node(&mut self, node: &'p Node, errors: &mut Vec<Handle>) -> Handle {
         let mut stages = Vec::new();
         let mut base = node;
         while let Some((stage, input)) = operators::stage(base) {
@@ -190,7 +194,21 @@ impl Renderer<'_, '_, '_> {
         self.batch(input, "stateless", Box::new(Stages::new(stages)), errors)
     }
 
-    fn base(&mut self, node: &Node, errors: &mut Vec<Handle>) -> Handle {
+    fn base(&mut self, node: &'p Node, errors: &mut Vec<Handle>) -> Handle {
+        if !node.keeps_state() {
+            return self.step(node, errors);
+        }
+        if let Some((_, made)) = self.made.iter().find(|(made, _)| made.same(node)) {
+            // Its constants have tables of their own, which nobody reads.
+            walk(node, &mut |node| self.next_constant += usize::from(matches!(node.kind, NodeKind::Values { .. })));
+            return *made;
+        }
+        let made = self.step(node, errors);
+        self.made.push((node, made));
+        made
+    }
+
+    fn step(&mut self, node: &'p Node, errors: &mut Vec<Handle>) -> Handle {
         match &node.kind {
             NodeKind::Scan { source, table, columns } => {
                 let before: usize = self.plan.sources[..*source].iter().map(|source| source.tables.len()).sum();
@@ -266,7 +284,7 @@ impl Renderer<'_, '_, '_> {
     }
 
     /// A relation of a source, made at its first reader.
-    fn block_relation(&mut self, node: &Node, errors: &mut Vec<Handle>) -> Handle {
+    fn block_relation(&mut self, node: &'p Node, errors: &mut Vec<Handle>) -> Handle {
         let NodeKind::BlockRelation { id, columns, .. } = &node.kind else {
             unreachable!("called for a relation of a source alone")
         };
@@ -291,7 +309,7 @@ impl Renderer<'_, '_, '_> {
     }
 
     /// An event, made at its first reader: rows and errors.
-    fn event(&mut self, node: &Node, event: &PlannedEvent, input: &Node) -> (Handle, Handle) {
+    fn event(&mut self, node: &Node, event: &PlannedEvent, input: &'p Node) -> (Handle, Handle) {
         let input = self.node(input, &mut Vec::new());
         let operators::Made::Stateless(name, operator) = operators::make(node).expect("made once before") else {
             unreachable!("events are decoded without state")
@@ -301,7 +319,7 @@ impl Renderer<'_, '_, '_> {
         rendered
     }
 
-    fn lookup_join(&mut self, node: &Node, errors: &mut Vec<Handle>) -> Handle {
+    fn lookup_join(&mut self, node: &'p Node, errors: &mut Vec<Handle>) -> Handle {
         let NodeKind::LookupJoin { id, input, table, .. } = &node.kind else {
             unreachable!("called for a lookup join alone")
         };
@@ -323,7 +341,7 @@ impl Renderer<'_, '_, '_> {
         rows
     }
 
-    fn operator(&mut self, node: &Node, errors: &mut Vec<Handle>) -> Handle {
+    fn operator(&mut self, node: &'p Node, errors: &mut Vec<Handle>) -> Handle {
         let input = self.node(node.inputs()[0], errors);
         match operators::make(node).expect("every operator was made once before") {
             operators::Made::None => input,

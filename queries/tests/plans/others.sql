@@ -15,3 +15,8 @@ CREATE SINK counted FROM (SELECT error, count(*) AS n FROM heads_errors GROUP BY
 CREATE SINK chains FROM both_chains WITH (connector = 'stdout');
 EXPLAIN SELECT hex(transaction_hash) AS h, format_units(value, 18) AS ether FROM eth.transactions WHERE value > 100000000000000000000;
 EXPLAIN STATE SELECT from_address, count(*) FROM eth.transactions GROUP BY from_address;
+
+-- What a query says twice is kept once.
+CREATE MATERIALIZED VIEW said_twice WITH (unbounded = 'yes') AS
+WITH senders AS (SELECT from_address, count(*) AS n FROM eth.transactions GROUP BY from_address)
+SELECT from_address, n FROM senders WHERE n = (SELECT max(n) FROM senders);

@@ -34,10 +34,13 @@ pub(super) fn total(order: &[Order], scope: &[Column], before: &[Column], rest: 
 }
 
 impl Speller {
-    /// `f(…) OVER (…)`.
-    pub(super) fn over_call(&self, call: &OverCall, scope: &[Column]) -> Column {
+    /// `f(…) OVER (…)`, beside the first of its SELECT.
+    ///
+    /// Which of two equal rows comes first is open, and each window may see it its own way: what two windows say of
+    /// them together is right in more ways than one. Windows that count rows are therefore all the same one.
+    pub(super) fn over_call(&self, call: &OverCall, first: &OverCall, scope: &[Column]) -> Column {
         let (function, kind) = function(self, call, scope);
-        Column { sql: format!("{function} OVER ({})", window(call, scope)), kind, base: String::new() }
+        Column { sql: format!("{function} OVER ({})", window(call, first, scope)), kind, base: String::new() }
     }
 
     /// A rank that QUALIFY looks at.
@@ -110,8 +113,7 @@ fn has_frame(function: Over) -> bool {
     values || matches!(function, O::CountAll | O::Count | O::Sum | O::Min | O::Max | O::Average)
 }
 
-fn window(call: &OverCall, scope: &[Column]) -> String {
-    let partition = partition(&call.partition, scope);
+fn window(call: &OverCall, first: &OverCall, scope: &[Column]) -> String {
     let frame = call.frame.as_ref().filter(|_| has_frame(call.function));
     let distant = |frame: &Frame| [frame.start, frame.end].iter().flatten().any(|distance| *distance != 0);
     let distances = frame.filter(|frame| frame.units == Units::Range && distant(frame));
@@ -122,7 +124,8 @@ fn window(call: &OverCall, scope: &[Column]) -> String {
             let direction = if order.descending { " DESC" } else { "" };
             let nulls = if order.nulls_first { "FIRST" } else { "LAST" };
             return format!(
-                "{partition}ORDER BY {}{direction} NULLS {nulls} {}",
+                "{}ORDER BY {}{direction} NULLS {nulls} {}",
+                partition(&call.partition, scope),
                 column.sql,
                 spelled(frame, frame.units)
             );
@@ -134,11 +137,12 @@ fn window(call: &OverCall, scope: &[Column]) -> String {
         None => None,
     };
     let by_row = is_positional(call.function) || units == Some(Units::Rows);
-    let order = if by_row {
-        total(&call.order, scope, &[], scope).join(", ")
+    let (partitioned, order) = if by_row {
+        (&first.partition, total(&first.order, scope, &[], scope))
     } else {
-        keys(&call.order, scope, &[]).join(", ")
+        (&call.partition, keys(&call.order, scope, &[]))
     };
+    let (partition, order) = (partition(partitioned, scope), order.join(", "));
     let frame = frame.zip(units).map_or_else(String::new, |(frame, units)| format!(" {}", spelled(frame, units)));
     if order.is_empty() { partition } else { format!("{partition}ORDER BY {order}{frame}") }
 }

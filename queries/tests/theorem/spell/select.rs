@@ -38,7 +38,7 @@ impl Speller {
             Shape::Group { keys, calls, having } => self.group(keys, calls, *having, from, scope),
             Shape::Over { kept, calls, qualify } => {
                 let mut columns = several(scope, kept);
-                columns.extend(calls.iter().map(|call| self.over_call(call, scope)));
+                columns.extend(calls.iter().map(|call| self.over_call(call, &calls[0], scope)));
                 let (list, columns) = self.shown(&columns);
                 let qualify = qualify.and_then(|(which, last)| {
                     let call = calls.first().filter(|_| scope.iter().any(|column| column.kind != Kind::Approximate))?;
