@@ -329,7 +329,7 @@ impl OverSpec {
         let field = self.input.field(*index);
         match field.data_type() {
             DataType::Float32 | DataType::Float64 => Some(true),
-            DataType::Timestamp(..) | DataType::Decimal128(..) => Some(false),
+            DataType::Timestamp(..) | DataType::Date32 | DataType::Decimal128(..) => Some(false),
             integer if integer.is_integer() && wide_kind(field).is_none() => Some(false),
             _ => None,
         }

@@ -3,19 +3,25 @@
 use std::ops::ControlFlow;
 
 use datafusion_sql::sqlparser::ast::{
-    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, ObjectName, UnaryOperator, Value, ValueWithSpan, VisitMut, visit_expressions_mut,
+    BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, Ident, ObjectName, UnaryOperator, Value, ValueWithSpan, VisitMut,
+    visit_expressions_mut,
 };
 
 use super::markers::{CASE, NEGATE};
 
-/// Prepares a query or statement for planning: whole-number literals beyond 64 bits become exact
-/// UINT256 values, and CASE and unary minus get stand-ins that know 256-bit types.
+/// Prepares a query or statement for planning: whole-number literals beyond BIGINT become exact
+/// decimals or UINT256 values, and CASE and unary minus get stand-ins that know 256-bit types.
 pub fn prepare<V: VisitMut>(query: &mut V) {
     let _: ControlFlow<()> = visit_expressions_mut(query, |expr| {
         match expr {
-            Expr::Value(ValueWithSpan { value: Value::Number(digits, _), .. }) if is_large(digits) => {
-                *expr = large_literal(digits.replace('_', ""));
+            Expr::Value(ValueWithSpan { value: Value::Number(digits, _), .. }) => {
+                if let Some(literal) = large_literal(digits) {
+                    *expr = literal;
+                }
+            }
+            Expr::UnaryOp { op: UnaryOperator::Minus, expr: operand } if is_beyond_by_one(operand) => {
+                **operand = Expr::Value(Value::Number(BEYOND_BY_ONE.to_owned(), false).into());
             }
             Expr::UnaryOp { op: UnaryOperator::Minus, expr: operand } if !is_literal(operand) => {
                 *expr = call(NEGATE, vec![(**operand).clone()]);
@@ -63,9 +69,26 @@ fn is_logical_operator(op: &BinaryOperator) -> bool {
     matches!(op, BinaryOperator::And | BinaryOperator::Or | BinaryOperator::Xor)
 }
 
-fn is_large(digits: &str) -> bool {
+/// The magnitude of the least BIGINT, which is not itself a BIGINT.
+const BEYOND_BY_ONE: &str = "9223372036854775808";
+
+fn is_beyond_by_one(operand: &Expr) -> bool {
+    let Expr::Cast { expr, data_type: DataType::Decimal(_), .. } = operand else { return false };
+    matches!(expr.as_ref(), Expr::Value(value) if value.value == Value::SingleQuotedString(BEYOND_BY_ONE.to_owned()))
+}
+
+/// A whole number that BIGINT does not hold, in a type that does: DataFusion's own would wrap around.
+fn large_literal(digits: &str) -> Option<Expr> {
     let plain = digits.replace('_', "");
-    plain.bytes().all(|byte| byte.is_ascii_digit()) && plain.parse::<u64>().is_err()
+    if !plain.bytes().all(|byte| byte.is_ascii_digit()) || plain.parse::<i64>().is_ok() {
+        return None;
+    }
+    let data_type = match plain.parse::<u64>() {
+        Ok(_) => DataType::Decimal(ExactNumberInfo::PrecisionAndScale(20, 0)),
+        Err(_) => DataType::UInt256,
+    };
+    let expr = Box::new(Expr::Value(Value::SingleQuotedString(plain).into()));
+    Some(Expr::Cast { kind: CastKind::Cast, expr, data_type, array: false, format: None })
 }
 
 /// Numbers and intervals: DataFusion negates them as it reads them.
@@ -74,16 +97,6 @@ fn is_literal(operand: &Expr) -> bool {
         Expr::Interval(_) => true,
         Expr::Value(value) => matches!(value.value, Value::Number(..)),
         _ => false,
-    }
-}
-
-fn large_literal(digits: String) -> Expr {
-    Expr::Cast {
-        kind: CastKind::Cast,
-        expr: Box::new(Expr::Value(Value::SingleQuotedString(digits).into())),
-        data_type: DataType::UInt256,
-        array: false,
-        format: None,
     }
 }
 

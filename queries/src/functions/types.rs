@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, FieldRef};
+use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion_common::Result;
 use datafusion_expr::planner::TypePlanner;
 use datafusion_sql::sqlparser::ast::DataType as SqlType;
@@ -20,6 +20,8 @@ impl TypePlanner for ChainTypes {
         let field = match sql_type {
             SqlType::UInt256 => wide_field("", Wide::Unsigned, true),
             SqlType::Int256 => wide_field("", Wide::Signed, true),
+            // Arithmetic in 64 bits without a sign would wrap around.
+            SqlType::BigIntUnsigned(_) => Field::new("", DataType::Decimal128(20, 0), true),
             SqlType::Custom(name, arguments) if arguments.is_empty() => {
                 match name.to_string().to_ascii_uppercase().as_str() {
                     "ADDRESS" => Field::new("", ADDRESS_TYPE, true),

@@ -40,6 +40,7 @@ mod recursion;
 mod registry;
 mod relational;
 mod same;
+mod series;
 mod sets;
 mod sinks;
 mod subqueries;

@@ -132,7 +132,7 @@ pub(super) fn views(job: &Job) -> BTreeMap<&str, &ViewStatement> {
 pub(crate) fn relations(query: &Query) -> BTreeSet<String> {
     let mut reader = Relations::default();
     let _: ControlFlow<()> = query.visit(&mut reader);
-    &reader.found - &reader.own
+    reader.found
 }
 
 /// The functions that an expression or query calls by a plain name, with sqlparser's places.
@@ -152,15 +152,39 @@ pub(crate) fn functions_called<V: Visit>(tree: &V) -> Vec<Ident> {
 #[derive(Default)]
 struct Relations {
     found: BTreeSet<String>,
-    own: BTreeSet<String>,
+    /// The queries around the place, outermost first.
+    around: Vec<Scope>,
+}
+
+/// The names that the WITH of a query gives.
+struct Scope {
+    /// Each with the place of its query in memory, which tells it from other queries.
+    names: Vec<(String, *const Query)>,
+    recursive: bool,
+    /// How many of them hold at the place: a query of WITH that is not recursive sees those before it.
+    seen: usize,
 }
 
 impl Visitor for Relations {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
-        let own = query.with.iter().flat_map(|with| &with.cte_tables);
-        self.own.extend(own.map(|table| normal(&table.alias.name)));
+        if let Some(scope) = self.around.last_mut() {
+            let at = scope.names.iter().position(|(_, body)| std::ptr::eq(*body, query));
+            scope.seen = at.filter(|_| !scope.recursive).unwrap_or(scope.names.len());
+        }
+        let ctes = query.with.iter().flat_map(|with| &with.cte_tables);
+        let names: Vec<_> = ctes.map(|cte| (normal(&cte.alias.name), std::ptr::from_ref(cte.query.as_ref()))).collect();
+        let recursive = query.with.as_ref().is_some_and(|with| with.recursive);
+        self.around.push(Scope { seen: names.len(), names, recursive });
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.around.pop();
+        if let Some(scope) = self.around.last_mut() {
+            scope.seen = scope.names.len();
+        }
         ControlFlow::Continue(())
     }
 
@@ -176,7 +200,11 @@ impl Visitor for Relations {
                 _ => None,
             },
         };
-        self.found.extend(ident.map(normal));
+        let name = ident.map(normal);
+        let own = |name: &String| {
+            self.around.iter().any(|scope| scope.names[..scope.seen].iter().any(|(known, _)| known == name))
+        };
+        self.found.extend(name.filter(|name| !own(name)));
         ControlFlow::Continue(())
     }
 }
@@ -279,4 +307,27 @@ fn circle(defined: Defined<'_>, path: &[String]) -> Diagnostic {
     };
     Diagnostic::new(Code::CyclicViews, message, defined.name().span)
         .with_hint("a view can read only views that do not depend on it")
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion_sql::sqlparser::dialect::GenericDialect;
+    use datafusion_sql::sqlparser::parser::Parser;
+
+    fn read(sql: &str) -> Vec<String> {
+        let mut parser = Parser::new(&GenericDialect {}).try_with_sql(sql).unwrap();
+        super::relations(&parser.parse_query().unwrap()).into_iter().collect()
+    }
+
+    #[test]
+    fn names_of_with_hold_where_they_are_seen() {
+        assert_eq!(read("WITH t AS (SELECT * FROM t) SELECT * FROM t"), ["t"]);
+        assert_eq!(read("WITH a AS (SELECT * FROM b), b AS (SELECT * FROM a) SELECT * FROM b"), ["b"]);
+        assert_eq!(read("WITH RECURSIVE a AS (SELECT * FROM c UNION SELECT * FROM a) SELECT * FROM a"), ["c"]);
+        assert_eq!(
+            read("WITH a AS (SELECT 1) SELECT * FROM (SELECT * FROM a) JOIN d ON x IN (SELECT y FROM a)"),
+            ["d"]
+        );
+        assert_eq!(read("SELECT * FROM (WITH a AS (SELECT 1) SELECT * FROM a) AS s, a"), ["a"]);
+    }
 }

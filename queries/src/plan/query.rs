@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use datafusion_common::config::ConfigOptions;
-use datafusion_common::tree_node::Transformed;
+use datafusion_common::tree_node::{Transformed, TreeNode as _, TreeNodeRecursion};
 use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::{Expr, LogicalPlan, WindowFrame, WindowFrameBound, WindowFrameUnits};
 use datafusion_optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
@@ -22,7 +22,7 @@ use datafusion_optimizer::push_down_filter::PushDownFilter;
 use datafusion_optimizer::rewrite_set_comparison::RewriteSetComparison;
 use datafusion_optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
 use datafusion_optimizer::simplify_expressions::SimplifyExpressions;
-use datafusion_optimizer::{Analyzer, Optimizer, OptimizerContext};
+use datafusion_optimizer::{Analyzer, AnalyzerRule as _, Optimizer, OptimizerContext};
 use datafusion_sql::planner::{ParserOptions, SqlToRel};
 use datafusion_sql::sqlparser::ast::{Query, Statement};
 
@@ -72,7 +72,24 @@ pub(super) fn optimized(plan: LogicalPlan, place: &Place<'_>) -> Result<LogicalP
     let plan = analyze(plan).map_err(|error| place.diagnose(&error))?;
     let plan = temporal::extract(plan, place)?;
     let context = OptimizerContext::new_with_config_options(OPTIONS.clone()).without_query_execution_start_time();
-    OPTIMIZER.optimize(plan, &context, |_, _| {}).map_err(|error| place.diagnose(&error))
+    let correlated = has_outer_references(&plan);
+    let plan = OPTIMIZER.optimize(plan, &context, |_, _| {}).map_err(|error| place.diagnose(&error))?;
+    // A subquery knows the columns around it in the types that they had before a UNION below made its sides alike.
+    match correlated {
+        true => TypeCoercion::new().analyze(plan, &OPTIONS).map_err(|error| place.diagnose(&error)),
+        false => Ok(plan),
+    }
+}
+
+fn has_outer_references(plan: &LogicalPlan) -> bool {
+    let mut found = false;
+    let walked = plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            found |= expr.exists(|part| Ok(matches!(part, Expr::OuterReferenceColumn(..))))?;
+            Ok(TreeNodeRecursion::Continue)
+        })
+    });
+    found && walked.is_ok()
 }
 
 /// A subquery as a value is a join like any other: what it gives may change.

@@ -19,6 +19,7 @@ use highwater_engine::model::wide::timestamp_type;
 use super::errors::PlanIssue;
 use super::ir::Window;
 use super::keyed::{Keyed, KeyedNode};
+use super::series;
 use crate::diagnostic::Code;
 
 /// The window a row belongs to starts here, inclusive.
@@ -125,10 +126,20 @@ impl RelationPlanner for WindowPlanner {
             let message = format!("table function \"{function}\" does not exist");
             let issue = PlanIssue::new(Code::UnknownFunction, message, name.span());
             return Err(issue
-                .hint("the table functions are TUMBLE, HOP, CUMULATE, SESSION and CONNECTED_COMPONENTS")
+                .hint(
+                    "the table functions are TUMBLE, HOP, CUMULATE, SESSION, CONNECTED_COMPONENTS and GENERATE_SERIES",
+                )
                 .into());
         };
-        let plan = call.plan(context)?;
+        let plan = match call.function {
+            "generate_series" => {
+                // As in PostgreSQL, a name for the table alone is one for its column too.
+                let given = alias.as_ref().filter(|alias| alias.columns.is_empty());
+                let column = given.map_or(call.function, |alias| alias.name.value.as_str());
+                series::plan(&call.arguments, column, call.usage, context)?
+            }
+            _ => call.plan(context)?,
+        };
         Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias.clone()))))
     }
 }
@@ -177,6 +188,12 @@ pub(super) const FUNCTIONS: &[TableFunction] = &[
         usage: "write CONNECTED_COMPONENTS(table, from_column, to_column [, hub_limit])",
         doc: "`node, component` of the graph of these edges: each node with the least node that it is connected with. A \
               node with more neighbours than the limit connects nothing.",
+    },
+    TableFunction {
+        name: "generate_series",
+        arguments: (2, 3),
+        usage: "write GENERATE_SERIES(first, last [, step])",
+        doc: "The integers, or the times with an interval as step, from the first constant to the last, both included.",
     },
 ];
 

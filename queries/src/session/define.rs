@@ -1,10 +1,14 @@
 //! What a session defines: tables, views, functions, settings.
 
+use datafusion_sql::sqlparser::ast::{ColumnOption, ColumnOptionDef};
+
 use super::table::Table;
 use super::{Answer, Session, SessionError, mistake, moved};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::plan::plan;
-use crate::sql::{Name, Statement, TableStatement, function_name, functions_read, parse_session, relations_read};
+use crate::plan::{plan, sql_type};
+use crate::sql::{
+    Name, SessionStatement, Statement, TableStatement, function_name, functions_read, parse_session, relations_read,
+};
 
 /// A definition as it was written.
 #[derive(Debug, Clone)]
@@ -57,6 +61,9 @@ impl Session {
                 if table.if_not_exists && self.definition(&table.name.text).is_some() {
                     return Ok(Answer::Done);
                 }
+                if let Some(copied) = self.copied(table)? {
+                    return Ok(copied);
+                }
                 let reads = table.values.iter().flat_map(|values| relations_read(values)).collect();
                 (table.name.clone(), table.span, reads, false)
             }
@@ -87,6 +94,47 @@ impl Session {
         self.definitions.retain(|known| known.name != definition.name);
         self.definitions.push(definition);
         Ok(Answer::Done)
+    }
+
+    /// `CREATE TABLE … AS query`: a table of its own that holds what the query gives now. None if its columns cannot
+    /// be declared: then its rows stay the constants they are, as in a job.
+    fn copied(&mut self, table: &TableStatement) -> Result<Option<Answer>, SessionError> {
+        let values = table.values.as_ref().filter(|_| table.watermark.is_none());
+        let Some(query) = values.filter(|_| self.definition(&table.name.text).is_none()) else {
+            return Ok(None);
+        };
+        let reads = relations_read(query);
+        let query = query.to_string();
+        self.adopt(reads);
+        let columns = match table.columns.as_slice() {
+            [] => {
+                let (plan, view) = self.plan(&query, 0)?;
+                let fields = plan.views[view].schema.fields().clone();
+                fields.iter().map(|field| format!("{} {}", quoted(field.name()), sql_type(field))).collect()
+            }
+            columns => columns.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        };
+        let key: Vec<String> = table.primary_key.iter().map(|column| quoted(column)).collect();
+        let is_key = |option: &ColumnOptionDef| matches!(option.option, ColumnOption::PrimaryKey(_));
+        let inline = table.columns.iter().any(|column| column.options.iter().any(is_key));
+        let key = if key.is_empty() || inline { String::new() } else { format!(", PRIMARY KEY ({})", key.join(", ")) };
+        let text = format!("CREATE TABLE {} ({}{key})", quoted(&table.name.text), columns.join(", "));
+        let Ok((_, statements)) = parse_session(&text) else { return Ok(None) };
+        let Some(SessionStatement::Job(Statement::Table(declared))) = statements.into_iter().next() else {
+            return Ok(None);
+        };
+        let name = table.name.text.clone();
+        let definition = Definition { name: name.clone(), text, reads: Vec::new(), implied: false, view: false };
+        if self.check(&definition, 0).is_err() || self.add_table(&declared, &definition.text).is_err() {
+            return Ok(None);
+        }
+        self.definitions.push(definition);
+        let inserted = self.insert(&table.name, &[], &query);
+        if inserted.is_err() {
+            self.definitions.pop();
+            self.tables.remove(&name);
+        }
+        inserted.map(|_| Some(Answer::Done))
     }
 
     /// Plans a definition together with what it reads.
@@ -126,13 +174,27 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn drop(&mut self, name: &Name, if_exists: bool, cascade: bool) -> Result<Answer, Vec<Diagnostic>> {
+    /// `view`: whether the statement says that it is a view, if it says so.
+    pub(super) fn drop(
+        &mut self,
+        name: &Name,
+        view: Option<bool>,
+        if_exists: bool,
+        cascade: bool,
+    ) -> Result<Answer, Vec<Diagnostic>> {
         if self.definition(&name.text).is_none() {
             if if_exists {
                 return Ok(Answer::Done);
             }
             let message = format!("\"{}\" does not exist", name.text);
             return Err(vec![Diagnostic::new(Code::UnknownTable, message, name.span)]);
+        }
+        let is_view = self.definition(&name.text).is_some_and(|definition| definition.view);
+        if view.is_some_and(|view| view != is_view) {
+            let (is, was) = if is_view { ("view", "table") } else { ("table", "view") };
+            let message = format!("\"{}\" is a {is}, not a {was}", name.text);
+            let hint = format!("write DROP {}", is.to_uppercase());
+            return Err(vec![Diagnostic::new(Code::UnknownTable, message, name.span).with_hint(hint)]);
         }
         let reader = self.definitions.iter().find(|definition| definition.reads.contains(&name.text));
         if let Some(reader) = reader {
@@ -142,8 +204,8 @@ impl Session {
                 return Err(vec![refused.with_hint("drop that first, or write CASCADE")]);
             }
             let reader = Name { text: reader.name.clone(), span: name.span };
-            self.drop(&reader, true, true)?;
-            return self.drop(name, if_exists, cascade);
+            self.drop(&reader, None, true, true)?;
+            return self.drop(name, view, if_exists, cascade);
         }
         self.definitions.retain(|definition| definition.name != name.text);
         self.tables.remove(&name.text);
@@ -165,4 +227,8 @@ pub(super) fn at(error: SessionError, offset: usize) -> SessionError {
         }
         other => other,
     }
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }

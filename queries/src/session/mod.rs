@@ -97,8 +97,8 @@ impl Session {
             SessionStatement::Insert { table, columns, rows, .. } => self.insert(&table, &columns, &rows.to_string()),
             SessionStatement::Update { table, values, condition } => self.update(&table, &values, condition),
             SessionStatement::Delete { table, condition } => self.delete(&table, condition),
-            SessionStatement::Drop { name, if_exists, cascade } => {
-                self.drop(&name, if_exists, cascade).map_err(|mistakes| moved(mistakes, shift))
+            SessionStatement::Drop { name, view, if_exists, cascade } => {
+                self.drop(&name, view, if_exists, cascade).map_err(|mistakes| moved(mistakes, shift))
             }
             SessionStatement::Subscribe(subscribe) => {
                 self.subscription(&subscribe, whole, shift).map(Answer::Subscription)

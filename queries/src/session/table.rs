@@ -167,11 +167,15 @@ impl Session {
         let width = table.schema.fields().len();
         let mut columns: Vec<usize> = Vec::new();
         for column in given {
-            let found = table.schema.index_of(&column.text);
-            columns.push(found.map_err(|_| {
+            let found = table.schema.index_of(&column.text).map_err(|_| {
                 let message = format!("table \"{}\" has no column \"{}\"", name.text, column.text);
                 mistake(Code::UnknownColumn, message, name)
-            })?);
+            })?;
+            if columns.contains(&found) {
+                let message = format!("column \"{}\" stands twice", column.text);
+                return Err(mistake(Code::DuplicateName, message, name));
+            }
+            columns.push(found);
         }
         if columns.is_empty() {
             columns = (0..width).collect();

@@ -52,6 +52,8 @@ pub enum SessionStatement {
     Drop {
         /// What is dropped.
         name: Name,
+        /// Whether it is a view, if the statement says so.
+        view: Option<bool>,
         /// Whether it may be absent.
         if_exists: bool,
         /// Whether what reads it goes too.
@@ -303,7 +305,14 @@ impl Reader<'_> {
         self.end()?;
         match *kind {
             "index" => Ok(SessionStatement::Nothing),
-            _ => Ok(SessionStatement::Drop { name, if_exists, cascade }),
+            kind => {
+                let view = match kind {
+                    "table" => Some(false),
+                    "view" => Some(true),
+                    _ => None,
+                };
+                Ok(SessionStatement::Drop { name, view, if_exists, cascade })
+            }
         }
     }
 

@@ -138,7 +138,8 @@ pub(crate) fn open(script: &Script) -> Opened {
         let [Answer::Rows(rows)] = answer.as_slice() else { panic!("a query answers rows") };
         let mut contents = Contents::new();
         add(&mut contents, &[Delta::derived(rows.batch.clone(), vec![1; rows.batch.num_rows()])]);
-        assert_eq!(Some(contents), oracle.evaluate(&query), "{} after {script:#?}", relation.name);
+        let expected = oracle.judge(&query, &contents);
+        assert_eq!(Some(contents), expected, "{} after {script:#?}", relation.name);
     }
     Opened { session, relations, oracle, schemas }
 }
@@ -313,7 +314,7 @@ pub(crate) fn holds(opened: &mut Opened, query: &Query, feeding: Feeding, worker
             let batch = delta.batch.project(&shown).unwrap();
             add(&mut contents, &[Delta { batch, ..delta.clone() }]);
         }
-        let Some(expected) = opened.oracle.evaluate(&theirs) else { break };
+        let Some(expected) = opened.oracle.judge(&theirs, &contents) else { break };
         assert_eq!(contents, expected, "tick {tick} {feeding:?} of {ours:#?}\noracle: {theirs}\n{}", fed.shown());
     }
     clear(&mut opened.session, &ours);

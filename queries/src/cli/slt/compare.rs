@@ -1,7 +1,8 @@
 //! Whether rows are what a file says.
 //!
-//! Files come from several engines, which write one value in several ways (`1`, `1.0`, `1.000`; `t`, `true`):
-//! values agree if they are the same text or the same number.
+//! Files come from several engines, which write one value in several ways (`1`, `1.0`, `1.000`; `t`, `true`;
+//! `2024-01-01T00:00:00Z`, `2024-01-01 00:00:00+00:00`; `0xff`, `\\xff`, `ff`): values agree if they are the same text
+//! or the same value.
 
 use std::fmt::Write as _;
 
@@ -97,7 +98,7 @@ fn same_rows(rows: &[Vec<String>], expected: &Expected<'_>, width: usize) -> boo
     if rows.len() != expected.lines.len() {
         return false;
     }
-    let split = |line: &str| -> Vec<String> { line.split_whitespace().map(str::to_owned).collect() };
+    let split = |line: &str| -> Vec<String> { line.split_whitespace().flat_map(moments).map(str::to_owned).collect() };
     let mut found: Vec<Vec<String>> = rows.iter().map(|row| split(&row.join(" "))).collect();
     let mut wanted: Vec<Vec<String>> = expected.lines.iter().map(|line| split(line)).collect();
     if width == 1 && found == wanted {
@@ -127,7 +128,33 @@ fn same_values(found: &[String], wanted: &[String], sort: SortMode) -> bool {
     found.iter().zip(wanted).all(|(found, wanted)| same_value(found.trim(), wanted))
 }
 
-/// A value in one form: numbers with ten digits, Booleans as words.
+/// The date and the time of day that a word in ISO 8601 is, or the word; a zone that is UTC is left out, as is a
+/// fraction of nothing.
+fn moments(word: &str) -> impl Iterator<Item = &str> {
+    let is_date = |text: &str| {
+        text.len() == 10
+            && text.bytes().enumerate().all(|(at, c)| if at == 4 || at == 7 { c == b'-' } else { c.is_ascii_digit() })
+    };
+    let (date, time) = match word.split_once('T') {
+        Some((date, time)) if is_date(date) => (Some(date), time),
+        _ => (None, word),
+    };
+    let is_time = time.len() >= 8
+        && time
+            .bytes()
+            .take(8)
+            .enumerate()
+            .all(|(at, c)| if at == 2 || at == 5 { c == b':' } else { c.is_ascii_digit() });
+    let time = if is_time {
+        let time = ["Z", "+00:00", "+00"].iter().find_map(|zone| time.strip_suffix(zone)).unwrap_or(time);
+        if time.contains('.') { time.trim_end_matches('0').trim_end_matches('.') } else { time }
+    } else {
+        time
+    };
+    date.into_iter().chain([time])
+}
+
+/// A value in one form: numbers with ten digits, Booleans as words, bytes without a mark.
 fn canonical(value: &str) -> String {
     match value {
         "t" | "true" => return "true".to_owned(),
@@ -136,7 +163,8 @@ fn canonical(value: &str) -> String {
     }
     match value.parse::<f64>() {
         Ok(number) if number.is_finite() => format!("{:.9e}", number + 0.0),
-        _ => value.to_owned(),
+        Ok(number) => number.to_string(),
+        Err(_) => ["0x", "\\x"].iter().find_map(|mark| value.strip_prefix(mark)).unwrap_or(value).to_owned(),
     }
 }
 

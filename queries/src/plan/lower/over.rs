@@ -1,7 +1,7 @@
 //! Window functions: `f(…) OVER (PARTITION BY … ORDER BY … frame)`.
 
 use arrow::compute::SortOptions;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, TimeUnit};
 use datafusion_common::{DFSchema, ScalarValue};
 use datafusion_expr::expr::{NullTreatment, Sort as SortExpr, WindowFunction};
 use datafusion_expr::{Expr, Window, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition};
@@ -188,7 +188,14 @@ impl Lowerer<'_> {
         let number = |position: usize, default: i64| match args.get(position) {
             None => Ok(default),
             Some(expr) => integer(expr)
-                .ok_or_else(|| self.unsupported(&format!("{name} with a number that is not constant"), name)),
+                .ok_or_else(|| self.unsupported(&format!("{name} with a number that is no constant integer"), name)),
+        };
+        let place = |position: usize| match number(position, 1)? {
+            place if place >= 1 => Ok(place),
+            place => {
+                let message = format!("{name} counts from 1, and {place} is before that");
+                Err(Diagnostic::new(Code::TypeMismatch, message, self.place.find(name)))
+            }
         };
         let of_aggregate = matches!(call.fun, WindowFunctionDefinition::AggregateUDF(_));
         Ok(match (of_aggregate, name) {
@@ -197,7 +204,7 @@ impl Lowerer<'_> {
             (_, "dense_rank") => F::DenseRank,
             (_, "percent_rank") => F::PercentRank,
             (_, "cume_dist") => F::CumeDist,
-            (_, "ntile") => F::Ntile(number(0, 1)?),
+            (_, "ntile") => F::Ntile(place(0)?),
             (_, "lag" | "lead") => {
                 let offset = number(1, 1)?;
                 first(arguments)?;
@@ -222,7 +229,7 @@ impl Lowerer<'_> {
             }
             (_, "nth_value") => {
                 first(arguments)?;
-                F::NthValue(number(1, 1)?)
+                F::NthValue(place(1)?)
             }
             (true, "count") => match args.first() {
                 Some(argument) if !counts_rows(argument) => {
@@ -307,10 +314,12 @@ fn unaliased(expr: &Expr) -> &Expr {
 /// A whole number of the query.
 fn integer(expr: &Expr) -> Option<i64> {
     match expr {
-        Expr::Literal(value, _) => match value.cast_to(&DataType::Int64).ok()? {
-            ScalarValue::Int64(number) => number,
-            _ => None,
-        },
+        Expr::Literal(value, _) if value.data_type().is_integer() || value.is_null() => {
+            match value.cast_to(&DataType::Int64).ok()? {
+                ScalarValue::Int64(number) => number,
+                _ => None,
+            }
+        }
         Expr::Negative(inner) => integer(inner)?.checked_neg(),
         Expr::Cast(cast) => integer(&cast.expr),
         _ => None,
@@ -337,7 +346,19 @@ fn distance(value: &ScalarValue, units: Units, by: Option<&DataType>) -> Option<
         };
     }
     match by {
-        Some(DataType::Timestamp(_, _)) => Some(Distance::Integer(interval_ms(value)?.ok()?.into())),
+        // In the units of the column; whole units are what it can be away.
+        Some(DataType::Timestamp(unit, _)) => {
+            let ms = i128::from(interval_ms(value)?.ok()?);
+            Some(Distance::Integer(match unit {
+                TimeUnit::Second => ms / 1_000,
+                TimeUnit::Millisecond => ms,
+                TimeUnit::Microsecond => ms * 1_000,
+                TimeUnit::Nanosecond => ms * 1_000_000,
+            }))
+        }
+        Some(DataType::Date32) if interval_ms(value).is_some() => {
+            Some(Distance::Integer(i128::from(interval_ms(value)?.ok()?) / 86_400_000))
+        }
         Some(DataType::Float64 | DataType::Float32) => match value.cast_to(&DataType::Float64).ok()? {
             ScalarValue::Float64(Some(number)) => Some(Distance::Float(number)),
             _ => None,

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion_common::{DFSchema, DataFusionError};
+use datafusion_common::{DFSchema, DataFusionError, ScalarValue};
 use datafusion_expr::{EmptyRelation, Expr, Filter, Projection, TableScan, Union, Values};
+use datafusion_physical_expr::PhysicalExpr;
+use datafusion_physical_expr::expressions::Literal;
 use highwater_engine::model::errors_schema;
 use highwater_engine::model::wide::{HASH_TYPE, timestamp_type};
 
@@ -66,7 +68,11 @@ impl Lowerer<'_> {
                 facts.columns[*time].time = Some(Moment { offset_ms: 1, step_ms: 1 });
                 (NodeKind::LiveTable { table: *table, name, columns: columns.clone() }, facts)
             }
-            Relation::Work(name) => return self.variable(name, &columns, schema),
+            Relation::Work(name) => {
+                let mut variable = self.variable(name, &columns, schema)?;
+                variable.facts.columns.truncate(wanted.len());
+                return Ok(variable);
+            }
             Relation::Inlined(_) => return Err(self.unsupported("this view", scan.table_name.table())),
         };
         let schema =
@@ -145,6 +151,9 @@ impl Lowerer<'_> {
 
     pub(super) fn union(&mut self, union: &Union) -> Lower<Lowered> {
         let schema = union.schema.inner().clone();
+        // Of rows whose number alone counts, each input keeps a column of its own.
+        let counted = schema.fields().is_empty();
+        let marker = Arc::new(Field::new("row", DataType::Boolean, false));
         let mut inputs = Vec::with_capacity(union.inputs.len());
         let mut facts: Option<Facts> = None;
         for input in &union.inputs {
@@ -153,9 +162,10 @@ impl Lowerer<'_> {
                 None => Facts { block_local: false, key: None, order: Vec::new(), ..lowered.facts.clone() },
                 Some(before) => merge(before, &lowered.facts),
             });
-            inputs.push(lowered.node);
+            inputs.push(if counted { marked(lowered.node, &marker) } else { lowered.node });
         }
         let facts = facts.unwrap_or_default();
+        let schema = if counted { Arc::new(Schema::new(vec![marker])) } else { schema };
         Ok(Lowered { node: Node { kind: NodeKind::Union { inputs }, schema }, facts })
     }
 
@@ -336,4 +346,11 @@ fn merge(one: Facts, other: &Facts) -> Facts {
 fn latest(one: Moment, other: Moment) -> Moment {
     let step_ms = if one.step_ms == other.step_ms { one.step_ms } else { 1 };
     Moment { offset_ms: one.offset_ms.max(other.offset_ms), step_ms }
+}
+
+/// The rows with nothing but a constant.
+fn marked(input: Node, marker: &Arc<Field>) -> Node {
+    let expressions: Vec<Arc<dyn PhysicalExpr>> = vec![Arc::new(Literal::new(ScalarValue::Boolean(Some(true))))];
+    let schema = Arc::new(Schema::new(vec![marker.clone()]));
+    Node { kind: NodeKind::Project { input: Box::new(input), expressions }, schema }
 }

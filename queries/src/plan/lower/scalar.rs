@@ -15,6 +15,7 @@ use highwater_engine::model::wide::timestamp_type;
 use super::super::facts::{self, ColumnFacts, Facts};
 use super::super::ir::{Node, NodeKind};
 use super::{Lower, Lowered, Lowerer};
+use crate::diagnostic::{Code, Diagnostic};
 use crate::functions;
 
 /// One output column: how it is computed, what it is called, what is known of it.
@@ -37,7 +38,7 @@ impl Lowerer<'_> {
         let context = PhysicalPlanningContext::default();
         let expression = create_physical_expr(expr, schema, &ExecutionProps::new(), &context)
             .map_err(|error| self.place.diagnose(&error))?;
-        functions::checked(expression).map_err(|error| self.place.diagnose(&error))
+        functions::checked(expression, schema.as_arrow()).map_err(|error| self.place.diagnose(&error))
     }
 
     /// Computes a column from those of `input`.
@@ -45,6 +46,12 @@ impl Lowerer<'_> {
         let from = column_of(expr, schema);
         let facts = facts::of_expr(expr, schema, &input.columns);
         let (_, field) = expr.to_field(schema).map_err(|error| self.place.diagnose(&error))?;
+        if let DataType::Dictionary(..) | DataType::RunEndEncoded(..) = field.data_type() {
+            // Rows are compared value by value, and such a column does not hold its values.
+            let message = format!("a view has no columns of type {}", field.data_type());
+            let hint = "cast it to the type of its values";
+            return Err(Diagnostic::new(Code::UnknownType, message, self.place.find("arrow_cast")).with_hint(hint));
+        }
         let expression = self.physical(expr, schema)?;
         Ok(Computed { expression, field: field.as_ref().clone(), facts, from })
     }
