@@ -193,7 +193,7 @@ fn evaluate_over(batch: &RecordBatch, expression: &str) -> Result<Values> {
     let input = batch.project(&indices).expect("columns exist");
     let physical =
         create_physical_expr(&projection.expr[0], schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
-    let physical = functions::checked(physical)?;
+    let physical = functions::checked(physical, schema.as_arrow())?;
     let field = plan.schema().field(0).as_ref().clone();
     let array = physical.evaluate(&input)?.into_array(input.num_rows())?;
     assert_eq!(array.data_type(), field.data_type(), "{expression}");
