@@ -7,9 +7,9 @@
 //! owner. It is a component of its own, until enough of its edges are taken back.
 //!
 //! Cost: a new edge between two components moves the nodes of the smaller one; inside a component it is a look-up. An
-//! edge that goes is a search from both its ends until they meet or the smaller part is known ([`search`]), which is
-//! long only where the graph is: around a ring of n nodes, n steps. Beyond that, one row for each node whose component
-//! has another least node.
+//! edge that goes is a search from both its ends until they meet or the smaller part is known (the module `search`),
+//! which is long only where the graph is: around a ring of n nodes, n steps. Beyond that, one row for each node whose
+//! component has another least node.
 //! State: all edges; nothing leaves it but by retraction. Everything is on the first worker.
 //! Reorg: a retracted edge splits what it held together. A tick's changes are netted first.
 

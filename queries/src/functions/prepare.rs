@@ -20,6 +20,8 @@ pub fn prepare<V: VisitMut>(query: &mut V) {
                     *expr = literal;
                 }
             }
+            // It changes nothing, and DataFusion wants to know the type of what it stands before.
+            Expr::UnaryOp { op: UnaryOperator::Plus, expr: operand } => *expr = (**operand).clone(),
             Expr::UnaryOp { op: UnaryOperator::Minus, expr: operand } if is_beyond_by_one(operand) => {
                 **operand = Expr::Value(Value::Number(BEYOND_BY_ONE.to_owned(), false).into());
             }

@@ -6,7 +6,9 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use datafusion_sql::sqlparser::ast::{Ident, Query, SelectItem, SetExpr, VisitMut as _, VisitorMut};
+use datafusion_sql::sqlparser::ast::{
+    Expr, Ident, Query, SelectItem, SetExpr, UnaryOperator, VisitMut as _, VisitorMut,
+};
 
 use crate::sql::normal;
 
@@ -41,16 +43,33 @@ pub(crate) fn columns(body: &mut SetExpr) {
     match body {
         SetExpr::Select(select) => {
             let mut known = BTreeSet::new();
+            // A column of a table beside a name of its own is as good as two of that name.
+            let (mut of_tables, mut of_its_own) = (BTreeSet::new(), BTreeSet::new());
             for (index, item) in select.projection.iter_mut().enumerate() {
-                let (expr, name) = match item {
-                    SelectItem::UnnamedExpr(expr) => (expr.clone(), expr.to_string()),
-                    SelectItem::ExprWithAlias { expr, alias } => (expr.clone(), normal(alias)),
+                let (expr, name, plain) = match &*item {
+                    SelectItem::UnnamedExpr(expr) => {
+                        let plain = match bare(expr) {
+                            Expr::CompoundIdentifier(idents) => idents.last().map(normal),
+                            _ => None,
+                        };
+                        (expr.clone(), bare(expr).to_string(), plain)
+                    }
+                    SelectItem::ExprWithAlias { expr, alias } => (expr.clone(), normal(alias), None),
                     _ => continue,
                 };
-                if !known.insert(name.to_lowercase()) {
+                let meets = match &plain {
+                    Some(plain) => of_its_own.contains(plain),
+                    None => of_tables.contains(&name),
+                };
+                if !known.insert(name.to_lowercase()) || meets {
                     let alias = Ident::with_quote('"', format!("{name}:{}", index + 1));
                     *item = SelectItem::ExprWithAlias { expr, alias };
+                    continue;
                 }
+                match plain {
+                    Some(plain) => of_tables.insert(plain),
+                    None => of_its_own.insert(name),
+                };
             }
         }
         SetExpr::SetOperation { left, right, .. } => {
@@ -58,5 +77,13 @@ pub(crate) fn columns(body: &mut SetExpr) {
             columns(right);
         }
         _ => {}
+    }
+}
+
+/// An expression without what does not change what it is named.
+fn bare(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::UnaryOp { op: UnaryOperator::Plus, expr } | Expr::Nested(expr) => bare(expr),
+        other => other,
     }
 }
