@@ -13,7 +13,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use highwater_engine::error::{Class, Classified, StateError};
-use highwater_engine::model::{Delta, Progress};
+use highwater_engine::model::{Delta, Progress, Regions};
 use highwater_engine::operator::{Output, Route, Share, StateSize, TablesOperator};
 
 use crate::aggregate::KeyTable;
@@ -82,6 +82,7 @@ pub struct Multiset {
     schema: SchemaRef,
     codec: RowCodec,
     rows: KeyTable,
+    regions: Regions,
     /// By row id.
     counts: Vec<Counts>,
     /// Rows of the tick, in the order of its changes.
@@ -109,8 +110,9 @@ impl Multiset {
         let columns: Vec<usize> = (0..left.fields().len()).collect();
         let codec = RowCodec::new(&left, &columns)?;
         let rows = KeyTable::new(fixed_width(&codec));
+        let regions = Regions::new(codec.schema());
         let (counts, touched) = (Vec::new(), Vec::new());
-        Ok(Multiset { name: name.to_owned(), operation, schema: left, codec, rows, counts, touched })
+        Ok(Multiset { name: name.to_owned(), operation, schema: left, codec, rows, regions, counts, touched })
     }
 
     /// Columns of the output: those of the left input.
@@ -132,13 +134,14 @@ impl Multiset {
             return;
         }
         let rows = self.codec.encode(&changes.keys, changes.len());
+        let regions = self.regions.of(&changes.keys);
         for (row, diff) in changes.diffs.iter().enumerate().filter(|(_, diff)| **diff != 0) {
-            self.count(side, rows.row(row).data(), *diff);
+            self.count(side, regions.at(row), rows.row(row).data(), *diff);
         }
     }
 
-    fn count(&mut self, side: usize, row: &[u8], diff: i64) {
-        let id = self.rows.find_or_insert(row);
+    fn count(&mut self, side: usize, region: i64, row: &[u8], diff: i64) {
+        let id = self.rows.find_or_insert_in(region, row);
         if id as usize >= self.counts.len() {
             self.counts.resize(id as usize + 1, Counts::default());
         }
@@ -187,12 +190,14 @@ impl Multiset {
         let name = self.name.clone();
         let loaded = Loaded::open(&name, &self.shape(), batch)?;
         let (rows, left, right) = (loaded.bytes("row")?, loaded.numbers("left")?, loaded.numbers("right")?);
+        let columns = self.codec.decode(rows.iter().flatten());
+        let regions = self.regions.of(columns.columns());
         for row in 0..batch.num_rows() {
             let bytes = rows.value(row);
             let owned = if self.schema.fields().is_empty() { share.index == 0 } else { share.owns(bytes) };
             if owned {
-                self.count(0, bytes, left.value(row));
-                self.count(1, bytes, right.value(row));
+                self.count(0, regions.at(row), bytes, left.value(row));
+                self.count(1, regions.at(row), bytes, right.value(row));
             }
         }
         self.settle();

@@ -2,8 +2,9 @@
 //!
 //! A row is its `arrow-row` bytes (key columns first) and a count; rows live in generations by the
 //! value of the closing column, so that what becomes final leaves as whole generations and nothing is
-//! ever searched for it. Adding a delta row costs one hash probe in the table of its generation, which
-//! for windowed views is small enough to stay in the processor's cache.
+//! ever searched for it. Rows that never become final live in generations by stretches of a time they have.
+//! Adding a delta row costs one hash probe in the table of its generation, which is small enough to stay in the
+//! processor's cache.
 //!
 //! State: the rows that are not final, plus at most as many that came and went since a generation was
 //! last packed. A retraction lowers the count; a row whose count is zero is not in the view.
@@ -20,7 +21,7 @@ use arrow::record_batch::RecordBatch;
 use arrow::row::{RowConverter, RowParser, Rows, SortField};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
-use highwater_engine::model::{Delta, Progress};
+use highwater_engine::model::{Delta, Progress, RegionColumn, Regions};
 use highwater_engine::sink::{Closing, SinkRequest};
 
 use crate::direct::{self, prefix};
@@ -65,6 +66,8 @@ pub(crate) struct Contents {
     key: Option<(Vec<usize>, RowConverter)>,
     scratch: Rows,
     seal: Seal,
+    /// How rows that never become final are divided.
+    regions: Regions,
     generations: BTreeMap<i64, Generation>,
     spare: Vec<Generation>,
     hasher: FixedState,
@@ -78,15 +81,16 @@ impl Contents {
             None if !request.corrections => Seal::Always,
             None => Seal::Never,
         };
-        Contents::new(request, seal)
+        let regions = if matches!(seal, Seal::Never) { Regions::new(&request.schema) } else { Regions::none() };
+        Contents::new(request, seal, regions)
     }
 
-    /// Empty contents that keep all rows.
+    /// Empty contents that keep all rows, in order of their key.
     pub(crate) fn whole(request: &SinkRequest) -> Result<Contents, ArrowError> {
-        Contents::new(request, Seal::Never)
+        Contents::new(request, Seal::Never, Regions::none())
     }
 
-    fn new(request: &SinkRequest, seal: Seal) -> Result<Contents, ArrowError> {
+    fn new(request: &SinkRequest, seal: Seal, regions: Regions) -> Result<Contents, ArrowError> {
         let schema = request.schema.clone();
         let key = request.key.clone().unwrap_or_default();
         let rest = (0..schema.fields().len()).filter(|index| !key.contains(index));
@@ -113,6 +117,7 @@ impl Contents {
             key,
             scratch,
             seal,
+            regions,
             generations: BTreeMap::new(),
             spare: Vec::new(),
             hasher: FixedState::with_seed(0x6869_6768_7761_7465),
@@ -127,7 +132,7 @@ impl Contents {
         let columns: Vec<ArrayRef> = self.order.iter().map(|index| delta.batch.column(*index).clone()).collect();
         self.scratch.clear();
         self.converter.append(&mut self.scratch, &columns)?;
-        let closings = Closings::of(self.seal, &delta.batch)?;
+        let closings = Closings::of(self.seal, self.regions, &delta.batch)?;
         let mut row = 0;
         while row < delta.len() {
             let closing = closings.at(row);
@@ -161,7 +166,7 @@ impl Contents {
         };
         let mut runs = Vec::new();
         for (index, delta) in deltas.iter().enumerate() {
-            let closings = Closings::of(self.seal, &delta.batch)?;
+            let closings = Closings::of(self.seal, self.regions, &delta.batch)?;
             direct::add_runs(&mut runs, index, delta, |row| closings.at(row));
         }
         let is_known = |closing| closing > bound || self.generations.contains_key(&closing);
@@ -222,7 +227,7 @@ impl Contents {
         }
     }
 
-    /// All rows, by closing value, then key; a row with count n comes n times.
+    /// All rows, by generation, then key; a row with count n comes n times.
     pub(crate) fn batches(&self) -> Result<Vec<RecordBatch>, ArrowError> {
         let mut rows = Vec::new();
         for generation in self.generations.values() {
@@ -264,15 +269,15 @@ fn merge(schema: &SchemaRef, all: &[Sealed]) -> Result<Sealed, ArrowError> {
     Ok(Sealed { batch, closings, ends })
 }
 
-/// The closing value of each row of a batch.
+/// The generation of each row of a batch.
 enum Closings<'a> {
-    Same,
+    Region(RegionColumn<'a>),
     Column(&'a [i64], Option<&'a NullBuffer>),
 }
 
 impl<'a> Closings<'a> {
-    fn of(seal: Seal, batch: &'a RecordBatch) -> Result<Closings<'a>, ArrowError> {
-        let Seal::By(closing) = seal else { return Ok(Closings::Same) };
+    fn of(seal: Seal, regions: Regions, batch: &'a RecordBatch) -> Result<Closings<'a>, ArrowError> {
+        let Seal::By(closing) = seal else { return Ok(Closings::Region(regions.of(batch.columns()))) };
         let (index, values) = match closing {
             Closing::Time(index) => {
                 (index, batch.column(index).as_primitive_opt::<TimestampMillisecondType>().map(|a| &**a.values()))
@@ -293,7 +298,7 @@ impl<'a> Closings<'a> {
     #[inline]
     fn at(&self, row: usize) -> i64 {
         match self {
-            Closings::Same => OPEN,
+            Closings::Region(regions) => regions.at(row),
             Closings::Column(_, Some(nulls)) if nulls.is_null(row) => OPEN,
             Closings::Column(values, _) => values[row],
         }

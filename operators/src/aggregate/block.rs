@@ -7,7 +7,7 @@ use arrow::compute::filter_record_batch;
 use arrow::compute::kernels::cmp::{gt, lt};
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::row::RowConverter;
-use highwater_engine::model::{Delta, Diffs};
+use highwater_engine::model::{Delta, Diffs, RegionColumn};
 use highwater_engine::operator::{BatchOperator, Output};
 
 use super::generation::{Generation, Slice};
@@ -58,6 +58,8 @@ impl BlockAggregate {
             permanence: &Permanence::Final,
             finalized_number: None,
             keys: &keys,
+            // Everything is forgotten with the delta.
+            regions: &RegionColumn::One,
             offset: 0,
         };
         self.groups.apply(&self.spec, &slice);

@@ -7,7 +7,7 @@ use arrow::compute::kernels::cmp::not_distinct;
 use arrow::compute::{SortOptions, and, concat, filter};
 use arrow::record_batch::RecordBatch;
 use arrow::row::{RowConverter, Rows as EncodedRows};
-use highwater_engine::model::Diffs;
+use highwater_engine::model::{Diffs, RegionColumn};
 
 use super::accumulators::{Accumulator, Failures, Rows, accumulator, selection};
 use super::spec::{AggregateError, AggregateSpec};
@@ -23,6 +23,8 @@ pub(super) struct Slice<'a> {
     pub(super) finalized_number: Option<u64>,
     /// The encoded keys of the whole part.
     pub(super) keys: &'a EncodedRows,
+    /// The regions they are in.
+    pub(super) regions: &'a RegionColumn<'a>,
     /// Where in the part the slice starts.
     pub(super) offset: usize,
 }
@@ -96,7 +98,7 @@ impl Generation {
     pub(super) fn apply(&mut self, spec: &AggregateSpec, slice: &Slice<'_>) {
         let rows = slice.batch.num_rows();
         let old_existing = self.existing.len();
-        self.map_groups(slice.keys, slice.offset, rows);
+        self.map_groups(slice, rows);
         self.grow();
         self.remember(old_existing);
         self.count_rows(slice.diffs);
@@ -121,11 +123,11 @@ impl Generation {
     }
 
     /// Finds the group of each row, and which groups are touched for the first time in this tick.
-    fn map_groups(&mut self, keys: &EncodedRows, offset: usize, rows: usize) {
+    fn map_groups(&mut self, slice: &Slice<'_>, rows: usize) {
         self.groups.clear();
         self.groups.reserve(rows);
-        for row in offset..offset + rows {
-            let group = self.keys.find_or_insert(keys.row(row).data());
+        for row in slice.offset..slice.offset + rows {
+            let group = self.keys.find_or_insert_in(slice.regions.at(row), slice.keys.row(row).data());
             let index = group as usize;
             if index >= self.touched_at.len() {
                 self.touched_at.push(0);
@@ -302,8 +304,14 @@ impl Generation {
     }
 
     /// Puts back a saved group; its row has been published.
-    pub(super) fn load(&mut self, key: &[u8], count: i64, states: &mut [Decoder<'_>]) -> Result<(), Truncated> {
-        let group = self.keys.find_or_insert(key);
+    pub(super) fn load(
+        &mut self,
+        region: i64,
+        key: &[u8],
+        count: i64,
+        states: &mut [Decoder<'_>],
+    ) -> Result<(), Truncated> {
+        let group = self.keys.find_or_insert_in(region, key);
         self.grow();
         self.published = true;
         self.counts[group as usize] = count;

@@ -24,12 +24,12 @@ mod table;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{Array as _, AsArray as _};
+use arrow::array::{Array as _, ArrayRef, AsArray as _, LargeBinaryArray};
 use arrow::datatypes::{Schema, SchemaRef, TimestampMillisecondType};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use arrow::row::{RowConverter, Rows as EncodedRows};
 use highwater_engine::error::StateError;
-use highwater_engine::model::{Delta, Diffs, Origin, Progress, error_delta, format};
+use highwater_engine::model::{Delta, Diffs, Origin, Progress, RegionColumn, Regions, error_delta, format};
 use highwater_engine::operator::{Output, Share, StateSize, TickOperator};
 
 pub use block::BlockAggregate;
@@ -61,6 +61,8 @@ pub struct Aggregate {
     key_schema: SchemaRef,
     /// Bytes of an encoded key, if that is the same for all.
     key_width: Option<usize>,
+    /// How keys are divided where generations do not do it.
+    regions: Regions,
     /// By closing time; `None` for groups that never close.
     generations: BTreeMap<Option<i64>, Generation>,
     spare: Vec<Generation>,
@@ -85,6 +87,7 @@ impl Aggregate {
             spec,
             output,
             converter,
+            regions: Regions::new(&key_schema),
             key_schema,
             key_width,
             generations: BTreeMap::new(),
@@ -105,7 +108,8 @@ impl Aggregate {
 
     fn apply(&mut self, part: &Part, progress: &Progress, output: &mut Output) {
         let Some(position) = self.spec.closing else {
-            let keys = self.encode(&part.batch);
+            let columns = self.spec.key_columns(&part.batch);
+            let keys = Keys { encoded: &self.encode(&part.batch), regions: &self.regions.of(&columns) };
             self.apply_run(None, part, &keys, 0, progress);
             return;
         };
@@ -123,7 +127,8 @@ impl Aggregate {
     }
 
     fn apply_runs(&mut self, part: &Part, runs: &[Run], progress: &Progress, output: &mut Output) {
-        let keys = self.encode(&part.batch);
+        // A generation is a time already.
+        let keys = Keys { encoded: &self.encode(&part.batch), regions: &RegionColumn::One };
         for run in runs {
             if run.closing.is_some() && run.closing <= self.closed_ms && !self.generations.contains_key(&run.closing) {
                 self.refuse(part, run, output);
@@ -146,7 +151,7 @@ impl Aggregate {
         }
     }
 
-    fn apply_run(&mut self, closing: Option<i64>, part: &Part, keys: &EncodedRows, offset: usize, progress: &Progress) {
+    fn apply_run(&mut self, closing: Option<i64>, part: &Part, keys: &Keys<'_>, offset: usize, progress: &Progress) {
         let (spec, key_width, spare) = (&self.spec, self.key_width, &mut self.spare);
         let generation = self.generations.entry(closing).or_insert_with(|| {
             let make =
@@ -160,7 +165,8 @@ impl Aggregate {
                 diffs: &part.diffs,
                 permanence: &part.permanence,
                 finalized_number: progress.finalized_number,
-                keys,
+                keys: keys.encoded,
+                regions: keys.regions,
                 offset,
             },
         );
@@ -228,16 +234,15 @@ impl Aggregate {
         format!("aggregate by ({}) of {}, closing {:?}", keys.join(", "), calls.join(", "), self.spec.closing)
     }
 
-    /// The generation a key belongs to.
-    fn closing_of(&self, key: &[u8]) -> Result<Option<i64>, StateError> {
-        let Some(position) = self.spec.closing else { return Ok(None) };
+    /// Columns of saved keys.
+    fn key_arrays(&self, keys: &LargeBinaryArray) -> Result<Vec<ArrayRef>, StateError> {
+        if self.key_schema.fields().is_empty() {
+            return Ok(Vec::new());
+        }
         let parser = self.converter.parser();
-        let columns = self
-            .converter
-            .convert_rows([parser.parse(key)])
-            .map_err(|source| StateError::Arrow { action: "loading", source })?;
-        let times = columns[position].as_primitive::<TimestampMillisecondType>();
-        Ok(times.is_valid(0).then(|| times.value(0)))
+        self.converter
+            .convert_rows(keys.iter().flatten().map(|key| parser.parse(key)))
+            .map_err(|source| StateError::Arrow { action: "loading", source })
     }
 
     fn load_batch(&mut self, batch: &RecordBatch, share: Share) -> Result<(), StateError> {
@@ -245,6 +250,9 @@ impl Aggregate {
         let loaded = Loaded::open(&name, &self.shape(), batch)?;
         self.closed_ms = self.closed_ms.max(loaded.fact(CLOSED_MS)?);
         let (keys, counts) = (loaded.bytes("key")?, loaded.numbers("rows")?);
+        let columns = self.key_arrays(keys)?;
+        let times = self.spec.closing.map(|position| columns[position].as_primitive::<TimestampMillisecondType>());
+        let regions = if times.is_some() { RegionColumn::One } else { self.regions.of(&columns) };
         let mut states = Vec::with_capacity(self.spec.calls.len());
         for index in 0..self.spec.calls.len() {
             states.push(loaded.bytes(&format!("state_{index}"))?);
@@ -254,7 +262,7 @@ impl Aggregate {
             if !self.owns(key, share) {
                 continue;
             }
-            let closing = self.closing_of(key)?;
+            let closing = times.and_then(|times| times.is_valid(row).then(|| times.value(row)));
             let mut decoders: Vec<Decoder<'_>> = states.iter().map(|states| Decoder(states.value(row))).collect();
             let generation = match self.generations.entry(closing) {
                 std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
@@ -262,7 +270,9 @@ impl Aggregate {
                     Generation::new(&self.spec, self.key_width).map_err(|error| mismatch(&name, error.to_string()))?,
                 ),
             };
-            generation.load(key, counts.value(row), &mut decoders).map_err(|truncated| truncated.of(&name))?;
+            generation
+                .load(regions.at(row), key, counts.value(row), &mut decoders)
+                .map_err(|truncated| truncated.of(&name))?;
         }
         Ok(())
     }
@@ -320,6 +330,12 @@ impl TickOperator for Aggregate {
             bytes: self.generations.values().chain(&self.spare).map(Generation::bytes).sum(),
         }
     }
+}
+
+/// The keys of a part.
+struct Keys<'a> {
+    encoded: &'a EncodedRows,
+    regions: &'a RegionColumn<'a>,
 }
 
 /// The changes of all generations as one batch.

@@ -1,10 +1,10 @@
-//! Group keys: a hash table of small ids over one arena of key bytes.
+//! Keys: hash tables of small ids over one arena of key bytes.
 
 use std::hash::{BuildHasher as _, Hasher as _};
 
 use foldhash::fast::FixedState;
-use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
+use hashbrown::{HashMap, HashTable};
 
 /// Fixed, so that every run is the same; the output never depends on it.
 const SEED: u64 = 0x6869_6768_7761_7465;
@@ -20,12 +20,27 @@ pub(crate) fn hash(key: &[u8]) -> u64 {
 }
 
 /// Maps keys to dense ids. Ids of removed keys are used again.
+///
+/// Keys come with the region they are in (see [`Regions`](highwater_engine::model::Regions)); one key is always in one region.
 #[derive(Default)]
 pub(crate) struct KeyTable {
-    index: HashTable<u32>,
+    tables: Vec<Table>,
+    by_region: HashMap<i64, u32, FixedState>,
+    free_tables: Vec<u32>,
+    /// The table used last.
+    current: u32,
+    /// The table of each id.
+    table_of: Vec<u32>,
     hashes: Vec<u64>,
     arena: Arena,
     free: Vec<u32>,
+}
+
+/// The keys of a region.
+#[derive(Default)]
+struct Table {
+    region: i64,
+    index: HashTable<u32>,
 }
 
 impl KeyTable {
@@ -49,29 +64,47 @@ impl KeyTable {
         self.arena.get(id as usize)
     }
 
-    /// The id of a key, if it is there.
+    /// The id of a key without a region, if it is there.
     pub(crate) fn find(&self, key: &[u8]) -> Option<u32> {
-        self.index.find(hash(key), |id| self.arena.get(*id as usize) == key).copied()
+        self.find_in(0, key)
     }
 
-    /// The id of a key, which is added if it is new.
+    /// The id of a key of a region, if it is there.
+    pub(crate) fn find_in(&self, region: i64, key: &[u8]) -> Option<u32> {
+        let table = &self.tables[*self.by_region.get(&region)? as usize];
+        table.index.find(hash(key), |id| self.arena.get(*id as usize) == key).copied()
+    }
+
+    /// The id of a key without a region, which is added if it is new.
     #[inline]
     pub(crate) fn find_or_insert(&mut self, key: &[u8]) -> u32 {
+        self.find_or_insert_in(0, key)
+    }
+
+    /// The id of a key of a region, which is added if it is new.
+    #[inline]
+    pub(crate) fn find_or_insert_in(&mut self, region: i64, key: &[u8]) -> u32 {
+        if self.tables.get(self.current as usize).is_none_or(|table| table.region != region) {
+            self.turn_to(region);
+        }
         let hash = hash(key);
         let (arena, hashes) = (&self.arena, &self.hashes);
-        let entry = self.index.entry(hash, |id| arena.get(*id as usize) == key, |id| hashes[*id as usize]);
+        let index = &mut self.tables[self.current as usize].index;
+        let entry = index.entry(hash, |id| arena.get(*id as usize) == key, |id| hashes[*id as usize]);
         match entry {
             Entry::Occupied(entry) => *entry.get(),
             Entry::Vacant(entry) => {
                 let id = match self.free.pop() {
                     Some(id) => {
                         self.hashes[id as usize] = hash;
+                        self.table_of[id as usize] = self.current;
                         self.arena.replace(id as usize, key);
                         id
                     }
                     None => {
                         let id = u32::try_from(self.hashes.len()).expect("fewer than 2^32 groups fit in memory");
                         self.hashes.push(hash);
+                        self.table_of.push(self.current);
                         self.arena.push(key);
                         id
                     }
@@ -82,18 +115,55 @@ impl KeyTable {
         }
     }
 
+    /// Makes the table of a region the current one.
+    #[cold]
+    fn turn_to(&mut self, region: i64) {
+        if self.tables.get(self.current as usize).is_some_and(|table| table.index.is_empty()) {
+            self.free_table(self.current);
+        }
+        let (tables, free) = (&mut self.tables, &mut self.free_tables);
+        self.current = *self.by_region.entry(region).or_insert_with(|| {
+            if let Some(table) = free.pop() {
+                tables[table as usize].region = region;
+                return table;
+            }
+            tables.push(Table { region, index: HashTable::new() });
+            u32::try_from(tables.len() - 1).expect("there are no more regions than keys")
+        });
+    }
+
     /// Forgets a key; its id may be given to another key.
     pub(crate) fn remove(&mut self, id: u32) {
-        if let Ok(entry) = self.index.find_entry(self.hashes[id as usize], |other| *other == id) {
-            entry.remove();
-            self.arena.release(id as usize);
-            self.free.push(id);
+        let place = self.table_of[id as usize];
+        let table = &mut self.tables[place as usize];
+        let Ok(entry) = table.index.find_entry(self.hashes[id as usize], |other| *other == id) else { return };
+        entry.remove();
+        self.arena.release(id as usize);
+        self.free.push(id);
+        if table.index.is_empty() && place != self.current {
+            self.free_table(place);
         }
+    }
+
+    /// Gives up a table that is empty.
+    fn free_table(&mut self, place: u32) {
+        let table = &mut self.tables[place as usize];
+        self.by_region.remove(&table.region);
+        table.index = HashTable::new();
+        self.free_tables.push(place);
     }
 
     /// Forgets all keys, keeping memory.
     pub(crate) fn clear(&mut self) {
-        self.index.clear();
+        self.tables.truncate(1);
+        self.by_region.clear();
+        self.free_tables.clear();
+        self.current = 0;
+        if let Some(table) = self.tables.first_mut() {
+            table.index.clear();
+            self.by_region.insert(table.region, 0);
+        }
+        self.table_of.clear();
         self.hashes.clear();
         self.free.clear();
         self.arena.bytes.clear();
@@ -103,14 +173,20 @@ impl KeyTable {
 
     /// Ids in use, ascending.
     pub(crate) fn ids(&self) -> Vec<u32> {
-        let mut ids: Vec<u32> = self.index.iter().copied().collect();
+        let mut ids: Vec<u32> = self.tables.iter().flat_map(|table| table.index.iter()).copied().collect();
         ids.sort_unstable();
         ids
     }
 
     /// Bytes held, approximately.
     pub(crate) fn bytes(&self) -> usize {
-        self.index.allocation_size() + self.hashes.capacity() * 8 + self.arena.bytes() + self.free.capacity() * 4
+        let tables: usize = self.tables.iter().map(|table| table.index.allocation_size()).sum();
+        tables
+            + self.tables.capacity() * (size_of::<Table>() + 2 * size_of::<(i64, u32)>())
+            + self.hashes.capacity() * 8
+            + self.table_of.capacity() * 4
+            + self.arena.bytes()
+            + self.free.capacity() * 4
     }
 }
 

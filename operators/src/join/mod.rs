@@ -28,7 +28,7 @@ use arrow::array::{ArrayRef, new_null_array};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use highwater_engine::error::StateError;
-use highwater_engine::model::{Delta, Origin, Progress};
+use highwater_engine::model::{Delta, Origin, Progress, Regions};
 use highwater_engine::operator::{Output, Route, Share, StateSize, TablesOperator};
 
 use crate::aggregate::KeyTable;
@@ -55,6 +55,7 @@ pub struct Join {
     null_key: Vec<u8>,
     /// Keys of both sides, so that one id finds the rows of both.
     keys: KeyTable,
+    regions: Regions,
     sides: [Side; 2],
     /// By key id: the time or block with which it is dropped.
     closes: Vec<i64>,
@@ -79,6 +80,7 @@ impl Join {
         let mut join = Join {
             name: name.to_owned(),
             keys: KeyTable::default(),
+            regions: Regions::new(key_codec.schema()),
             sides: [Side::new(None, false), Side::new(None, false)],
             spec,
             condition,

@@ -57,6 +57,8 @@ impl Join {
         let (sides, keys, rows) = (loaded.numbers("side")?, loaded.bytes("key")?, loaded.bytes("row")?);
         let (counts, matches, closes) =
             (loaded.numbers("count")?, loaded.numbers("matches")?, loaded.numbers("closes")?);
+        let columns = self.key_codec.decode(keys.iter().flatten());
+        let regions = self.regions.of(columns.columns());
         for row in 0..batch.num_rows() {
             if !self.owns(keys.value(row), share) {
                 continue;
@@ -67,7 +69,7 @@ impl Join {
                 side => return Err(mismatch(&name, format!("there is no side {side}"))),
             };
             let closes = Some(closes.value(row)).filter(|closes| *closes != NEVER);
-            let key = self.key(keys.value(row), closes);
+            let key = self.key(regions.at(row), keys.value(row), closes);
             let id = self.sides[side].change(key, rows.value(row), 0, counts.value(row));
             self.sides[side].restore_matches(id, matches.value(row));
         }

@@ -125,6 +125,7 @@ impl Join {
         };
         let times: Option<&Int64Array> = times.as_ref().map(|times| times.as_primitive::<Int64Type>());
         let shows_unmatched = self.spec.kind.solo(side).shows(false);
+        let regions = self.regions.of(&changes.keys);
         let mut late = Vec::new();
         for row in 0..changes.len() {
             let (place, diff) = (u32::try_from(row).expect("a tick has fewer than 2^32 rows"), changes.diffs[row]);
@@ -136,7 +137,7 @@ impl Join {
                     alone.add(place, diff, false);
                 }
             } else if diff != 0 {
-                let key = self.key(keys.row(row).data(), closes);
+                let key = self.key(regions.at(row), keys.row(row).data(), closes);
                 self.sides[side].change(key, rows.row(row).data(), place, diff);
             }
         }
@@ -145,9 +146,14 @@ impl Join {
         alone
     }
 
+    /// The id of the key that is NULL, if it is there.
+    fn null_key(&self) -> Option<u32> {
+        self.keys.find_in(self.regions.of_null(), &self.null_key)
+    }
+
     /// The id of a key, and a note of when it is dropped.
-    pub(super) fn key(&mut self, bytes: &[u8], closes: Option<i64>) -> u32 {
-        let key = self.keys.find_or_insert(bytes);
+    pub(super) fn key(&mut self, region: i64, bytes: &[u8], closes: Option<i64>) -> u32 {
+        let key = self.keys.find_or_insert_in(region, bytes);
         let Some(closes) = closes else { return key };
         if key as usize >= self.closes.len() {
             self.closes.resize(key as usize + 1, NEVER);
@@ -275,7 +281,7 @@ impl Join {
             return both(other.total(key));
         }
         // NULL is equal to nothing known: it may match any row, and a NULL among the others may match it.
-        let null = self.keys.find(&self.null_key);
+        let null = self.null_key();
         if null == Some(key) {
             return both((other.before, other.change));
         }
@@ -291,12 +297,12 @@ impl Join {
         }
         let turned = |(before, change): (i64, i64)| (before > 0) != (before + change > 0);
         if self.spec.kind == JoinKind::NullAwareAnti {
-            let nulls = self.keys.find(&self.null_key).map_or((0, 0), |null| other.total(null));
+            let nulls = self.null_key().map_or((0, 0), |null| other.total(null));
             if turned(nulls) {
                 return one.ids();
             }
             if turned((other.before, other.change)) {
-                let null = self.keys.find(&self.null_key).map_or(&[][..], |null| one.rows_of(null));
+                let null = self.null_key().map_or(&[][..], |null| one.rows_of(null));
                 return null.iter().copied().chain(self.turned_keys(side)).collect();
             }
         }

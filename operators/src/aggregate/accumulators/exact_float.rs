@@ -1,52 +1,65 @@
 //! An exact, invertible sum of doubles.
 //!
-//! After Kulisch: a fixed-point number in units of 2^-1074, wide enough for every double, so that
-//! additions and retractions in any order end in the same number. Only the limbs that values have
-//! touched are kept. NaN and the infinities are counted apart. A zero sum is +0.
+//! A fixed-point number (see [`kulisch`](super::kulisch)). Values of one column are mostly of similar magnitude, so
+//! three limbs in place are enough for almost every group; what they cannot hold is kept in the wide form.
 
-use crate::codec::{Decoder, Encode as _, Truncated};
+use super::kulisch::{Kulisch, LIMB_BITS, negate, placed, rounded, shifted};
+use crate::codec::{Decoder, Truncated};
 
-const MANTISSA_BITS: u32 = 52;
-const LIMB_BITS: usize = 64;
-/// Limbs a product of mantissa and count may touch: 53 + 63 bits, shifted by up to 63.
-const PRODUCT_LIMBS: usize = 3;
+/// Limbs kept in place.
+const LIMBS: usize = 3;
 
 /// An exact sum of doubles.
-#[derive(Clone, Default, Debug)]
-pub(crate) struct ExactFloat {
-    /// Index of the first limb kept; lower ones are zero.
-    low: usize,
-    /// Little-endian limbs in two's complement; the last one is nothing but sign.
-    limbs: Vec<u64>,
-    nans: i64,
-    positive_infinities: i64,
-    negative_infinities: i64,
+#[derive(Clone, Debug)]
+pub(crate) enum ExactFloat {
+    /// A number of 192 bits in two's complement, times 2^(64 `low`), in units of 2^-1074.
+    Narrow { low: u16, limbs: [u64; LIMBS] },
+    /// Any sum.
+    Wide(Box<Kulisch>),
+}
+
+impl Default for ExactFloat {
+    fn default() -> ExactFloat {
+        ExactFloat::Narrow { low: 0, limbs: [0; LIMBS] }
+    }
 }
 
 impl ExactFloat {
     /// Adds `value` `times` times (taken away if negative).
+    #[inline]
     pub(crate) fn add(&mut self, value: f64, times: i64) {
-        if !value.is_finite() {
-            let count = if value.is_nan() {
-                &mut self.nans
-            } else if value > 0.0 {
-                &mut self.positive_infinities
-            } else {
-                &mut self.negative_infinities
-            };
-            *count += times;
-            return;
+        if let ExactFloat::Narrow { low, limbs } = self
+            && value.is_finite()
+            && i32::try_from(times).is_ok()
+        {
+            let Some((place, product)) = placed(value, times) else { return };
+            // 53 bits times 31, moved up by up to 63: no more than 147.
+            let addend = shifted(product, place % LIMB_BITS);
+            if add_narrow(low, limbs, place / LIMB_BITS, addend) {
+                return;
+            }
         }
-        let bits = value.to_bits();
-        let fraction = bits & ((1 << MANTISSA_BITS) - 1);
-        let exponent = (bits >> MANTISSA_BITS) & 0x7ff;
-        let mantissa = if exponent == 0 { fraction } else { fraction | (1 << MANTISSA_BITS) };
-        if mantissa == 0 || times == 0 {
-            return;
+        self.add_wide(value, times);
+    }
+
+    #[cold]
+    fn add_wide(&mut self, value: f64, times: i64) {
+        let mut wide = self.widened();
+        wide.add(value, times);
+        *self = match wide.limbs() {
+            Some((_, [])) => ExactFloat::default(),
+            _ => ExactFloat::Wide(wide),
+        };
+    }
+
+    fn widened(&mut self) -> Box<Kulisch> {
+        match std::mem::take(self) {
+            ExactFloat::Wide(wide) => wide,
+            ExactFloat::Narrow { low, limbs } => {
+                let [first, second, third] = limbs;
+                Box::new(Kulisch::of_limbs(usize::from(low), vec![first, second, third, sign(third)]))
+            }
         }
-        let place = usize::try_from(exponent.max(1) - 1).expect("11 bits");
-        let product = i128::from(mantissa) * i128::from(times);
-        self.add_at(place, if value.is_sign_negative() { -product } else { product });
     }
 
     /// Adds the product of two values `times` times: the rounded product and what rounding took away, so
@@ -61,193 +74,121 @@ impl ExactFloat {
 
     /// Whether there is neither NaN nor infinity in it.
     pub(crate) fn is_finite(&self) -> bool {
-        self.nans == 0 && self.positive_infinities == 0 && self.negative_infinities == 0
+        match self {
+            ExactFloat::Narrow { .. } => true,
+            ExactFloat::Wide(wide) => wide.is_finite(),
+        }
     }
 
     /// The finite part: whether it is negative, and its magnitude in units of 2^-1074 as limbs from that
     /// of the first number on.
     pub(crate) fn magnitude_limbs(&self) -> (bool, usize, Vec<u64>) {
-        let negative = self.limbs.last() == Some(&u64::MAX);
-        let mut limbs = self.limbs.clone();
-        if negative {
-            negate(&mut limbs);
-        }
-        (negative, self.low, limbs)
-    }
-
-    fn add_at(&mut self, place: usize, product: i128) {
-        let (limb, shift) = (place / LIMB_BITS, place % LIMB_BITS);
-        self.cover(limb, limb + PRODUCT_LIMBS + 1);
-        let [low, high] = halves(product);
-        let fill = if product < 0 { u64::MAX } else { 0 };
-        let shifted = if shift == 0 {
-            [low, high, fill]
-        } else {
-            let back = LIMB_BITS - shift;
-            [low << shift, (high << shift) | (low >> back), (fill << shift) | (high >> back)]
-        };
-        let start = limb - self.low;
-        let mut carry = false;
-        for (index, limb) in self.limbs[start..].iter_mut().enumerate() {
-            let addend = shifted.get(index).copied().unwrap_or(fill);
-            let (sum, over) = limb.overflowing_add(addend);
-            let (sum, over_again) = sum.overflowing_add(u64::from(carry));
-            (*limb, carry) = (sum, over || over_again);
-        }
-        self.normalize();
-    }
-
-    /// Keeps the last limb pure sign, and nothing at all for zero.
-    fn normalize(&mut self) {
-        let last = self.limbs.last().copied().unwrap_or(0);
-        if last != 0 && last != u64::MAX {
-            self.limbs.push(if last >> 63 == 1 { u64::MAX } else { 0 });
-        }
-        if self.limbs.iter().all(|limb| *limb == 0) {
-            self.limbs.clear();
-        }
-    }
-
-    /// Makes limbs `from..to` present, and one of sign above what was there.
-    fn cover(&mut self, from: usize, to: usize) {
-        if self.limbs.is_empty() {
-            self.low = from;
-            self.limbs.resize(to - from, 0);
-            return;
-        }
-        if from < self.low {
-            self.limbs.splice(0..0, std::iter::repeat_n(0, self.low - from));
-            self.low = from;
-        }
-        let sign = self.limbs.last().copied().unwrap_or(0);
-        let needed = to - self.low;
-        if self.limbs.len() < needed {
-            self.limbs.resize(needed, sign);
+        match self {
+            ExactFloat::Narrow { low, limbs } => {
+                let (negative, magnitude) = magnitude(*limbs);
+                (negative, usize::from(*low), magnitude.to_vec())
+            }
+            ExactFloat::Wide(wide) => wide.magnitude_limbs(),
         }
     }
 
     /// The nearest double to the exact sum (ties to even).
     pub(crate) fn value(&self) -> f64 {
-        if self.nans != 0 || (self.positive_infinities != 0 && self.negative_infinities != 0) {
-            return f64::NAN;
+        match self {
+            ExactFloat::Narrow { low, limbs } => {
+                let (negative, magnitude) = magnitude(*limbs);
+                let value = rounded(usize::from(*low), &magnitude);
+                if negative { -value } else { value }
+            }
+            ExactFloat::Wide(wide) => wide.value(),
         }
-        if self.positive_infinities != 0 {
-            return f64::INFINITY;
-        }
-        if self.negative_infinities != 0 {
-            return f64::NEG_INFINITY;
-        }
-        let (negative, _, limbs) = self.magnitude_limbs();
-        let magnitude = self.rounded(&limbs);
-        if negative { -magnitude } else { magnitude }
     }
 
-    fn rounded(&self, limbs: &[u64]) -> f64 {
-        let Some(top) = limbs.iter().rposition(|limb| *limb != 0) else { return 0.0 };
-        let leading = usize::try_from(limbs[top].leading_zeros()).expect("at most 64");
-        let top_bit = (self.low + top) * LIMB_BITS + 63 - leading;
-        let base = self.low * LIMB_BITS;
-        let mantissa_bits = usize::try_from(MANTISSA_BITS).expect("52");
-        if top_bit <= mantissa_bits {
-            // Below 2^-1021 bits of a double and units of 2^-1074 are the same number.
-            return f64::from_bits(bits_from(limbs, base, 0));
-        }
-        let first = top_bit - mantissa_bits;
-        let mantissa = bits_from(limbs, base, first) & ((1 << (MANTISSA_BITS + 1)) - 1);
-        let half = bit(limbs, base, first - 1);
-        let sticky = any_below(limbs, base, first - 1);
-        let round_up = half && (sticky || mantissa & 1 == 1);
-        // A carry out of the mantissa raises the exponent, which is what it should do.
-        let bits = ((first as u64) << MANTISSA_BITS) + mantissa + u64::from(round_up);
-        f64::from_bits(bits.min(f64::INFINITY.to_bits()))
-    }
-
-    /// Appends to saved state.
+    /// Appends to saved state; equal sums as equal bytes.
     pub(crate) fn save(&self, bytes: &mut Vec<u8>) {
-        bytes.put_i64(self.nans);
-        bytes.put_i64(self.positive_infinities);
-        bytes.put_i64(self.negative_infinities);
-        let (low, limbs) = self.trimmed();
-        bytes.put_u64(low as u64);
-        bytes.put_u64(limbs.len() as u64);
-        limbs.iter().for_each(|limb| bytes.put_u64(*limb));
-    }
-
-    /// The limbs without those that say nothing: equal sums are saved as equal bytes, whatever has been
-    /// added and taken away before.
-    fn trimmed(&self) -> (usize, &[u64]) {
-        let Some(first) = self.limbs.iter().position(|limb| *limb != 0) else { return (0, &[]) };
-        let mut limbs = &self.limbs[first..];
-        while let [_, .., below, sign] = limbs
-            && below == sign
-        {
-            limbs = &limbs[..limbs.len() - 1];
-        }
-        (self.low + first, limbs)
+        self.clone().widened().save(bytes);
     }
 
     /// Reads from saved state.
     pub(crate) fn load(state: &mut Decoder<'_>) -> Result<ExactFloat, Truncated> {
-        let (nans, positive_infinities, negative_infinities) = (state.i64()?, state.i64()?, state.i64()?);
-        let low = usize::try_from(state.u64()?).map_err(|_| Truncated)?;
-        let length = state.length()?;
-        let limbs = (0..length).map(|_| state.u64()).collect::<Result<_, _>>()?;
-        Ok(ExactFloat { low, limbs, nans, positive_infinities, negative_infinities })
+        let wide = Kulisch::load(state)?;
+        Ok(narrow(&wide).unwrap_or_else(|| ExactFloat::Wide(Box::new(wide))))
     }
 
     /// Bytes on the heap.
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.limbs.capacity() * 8
+        match self {
+            ExactFloat::Narrow { .. } => 0,
+            ExactFloat::Wide(wide) => size_of::<Kulisch>() + wide.heap_bytes(),
+        }
     }
 }
 
-/// The number with the other sign, in two's complement.
-fn negate(limbs: &mut [u64]) {
-    let mut carry = true;
-    for limb in limbs {
-        (*limb, carry) = (!*limb).overflowing_add(u64::from(carry));
-    }
+/// All bits as the highest.
+fn sign(limb: u64) -> u64 {
+    if limb >> 63 == 1 { u64::MAX } else { 0 }
 }
 
-/// The low and the high half of a product, as bits.
-fn halves(product: i128) -> [u64; 2] {
-    let bytes = product.to_le_bytes();
-    let half = |from: usize| {
-        let mut half = [0; 8];
-        half.copy_from_slice(&bytes[from..from + 8]);
-        u64::from_le_bytes(half)
+/// The number of one limb more: a limb of zeros below, if nothing is lost above.
+fn raised(limbs: [u64; LIMBS]) -> Option<[u64; LIMBS]> {
+    let [first, second, third] = limbs;
+    (third == sign(second)).then_some([0, first, second])
+}
+
+/// Adds three limbs of which the first is number `at`; false, and nothing done, if the sum does not fit.
+#[inline]
+fn add_narrow(low: &mut u16, limbs: &mut [u64; LIMBS], at: usize, addend: [u64; LIMBS]) -> bool {
+    let from = if *limbs == [0; LIMBS] { at } else { usize::from(*low) };
+    let aligned = match at.cmp(&from) {
+        std::cmp::Ordering::Equal => Some((*limbs, addend)),
+        std::cmp::Ordering::Greater if at == from + 1 => raised(addend).map(|addend| (*limbs, addend)),
+        std::cmp::Ordering::Less if at + 1 == from => raised(*limbs).map(|limbs| (limbs, addend)),
+        _ => None,
     };
-    [half(0), half(8)]
-}
-
-/// 64 bits from bit `first` on; `base` is the place of the first limb's lowest bit.
-fn bits_from(limbs: &[u64], base: usize, first: usize) -> u64 {
-    if first < base {
-        let missing = base - first;
-        return if missing >= LIMB_BITS { 0 } else { limbs[0] << missing };
+    let Some((known, addend)) = aligned else { return false };
+    let mut sum = [0; LIMBS];
+    let mut carry = false;
+    for ((sum, known), addend) in sum.iter_mut().zip(known).zip(addend) {
+        let (partial, over) = known.overflowing_add(addend);
+        let (total, over_again) = partial.overflowing_add(u64::from(carry));
+        (*sum, carry) = (total, over || over_again);
     }
-    let (limb, shift) = ((first - base) / LIMB_BITS, (first - base) % LIMB_BITS);
-    let low = limbs.get(limb).copied().unwrap_or(0) >> shift;
-    let high = limbs.get(limb + 1).copied().unwrap_or(0);
-    if shift == 0 { low } else { low | (high << (LIMB_BITS - shift)) }
-}
-
-fn bit(limbs: &[u64], base: usize, place: usize) -> bool {
-    place >= base && bits_from(limbs, base, place) & 1 == 1
-}
-
-/// Whether any bit below `place` is set.
-fn any_below(limbs: &[u64], base: usize, place: usize) -> bool {
-    if place <= base {
+    let signs = [known, addend, sum].map(|limbs| sign(limbs[LIMBS - 1]));
+    if signs[0] == signs[1] && signs[0] != signs[2] {
         return false;
     }
-    let (whole, rest) = ((place - base) / LIMB_BITS, (place - base) % LIMB_BITS);
-    limbs[..whole.min(limbs.len())].iter().any(|limb| *limb != 0)
-        || limbs.get(whole).is_some_and(|limb| limb & ((1 << rest) - 1) != 0)
+    *low = u16::try_from(at.min(from)).expect("a double has bits in 34 limbs");
+    *limbs = sum;
+    true
+}
+
+/// Whether a number is negative, and its magnitude. The least number is its own negative, read without sign.
+fn magnitude(mut limbs: [u64; LIMBS]) -> (bool, [u64; LIMBS]) {
+    let negative = sign(limbs[LIMBS - 1]) != 0;
+    if negative {
+        negate(&mut limbs);
+    }
+    (negative, limbs)
+}
+
+/// A sum in place, if it fits.
+fn narrow(wide: &Kulisch) -> Option<ExactFloat> {
+    let (low, kept) = wide.limbs()?;
+    let low = u16::try_from(low).ok()?;
+    let last = kept.last().copied().unwrap_or(0);
+    let mut limbs = [last; LIMBS];
+    for (limb, kept) in limbs.iter_mut().zip(kept) {
+        *limb = *kept;
+    }
+    let fits = kept.len() <= LIMBS || (kept.len() == LIMBS + 1 && sign(limbs[LIMBS - 1]) == last);
+    // The highest limb of the wide form is nothing but sign.
+    (fits && sign(limbs[LIMBS - 1]) == sign(last)).then(|| ExactFloat::Narrow { low, limbs })
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn sum(values: &[f64]) -> f64 {
@@ -281,7 +222,7 @@ mod tests {
         exact.add(0.1, -7);
         exact.add(-1e250, -3);
         assert_eq!(exact.value(), 0.0);
-        assert_eq!(exact.limbs, Vec::<u64>::new());
+        assert_eq!(exact.heap_bytes(), 0);
     }
 
     #[test]
@@ -298,6 +239,31 @@ mod tests {
         for value in [0.0, 1.0, -1.0, 1e300, -5e-324, -(2_f64.powi(62))] {
             let around = [(1e250, 1), (value, 2), (-5e-324, 3), (1e250, -1), (value, -1), (-5e-324, -3)];
             assert_eq!(saved(&[(value, 1)]), saved(&around), "{value}");
+        }
+    }
+
+    proptest! {
+        /// Both forms are the same number after every change, and are saved alike.
+        #[test]
+        fn narrow_and_wide_agree(
+            changes in proptest::collection::vec((any::<i64>(), -1100_i32..1024, -3_i64..=3, any::<bool>()), 1..40),
+            near in any::<bool>(),
+        ) {
+            let (mut exact, mut wide) = (ExactFloat::default(), Kulisch::default());
+            for (mantissa, exponent, times, huge) in changes {
+                let exponent = if near { exponent % 90 } else { exponent };
+                let value = mantissa as f64 * 2_f64.powi(exponent - 62);
+                let times = if huge { times << 40 } else { times };
+                exact.add(value, times);
+                wide.add(value, times);
+                prop_assert_eq!(exact.value().to_bits(), wide.value().to_bits());
+                let (mut saved, mut expected) = (Vec::new(), Vec::new());
+                exact.save(&mut saved);
+                wide.save(&mut expected);
+                prop_assert_eq!(&saved, &expected);
+                exact = ExactFloat::load(&mut Decoder(&saved)).expect("it was saved");
+                prop_assert_eq!(exact.value().to_bits(), wide.value().to_bits());
+            }
         }
     }
 }

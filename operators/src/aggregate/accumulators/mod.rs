@@ -13,6 +13,7 @@ mod forest;
 mod histogram;
 mod hyperloglog;
 mod integer;
+mod kulisch;
 mod log_buckets;
 mod moments;
 mod occurrences;
