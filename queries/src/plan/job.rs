@@ -348,7 +348,8 @@ impl<'j> Planner<'j> {
 
     /// Adds a maintained view; gives its index.
     pub(super) fn keep(&mut self, name: &Name, planned: Planned, amend: impl FnOnce(&mut PlannedView)) -> usize {
-        let Planned { lowered: Lowered { node, facts }, shown, mut state } = planned;
+        let Planned { lowered: Lowered { mut node, facts }, shown, mut state } = planned;
+        super::narrow::narrow(&mut node);
         let repeated = super::same::repeated(&node);
         state.retain(|entry| !repeated.contains(&entry.id));
         let schema = node.schema.clone();

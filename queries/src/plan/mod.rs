@@ -30,6 +30,7 @@ mod macro_checks;
 mod macros;
 mod mev_settings;
 mod names;
+mod narrow;
 mod node;
 mod now;
 mod options;

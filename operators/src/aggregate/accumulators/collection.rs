@@ -16,6 +16,7 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use arrow::row::{RowConverter, SortField};
 
 use super::occurrences::normalized;
+use super::short_row::ShortRow;
 use super::{Accumulator, Failures, Rows};
 use crate::aggregate::spec::list_item;
 use crate::aggregate::{AggregateCall, AggregateError, AggregateFunction};
@@ -23,7 +24,7 @@ use crate::codec::{Decoder, Encode as _, Truncated};
 
 const SEVERAL_ROWS: &str = "more than one row returned by a subquery used as an expression";
 /// Bytes of an entry beside its value, in a tree that is two thirds full.
-const ENTRY_BYTES: usize = 36;
+const ENTRY_BYTES: usize = 48;
 
 /// What is made of the values.
 enum Made {
@@ -37,8 +38,8 @@ enum Made {
 
 /// The values of a group in order, and how often each is there. Most groups of `max_by` have one.
 enum Values {
-    Few(Option<(Box<[u8]>, i64)>),
-    Many(BTreeMap<Box<[u8]>, i64>),
+    Few(Option<(ShortRow, i64)>),
+    Many(BTreeMap<ShortRow, i64>),
 }
 
 impl Values {
@@ -47,19 +48,19 @@ impl Values {
             Values::Few(value) => (value.as_ref(), None),
             Values::Many(values) => (None, Some(values)),
         };
-        let few = few.map(|(row, count)| (row.as_ref(), *count));
-        let many = many.into_iter().flatten().map(|(row, count)| (row.as_ref(), *count));
+        let few = few.map(|(row, count)| (&**row, *count));
+        let many = many.into_iter().flatten().map(|(row, count)| (&**row, *count));
         few.into_iter().chain(many)
     }
 
-    /// Distinct values, and their bytes.
+    /// Distinct values, and their bytes on the heap.
     fn size(&self) -> (usize, usize) {
-        self.iter().fold((0, 0), |(entries, bytes), (row, _)| (entries + 1, bytes + row.len()))
+        self.iter().fold((0, 0), |(entries, bytes), (row, _)| (entries + 1, bytes + ShortRow::heap_bytes(row.len())))
     }
 
     fn get_mut(&mut self, row: &[u8]) -> Option<&mut i64> {
         match self {
-            Values::Few(value) => value.as_mut().filter(|(known, _)| known.as_ref() == row).map(|(_, count)| count),
+            Values::Few(value) => value.as_mut().filter(|(known, _)| **known == *row).map(|(_, count)| count),
             Values::Many(values) => values.get_mut(row),
         }
     }
@@ -157,14 +158,14 @@ impl Collection {
                 if *count == 0 {
                     values.remove(row);
                     self.entries -= 1;
-                    self.value_bytes -= row.len();
+                    self.value_bytes -= ShortRow::heap_bytes(row.len());
                 }
             }
             None if diff == 0 => {}
             None => {
                 values.insert(row, diff);
                 self.entries += 1;
-                self.value_bytes += row.len();
+                self.value_bytes += ShortRow::heap_bytes(row.len());
             }
         }
     }

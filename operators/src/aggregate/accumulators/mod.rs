@@ -21,6 +21,7 @@ mod order_statistics;
 mod pair_sums;
 mod pairs;
 mod pending;
+mod short_row;
 mod spread;
 mod wide;
 mod wide_integer;

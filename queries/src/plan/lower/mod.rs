@@ -23,6 +23,7 @@ mod top_k;
 
 pub(super) use aggregate::duration;
 pub(super) use lookup::of_tables;
+pub(super) use scalar::repointed;
 pub(super) use top_k::ALL_ROWS;
 
 use std::collections::BTreeMap;

@@ -103,7 +103,11 @@ fn picked_column(expression: &Arc<dyn PhysicalExpr>) -> Option<usize> {
 }
 
 /// An expression over the columns below a projection that only picks some.
-fn repointed(expression: &Arc<dyn PhysicalExpr>, picked: &[usize], below: &Schema) -> Option<Arc<dyn PhysicalExpr>> {
+pub(in super::super) fn repointed(
+    expression: &Arc<dyn PhysicalExpr>,
+    picked: &[usize],
+    below: &Schema,
+) -> Option<Arc<dyn PhysicalExpr>> {
     let moved = expression.clone().transform_up(|part| {
         let Some(column) = picked_column(&part) else { return Ok(Transformed::no(part)) };
         let column = picked[column];
