@@ -27,6 +27,7 @@ pub mod mev;
 pub mod multiset;
 mod ordering;
 pub mod over;
+mod packed;
 pub mod recursion;
 mod rows;
 pub mod session_window;

@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use arrow::array::LargeBinaryBuilder;
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
@@ -17,8 +18,9 @@ use highwater_engine::model::{Delta, Progress, Regions};
 use highwater_engine::operator::{Output, Route, Share, StateSize, TablesOperator};
 
 use crate::aggregate::KeyTable;
-use crate::join::{Changes, fixed_width};
-use crate::rows::{Loaded, RowCodec, Saved};
+use crate::join::Changes;
+use crate::packed::PackedCodec;
+use crate::rows::{Loaded, Saved};
 
 /// What becomes of the two counts of a row.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,7 +82,7 @@ pub struct Multiset {
     name: String,
     operation: SetOperation,
     schema: SchemaRef,
-    codec: RowCodec,
+    codec: PackedCodec,
     rows: KeyTable,
     regions: Regions,
     /// By row id.
@@ -108,8 +110,8 @@ impl Multiset {
             return Err(MultisetError::Columns { left: left_types, right: right_types });
         }
         let columns: Vec<usize> = (0..left.fields().len()).collect();
-        let codec = RowCodec::new(&left, &columns)?;
-        let rows = KeyTable::new(fixed_width(&codec));
+        let codec = PackedCodec::new(&left, &columns)?;
+        let rows = KeyTable::new(codec.width());
         let regions = Regions::new(codec.schema());
         let (counts, touched) = (Vec::new(), Vec::new());
         Ok(Multiset { name: name.to_owned(), operation, schema: left, codec, rows, regions, counts, touched })
@@ -136,7 +138,7 @@ impl Multiset {
         let rows = self.codec.encode(&changes.keys, changes.len());
         let regions = self.regions.of(&changes.keys);
         for (row, diff) in changes.diffs.iter().enumerate().filter(|(_, diff)| **diff != 0) {
-            self.count(side, regions.at(row), rows.row(row).data(), *diff);
+            self.count(side, regions.at(row), rows.row(row), *diff);
         }
     }
 
@@ -190,11 +192,11 @@ impl Multiset {
         let name = self.name.clone();
         let loaded = Loaded::open(&name, &self.shape(), batch)?;
         let (rows, left, right) = (loaded.bytes("row")?, loaded.numbers("left")?, loaded.numbers("right")?);
-        let columns = self.codec.decode(rows.iter().flatten());
+        let (columns, packed) = self.codec.load(rows.iter().flatten());
         let regions = self.regions.of(columns.columns());
         for row in 0..batch.num_rows() {
-            let bytes = rows.value(row);
-            let owned = if self.schema.fields().is_empty() { share.index == 0 } else { share.owns(bytes) };
+            let owned = if self.schema.fields().is_empty() { share.index == 0 } else { share.owns(rows.value(row)) };
+            let bytes = packed.row(row);
             if owned {
                 self.count(0, regions.at(row), bytes, left.value(row));
                 self.count(1, regions.at(row), bytes, right.value(row));
@@ -217,9 +219,12 @@ impl TablesOperator for Multiset {
 
     fn save(&self) -> Result<Vec<RecordBatch>, StateError> {
         let ids = self.rows.ids();
+        let keys: Vec<&[u8]> = ids.iter().map(|id| self.rows.key(*id)).collect();
+        let mut rows = LargeBinaryBuilder::new();
+        self.codec.save(&keys, &mut rows);
         let counts = |side: usize| ids.iter().map(move |id| self.counts[*id as usize].before[side]);
         let saved = Saved::new(&self.name, &self.shape())
-            .bytes("row", ids.iter().map(|id| self.rows.key(*id)))
+            .binary("row", rows.finish())
             .numbers("left", counts(0))
             .numbers("right", counts(1));
         Ok(vec![saved.finish()?])

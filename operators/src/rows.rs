@@ -217,6 +217,12 @@ impl Saved {
         self
     }
 
+    /// A column of bytes that is there.
+    pub(crate) fn binary(mut self, name: &str, values: LargeBinaryArray) -> Saved {
+        self.columns.push((name.to_owned(), Arc::new(values)));
+        self
+    }
+
     /// A column of numbers.
     pub(crate) fn numbers(mut self, name: &str, values: impl IntoIterator<Item = i64>) -> Saved {
         self.columns.push((name.to_owned(), Arc::new(Int64Array::from_iter_values(values))));

@@ -6,13 +6,13 @@ use arrow::array::Int64Array;
 use arrow::compute::filter_record_batch;
 use arrow::compute::kernels::cmp::{gt, lt};
 use arrow::datatypes::{Schema, SchemaRef};
-use arrow::row::RowConverter;
 use highwater_engine::model::{Delta, Diffs, RegionColumn};
 use highwater_engine::operator::{BatchOperator, Output};
 
 use super::generation::{Generation, Slice};
 use super::spec::{AggregateError, AggregateSpec};
-use super::{batch_of, emit_failures, key_width};
+use super::{batch_of, emit_failures, key_codec};
+use crate::packed::PackedCodec;
 use crate::rows::Permanence;
 
 /// `GROUP BY` with the block among the keys.
@@ -23,8 +23,7 @@ use crate::rows::Permanence;
 pub struct BlockAggregate {
     spec: AggregateSpec,
     output: SchemaRef,
-    converter: RowConverter,
-    key_schema: SchemaRef,
+    key_codec: PackedCodec,
     /// Empty between calls; kept for its memory.
     groups: Generation,
 }
@@ -38,9 +37,9 @@ impl BlockAggregate {
         }
         let output = spec.output_schema()?;
         let key_schema: SchemaRef = Arc::new(Schema::new(output.fields()[..spec.keys.len()].to_vec()));
-        let converter = spec.key_converter()?;
-        let groups = Generation::new(&spec, key_width(&key_schema))?;
-        Ok(BlockAggregate { spec, output, converter, key_schema, groups })
+        let key_codec = key_codec(&key_schema)?;
+        let groups = Generation::new(&spec, key_codec.width())?;
+        Ok(BlockAggregate { spec, output, key_codec, groups })
     }
 
     /// Columns of the output: keys, then calls.
@@ -51,7 +50,7 @@ impl BlockAggregate {
     /// The groups of rows that all have one sign; `diffs` are how often each row counts.
     fn group(&mut self, delta: &Delta, diffs: &Diffs, sign: i64, output: &mut Output) {
         let columns = self.spec.key_columns(&delta.batch);
-        let keys = self.converter.convert_columns(&columns).expect("the batch has the columns of the input");
+        let keys = self.key_codec.encode(&columns, delta.len());
         let slice = Slice {
             batch: &delta.batch,
             diffs,
@@ -63,10 +62,10 @@ impl BlockAggregate {
             offset: 0,
         };
         self.groups.apply(&self.spec, &slice);
-        let changes = self.groups.finish(&self.converter);
+        let changes = self.groups.finish(&self.key_codec);
         self.groups.clear();
         let Some(changes) = changes else { return };
-        emit_failures(&self.converter, &self.key_schema, &changes.failures, sign, delta.origin, output);
+        emit_failures(&self.key_codec, &changes.failures, sign, delta.origin, output);
         if let Some((batch, _)) = batch_of(vec![changes], &self.output) {
             output.deltas.push(Delta { batch, diffs: Diffs::Uniform(sign), origin: delta.origin });
         }

@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array, ArrayRef, AsArray as _, BooleanArray, make_comparator};
+use arrow::array::{Array, ArrayRef, AsArray as _, BooleanArray, LargeBinaryBuilder, make_comparator};
 use arrow::compute::kernels::cmp::not_distinct;
 use arrow::compute::{SortOptions, and, concat, filter};
 use arrow::record_batch::RecordBatch;
-use arrow::row::{RowConverter, Rows as EncodedRows};
 use highwater_engine::model::{Diffs, RegionColumn};
 
 use super::accumulators::{Accumulator, Failures, Rows, accumulator, selection};
 use super::spec::{AggregateError, AggregateSpec};
 use super::table::KeyTable;
 use crate::codec::{Decoder, Truncated};
+use crate::packed::{PackedCodec, PackedRows};
 use crate::rows::Permanence;
 
 /// Rows of one part for one generation.
@@ -22,7 +22,7 @@ pub(super) struct Slice<'a> {
     pub(super) permanence: &'a Permanence,
     pub(super) finalized_number: Option<u64>,
     /// The encoded keys of the whole part.
-    pub(super) keys: &'a EncodedRows,
+    pub(super) keys: &'a PackedRows,
     /// The regions they are in.
     pub(super) regions: &'a RegionColumn<'a>,
     /// Where in the part the slice starts.
@@ -127,7 +127,7 @@ impl Generation {
         self.groups.clear();
         self.groups.reserve(rows);
         for row in slice.offset..slice.offset + rows {
-            let group = self.keys.find_or_insert_in(slice.regions.at(row), slice.keys.row(row).data());
+            let group = self.keys.find_or_insert_in(slice.regions.at(row), slice.keys.row(row));
             let index = group as usize;
             if index >= self.touched_at.len() {
                 self.touched_at.push(0);
@@ -173,19 +173,19 @@ impl Generation {
     }
 
     /// What changed since the last call; groups without rows are forgotten.
-    pub(super) fn finish(&mut self, converter: &RowConverter) -> Option<Changes> {
+    pub(super) fn finish(&mut self, codec: &PackedCodec) -> Option<Changes> {
         if self.global && !self.published && self.created.is_empty() {
             self.created.push(0);
         }
         if self.existing.is_empty() && self.created.is_empty() {
             return None;
         }
-        let changes = self.changes(converter);
+        let changes = self.changes(codec);
         self.forget();
         changes
     }
 
-    fn changes(&mut self, converter: &RowConverter) -> Option<Changes> {
+    fn changes(&mut self, codec: &PackedCodec) -> Option<Changes> {
         let existing = self.existing.len();
         let touched: Vec<u32> = self.existing.iter().chain(&self.created).copied().collect();
         let mut failed = Failures::new();
@@ -200,7 +200,7 @@ impl Generation {
         let failures = self.failures(&touched, failed, &mut keep_before, &mut keep_after);
         drop_unchanged(&before, &after, &mut keep_before, &mut keep_after);
 
-        let keys = self.key_columns(&touched, converter);
+        let keys = self.key_columns(&touched, codec);
         let old_rows = Side::new(keep_before);
         let new_rows = Side::new(keep_after);
         if old_rows.kept + new_rows.kept == 0 && failures.is_empty() {
@@ -238,14 +238,11 @@ impl Generation {
         changes.into_iter().filter(|(_, diff)| *diff != 0).map(named).collect()
     }
 
-    fn key_columns(&self, groups: &[u32], converter: &RowConverter) -> Vec<ArrayRef> {
+    fn key_columns(&self, groups: &[u32], codec: &PackedCodec) -> Vec<ArrayRef> {
         if self.global {
             return Vec::new();
         }
-        let parser = converter.parser();
-        converter
-            .convert_rows(groups.iter().map(|group| parser.parse(self.keys.key(*group))))
-            .expect("the bytes were made by this converter")
+        codec.decode(groups.iter().map(|group| self.keys.key(*group))).columns().to_vec()
     }
 
     /// Ends the tick: groups without rows go, and nothing is touched any more.
@@ -293,10 +290,14 @@ impl Generation {
     }
 
     /// Appends the groups, in key order: key, row count, and a state for each call.
-    pub(super) fn save(&self, saved: &mut SavedGroups) {
-        let mut groups = self.keys.ids();
-        groups.sort_unstable_by(|a, b| self.keys.key(*a).cmp(self.keys.key(*b)));
-        saved.keys.extend(groups.iter().map(|group| self.keys.key(*group).to_vec()));
+    pub(super) fn save(&self, codec: &PackedCodec, saved: &mut SavedGroups) {
+        let groups = self.keys.ids();
+        let packed: Vec<&[u8]> = groups.iter().map(|group| self.keys.key(*group)).collect();
+        let keys = codec.portable(&packed);
+        let mut order: Vec<usize> = (0..groups.len()).collect();
+        order.sort_unstable_by(|a, b| keys.row(*a).cmp(&keys.row(*b)));
+        order.iter().for_each(|place| saved.keys.append_value(keys.row(*place)));
+        let groups: Vec<u32> = order.iter().map(|place| groups[*place]).collect();
         saved.counts.extend(groups.iter().map(|group| self.counts[*group as usize]));
         for (accumulator, states) in self.accumulators.iter().zip(&mut saved.states) {
             states.extend(accumulator.save(&groups));
@@ -324,7 +325,7 @@ impl Generation {
 
 /// Groups as they are saved.
 pub(super) struct SavedGroups {
-    pub(super) keys: Vec<Vec<u8>>,
+    pub(super) keys: LargeBinaryBuilder,
     pub(super) counts: Vec<i64>,
     /// One column a call.
     pub(super) states: Vec<Vec<Vec<u8>>>,

@@ -24,10 +24,9 @@ mod table;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{Array as _, ArrayRef, AsArray as _, LargeBinaryArray};
+use arrow::array::{Array as _, AsArray as _, LargeBinaryBuilder};
 use arrow::datatypes::{Schema, SchemaRef, TimestampMillisecondType};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
-use arrow::row::{RowConverter, Rows as EncodedRows};
 use highwater_engine::error::StateError;
 use highwater_engine::model::{Delta, Diffs, Origin, Progress, RegionColumn, Regions, error_delta, format};
 use highwater_engine::operator::{Output, Share, StateSize, TickOperator};
@@ -40,6 +39,7 @@ pub(crate) use accumulators::{ExactFloat, Wide};
 pub(crate) use table::KeyTable;
 
 use crate::codec::{Decoder, mismatch};
+use crate::packed::{PackedCodec, PackedRows};
 use crate::rows::{Loaded, Part, Saved, coalesce};
 use generation::{Changes, Generation, SavedGroups, Slice};
 use runs::{Run, closing_runs, sorted_by_closing};
@@ -57,10 +57,7 @@ pub struct Aggregate {
     name: String,
     spec: AggregateSpec,
     output: SchemaRef,
-    converter: RowConverter,
-    key_schema: SchemaRef,
-    /// Bytes of an encoded key, if that is the same for all.
-    key_width: Option<usize>,
+    key_codec: PackedCodec,
     /// How keys are divided where generations do not do it.
     regions: Regions,
     /// By closing time; `None` for groups that never close.
@@ -77,19 +74,16 @@ impl Aggregate {
     pub fn new(name: &str, spec: AggregateSpec) -> Result<Aggregate, AggregateError> {
         spec.check()?;
         let output = spec.output_schema()?;
-        let key_schema = Arc::new(Schema::new(output.fields()[..spec.keys.len()].to_vec()));
-        let converter = spec.key_converter()?;
-        let key_width = key_width(&key_schema);
+        let key_schema: SchemaRef = Arc::new(Schema::new(output.fields()[..spec.keys.len()].to_vec()));
+        let key_codec = key_codec(&key_schema)?;
         // Built once here so that building one later cannot fail.
-        let first = Generation::new(&spec, key_width)?;
+        let first = Generation::new(&spec, key_codec.width())?;
         let mut aggregate = Aggregate {
             name: name.to_owned(),
             spec,
             output,
-            converter,
+            key_codec,
             regions: Regions::new(&key_schema),
-            key_schema,
-            key_width,
             generations: BTreeMap::new(),
             spare: Vec::new(),
             closed_ms: None,
@@ -152,7 +146,7 @@ impl Aggregate {
     }
 
     fn apply_run(&mut self, closing: Option<i64>, part: &Part, keys: &Keys<'_>, offset: usize, progress: &Progress) {
-        let (spec, key_width, spare) = (&self.spec, self.key_width, &mut self.spare);
+        let (spec, key_width, spare) = (&self.spec, self.key_codec.width(), &mut self.spare);
         let generation = self.generations.entry(closing).or_insert_with(|| {
             let make =
                 || Generation::new(spec, key_width).expect("the same generation was built when the operator was");
@@ -172,16 +166,8 @@ impl Aggregate {
         );
     }
 
-    fn encode(&self, batch: &RecordBatch) -> EncodedRows {
-        let columns = self.spec.key_columns(batch);
-        if columns.is_empty() {
-            // The converter cannot count the rows of no columns.
-            let mut rows = self.converter.empty_rows(batch.num_rows(), 0);
-            let parser = self.converter.parser();
-            (0..batch.num_rows()).for_each(|_| rows.push(parser.parse(&[])));
-            return rows;
-        }
-        self.converter.convert_columns(&columns).expect("the batch has the columns the operator was built for")
+    fn encode(&self, batch: &RecordBatch) -> PackedRows {
+        self.key_codec.encode(&self.spec.key_columns(batch), batch.num_rows())
     }
 
     /// A row for a window that has left memory cannot be counted any more.
@@ -199,9 +185,9 @@ impl Aggregate {
 
     fn emit(&mut self, output: &mut Output) {
         let changes: Vec<Changes> =
-            self.generations.values_mut().filter_map(|generation| generation.finish(&self.converter)).collect();
+            self.generations.values_mut().filter_map(|generation| generation.finish(&self.key_codec)).collect();
         for change in &changes {
-            emit_failures(&self.converter, &self.key_schema, &change.failures, 1, Origin::Derived, output);
+            emit_failures(&self.key_codec, &change.failures, 1, Origin::Derived, output);
         }
         if let Some((batch, diffs)) = batch_of(changes, &self.output) {
             output.deltas.push(Delta::derived(batch, diffs));
@@ -230,19 +216,9 @@ impl Aggregate {
     /// What a saved state must have been made for.
     fn shape(&self) -> String {
         let calls: Vec<String> = self.spec.calls.iter().map(|call| self.spec.call_shape(call)).collect();
-        let keys: Vec<String> = self.key_schema.fields().iter().map(|field| field.data_type().to_string()).collect();
+        let keys: Vec<String> =
+            self.key_codec.schema().fields().iter().map(|field| field.data_type().to_string()).collect();
         format!("aggregate by ({}) of {}, closing {:?}", keys.join(", "), calls.join(", "), self.spec.closing)
-    }
-
-    /// Columns of saved keys.
-    fn key_arrays(&self, keys: &LargeBinaryArray) -> Result<Vec<ArrayRef>, StateError> {
-        if self.key_schema.fields().is_empty() {
-            return Ok(Vec::new());
-        }
-        let parser = self.converter.parser();
-        self.converter
-            .convert_rows(keys.iter().flatten().map(|key| parser.parse(key)))
-            .map_err(|source| StateError::Arrow { action: "loading", source })
     }
 
     fn load_batch(&mut self, batch: &RecordBatch, share: Share) -> Result<(), StateError> {
@@ -250,16 +226,16 @@ impl Aggregate {
         let loaded = Loaded::open(&name, &self.shape(), batch)?;
         self.closed_ms = self.closed_ms.max(loaded.fact(CLOSED_MS)?);
         let (keys, counts) = (loaded.bytes("key")?, loaded.numbers("rows")?);
-        let columns = self.key_arrays(keys)?;
+        let (columns, packed) = self.key_codec.load(keys.iter().flatten());
+        let columns = columns.columns();
         let times = self.spec.closing.map(|position| columns[position].as_primitive::<TimestampMillisecondType>());
-        let regions = if times.is_some() { RegionColumn::One } else { self.regions.of(&columns) };
+        let regions = if times.is_some() { RegionColumn::One } else { self.regions.of(columns) };
         let mut states = Vec::with_capacity(self.spec.calls.len());
         for index in 0..self.spec.calls.len() {
             states.push(loaded.bytes(&format!("state_{index}"))?);
         }
         for row in 0..batch.num_rows() {
-            let key = keys.value(row);
-            if !self.owns(key, share) {
+            if !self.owns(keys.value(row), share) {
                 continue;
             }
             let closing = times.and_then(|times| times.is_valid(row).then(|| times.value(row)));
@@ -267,11 +243,12 @@ impl Aggregate {
             let generation = match self.generations.entry(closing) {
                 std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
                 std::collections::btree_map::Entry::Vacant(entry) => entry.insert(
-                    Generation::new(&self.spec, self.key_width).map_err(|error| mismatch(&name, error.to_string()))?,
+                    Generation::new(&self.spec, self.key_codec.width())
+                        .map_err(|error| mismatch(&name, error.to_string()))?,
                 ),
             };
             generation
-                .load(regions.at(row), key, counts.value(row), &mut decoders)
+                .load(regions.at(row), packed.row(row), counts.value(row), &mut decoders)
                 .map_err(|truncated| truncated.of(&name))?;
         }
         Ok(())
@@ -300,11 +277,12 @@ impl TickOperator for Aggregate {
 
     fn save(&self) -> Result<Vec<RecordBatch>, StateError> {
         let calls = self.spec.calls.len();
-        let mut groups = SavedGroups { keys: Vec::new(), counts: Vec::new(), states: vec![Vec::new(); calls] };
-        self.generations.values().for_each(|generation| generation.save(&mut groups));
+        let mut groups =
+            SavedGroups { keys: LargeBinaryBuilder::new(), counts: Vec::new(), states: vec![Vec::new(); calls] };
+        self.generations.values().for_each(|generation| generation.save(&self.key_codec, &mut groups));
         let mut saved = Saved::new(&self.name, &self.shape())
             .fact(CLOSED_MS, self.closed_ms)
-            .bytes("key", groups.keys)
+            .binary("key", groups.keys.finish())
             .numbers("rows", groups.counts);
         for (index, states) in groups.states.into_iter().enumerate() {
             saved = saved.bytes(&format!("state_{index}"), states);
@@ -317,8 +295,8 @@ impl TickOperator for Aggregate {
         self.closed_ms = None;
         self.active = !self.spec.keys.is_empty() || share.index == 0;
         if self.spec.keys.is_empty() && self.active {
-            let global =
-                Generation::new(&self.spec, self.key_width).map_err(|error| mismatch(&self.name, error.to_string()))?;
+            let global = Generation::new(&self.spec, self.key_codec.width())
+                .map_err(|error| mismatch(&self.name, error.to_string()))?;
             self.generations.insert(None, global);
         }
         state.iter().try_for_each(|batch| self.load_batch(batch, share))
@@ -334,7 +312,7 @@ impl TickOperator for Aggregate {
 
 /// The keys of a part.
 struct Keys<'a> {
-    encoded: &'a EncodedRows,
+    encoded: &'a PackedRows,
     regions: &'a RegionColumn<'a>,
 }
 
@@ -363,8 +341,7 @@ fn batch_of(changes: Vec<Changes>, schema: &SchemaRef) -> Option<(RecordBatch, V
 
 /// Error rows of groups whose result failed; the row shows the keys.
 fn emit_failures(
-    converter: &RowConverter,
-    key_schema: &SchemaRef,
+    codec: &PackedCodec,
     failures: &[(Vec<u8>, String, i64)],
     sign: i64,
     origin: Origin,
@@ -373,13 +350,7 @@ fn emit_failures(
     if failures.is_empty() {
         return;
     }
-    let parser = converter.parser();
-    let columns = converter
-        .convert_rows(failures.iter().map(|(key, _, _)| parser.parse(key)))
-        .expect("the bytes were made by this converter");
-    let options = RecordBatchOptions::new().with_row_count(Some(failures.len()));
-    let keys = RecordBatch::try_new_with_options(key_schema.clone(), columns, &options)
-        .expect("the keys decode to the key columns");
+    let keys = codec.decode(failures.iter().map(|(key, _, _)| key.as_slice()));
     let rows: Vec<(String, String)> = failures
         .iter()
         .enumerate()
@@ -393,14 +364,8 @@ fn emit_failures(
     output.errors.push(error_delta(&rows, diffs, origin));
 }
 
-/// The width of an encoded key if every type of it has one.
-fn key_width(schema: &Schema) -> Option<usize> {
-    use arrow::datatypes::DataType;
-    let width = |data_type: &DataType| match data_type {
-        DataType::Boolean => Some(1),
-        DataType::FixedSizeBinary(width) => usize::try_from(*width).ok(),
-        other => other.primitive_width(),
-    };
-    // One byte a column says whether it is NULL.
-    schema.fields().iter().map(|field| width(field.data_type()).map(|width| width + 1)).sum()
+/// How keys are kept.
+fn key_codec(keys: &SchemaRef) -> Result<PackedCodec, AggregateError> {
+    let columns: Vec<usize> = (0..keys.fields().len()).collect();
+    Ok(PackedCodec::new(keys, &columns)?)
 }

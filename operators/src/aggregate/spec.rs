@@ -276,15 +276,6 @@ impl AggregateSpec {
         self.input.fields().get(index).map(Arc::as_ref).ok_or(AggregateError::MissingColumn { index, columns })
     }
 
-    /// Converter of the key columns: the encoding the router and saved states use.
-    pub(super) fn key_converter(&self) -> Result<RowConverter, AggregateError> {
-        let mut fields = Vec::with_capacity(self.keys.len());
-        for key in &self.keys {
-            fields.push(SortField::new(self.field(*key)?.data_type().clone()));
-        }
-        Ok(RowConverter::new(fields)?)
-    }
-
     /// The key columns of a batch.
     pub(super) fn key_columns(&self, batch: &RecordBatch) -> Vec<ArrayRef> {
         self.keys.iter().map(|key| batch.column(*key).clone()).collect()

@@ -12,7 +12,7 @@ use highwater_engine::operator::Output;
 use super::spec::{Columns, Shown};
 use super::state::Side;
 use crate::broadcast_join::taken;
-use crate::rows::RowCodec;
+use crate::packed::PackedCodec;
 
 /// Rows of one side in the order of the output.
 pub(super) enum Rows<'a> {
@@ -26,7 +26,7 @@ pub(super) enum Rows<'a> {
 
 impl Rows<'_> {
     /// Kept rows, each decoded once however often it is there. `places` is all zeros, before and after.
-    pub(super) fn stored(side: &Side, codec: &RowCodec, ids: &[u32], places: &mut Vec<u32>) -> Rows<'static> {
+    pub(super) fn stored(side: &Side, codec: &PackedCodec, ids: &[u32], places: &mut Vec<u32>) -> Rows<'static> {
         if codec.schema().fields().is_empty() {
             return Rows::Stored(Vec::new(), None);
         }

@@ -22,17 +22,15 @@ mod state;
 mod tick;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use arrow::array::{ArrayRef, new_null_array};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use highwater_engine::error::StateError;
 use highwater_engine::model::{Delta, Origin, Progress, Regions};
 use highwater_engine::operator::{Output, Route, Share, StateSize, TablesOperator};
 
 use crate::aggregate::KeyTable;
-use crate::rows::RowCodec;
+use crate::packed::PackedCodec;
 use spec::{Columns, LEFT, RIGHT, Solo};
 use state::Side;
 
@@ -48,9 +46,9 @@ pub struct Join {
     spec: JoinSpec,
     condition: Option<Box<dyn PairCondition>>,
     columns: Columns,
-    key_codec: RowCodec,
+    key_codec: PackedCodec,
     /// Of the columns kept of each side.
-    codecs: [RowCodec; 2],
+    codecs: [PackedCodec; 2],
     /// The key that is NULL.
     null_key: Vec<u8>,
     /// Keys of both sides, so that one id finds the rows of both.
@@ -73,10 +71,10 @@ impl Join {
     /// If columns are missing, keys differ in type, or the kind of join does not have what is asked for.
     pub fn new(name: &str, spec: JoinSpec, condition: Option<Box<dyn PairCondition>>) -> Result<Join, JoinError> {
         let columns = Columns::new(&spec, condition.as_deref())?;
-        let key_codec = RowCodec::new(&spec.left, &columns.keys[LEFT])?;
+        let key_codec = PackedCodec::new(&spec.left, &columns.keys[LEFT])?;
         let codecs =
-            [RowCodec::new(&spec.left, &columns.kept[LEFT])?, RowCodec::new(&spec.right, &columns.kept[RIGHT])?];
-        let null_key = null_row(&key_codec);
+            [PackedCodec::new(&spec.left, &columns.kept[LEFT])?, PackedCodec::new(&spec.right, &columns.kept[RIGHT])?];
+        let null_key = key_codec.null_row();
         let mut join = Join {
             name: name.to_owned(),
             keys: KeyTable::default(),
@@ -116,10 +114,10 @@ impl Join {
     }
 
     fn clear(&mut self) {
-        self.keys = KeyTable::new(fixed_width(&self.key_codec));
+        self.keys = KeyTable::new(self.key_codec.width());
         self.sides = [LEFT, RIGHT].map(|side| {
             let counts = self.condition.is_some() && self.spec.kind.solo(side) != Solo::Never;
-            Side::new(fixed_width(&self.codecs[side]), counts)
+            Side::new(self.codecs[side].width(), counts)
         });
         self.closes.clear();
         self.closing.clear();
@@ -200,21 +198,4 @@ fn block_of(delta: &Delta) -> Option<u64> {
         Origin::Block(number) => Some(number),
         Origin::Derived => None,
     }
-}
-
-/// A row of NULLs.
-fn null_row(codec: &RowCodec) -> Vec<u8> {
-    let columns: Vec<ArrayRef> =
-        codec.schema().fields().iter().map(|field| new_null_array(field.data_type(), 1)).collect();
-    codec.encode(&columns, 1).row(0).data().to_vec()
-}
-
-/// Bytes of every row, if all columns are of fixed width.
-pub(crate) fn fixed_width(codec: &RowCodec) -> Option<usize> {
-    let fields = codec.schema().fields();
-    let is_fixed = |data_type: &DataType| {
-        data_type.is_primitive() || matches!(data_type, DataType::Boolean | DataType::FixedSizeBinary(_))
-    };
-    let fixed = fields.iter().all(|field: &Arc<_>| is_fixed(field.data_type()));
-    fixed.then(|| null_row(codec).len())
 }

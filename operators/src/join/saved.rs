@@ -1,5 +1,6 @@
 //! The state as Arrow batches.
 
+use arrow::array::LargeBinaryBuilder;
 use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
 use highwater_engine::error::StateError;
@@ -8,11 +9,12 @@ use highwater_engine::operator::Share;
 use super::spec::{LEFT, RIGHT};
 use super::{Join, NEVER};
 use crate::codec::mismatch;
-use crate::rows::{Loaded, RowCodec, Saved};
+use crate::packed::PackedCodec;
+use crate::rows::{Loaded, Saved};
 
 impl Join {
     fn shape(&self) -> String {
-        let types = |codec: &RowCodec| -> Vec<DataType> {
+        let types = |codec: &PackedCodec| -> Vec<DataType> {
             codec.schema().fields().iter().map(|field| field.data_type().clone()).collect()
         };
         let [left, right] = &self.codecs;
@@ -39,11 +41,19 @@ impl Join {
             if side.counts_matches() { side.matches(*id).before } else { 0 }
         };
         let closes = |row: &(usize, u32)| self.closes.get(slot(row).key as usize).copied().unwrap_or(NEVER);
+        let (mut keys, mut bytes) = (LargeBinaryBuilder::new(), LargeBinaryBuilder::new());
+        for side in [LEFT, RIGHT] {
+            let rows = || rows.iter().filter(move |(of, _)| *of == side);
+            let of_keys: Vec<&[u8]> = rows().map(|row| self.keys.key(slot(row).key)).collect();
+            let of_rows: Vec<&[u8]> = rows().map(|(side, id)| self.sides[*side].bytes_of(*id)).collect();
+            self.key_codec.save(&of_keys, &mut keys);
+            self.codecs[side].save(&of_rows, &mut bytes);
+        }
         Saved::new(&self.name, &self.shape())
             .fact("closed_ms", self.closed_ms)
             .numbers("side", rows.iter().map(|(side, _)| i64::from(*side == RIGHT)))
-            .bytes("key", rows.iter().map(|row| self.keys.key(slot(row).key)))
-            .bytes("row", rows.iter().map(|(side, id)| self.sides[*side].bytes_of(*id)))
+            .binary("key", keys.finish())
+            .binary("row", bytes.finish())
             .numbers("count", rows.iter().map(|row| slot(row).before))
             .numbers("matches", rows.iter().map(matches))
             .numbers("closes", rows.iter().map(closes))
@@ -57,20 +67,26 @@ impl Join {
         let (sides, keys, rows) = (loaded.numbers("side")?, loaded.bytes("key")?, loaded.bytes("row")?);
         let (counts, matches, closes) =
             (loaded.numbers("count")?, loaded.numbers("matches")?, loaded.numbers("closes")?);
-        let columns = self.key_codec.decode(keys.iter().flatten());
+        let (columns, packed_keys) = self.key_codec.load(keys.iter().flatten());
+        let sides = sides.iter().flatten().map(|side| match side {
+            0 => Ok(LEFT),
+            1 => Ok(RIGHT),
+            side => Err(mismatch(&name, format!("there is no side {side}"))),
+        });
+        let sides = sides.collect::<Result<Vec<usize>, StateError>>()?;
+        let of_side = |side: usize| rows.iter().flatten().zip(&sides).filter(move |(_, of)| **of == side);
+        let packed_rows = [LEFT, RIGHT].map(|side| self.codecs[side].load(of_side(side).map(|(row, _)| row)).1);
         let regions = self.regions.of(columns.columns());
-        for row in 0..batch.num_rows() {
+        let mut next = [0, 0];
+        for (row, side) in sides.iter().copied().enumerate() {
+            let place = next[side];
+            next[side] += 1;
             if !self.owns(keys.value(row), share) {
                 continue;
             }
-            let side = match sides.value(row) {
-                0 => LEFT,
-                1 => RIGHT,
-                side => return Err(mismatch(&name, format!("there is no side {side}"))),
-            };
             let closes = Some(closes.value(row)).filter(|closes| *closes != NEVER);
-            let key = self.key(regions.at(row), keys.value(row), closes);
-            let id = self.sides[side].change(key, rows.value(row), 0, counts.value(row));
+            let key = self.key(regions.at(row), packed_keys.row(row), closes);
+            let id = self.sides[side].change(key, packed_rows[side].row(place), 0, counts.value(row));
             self.sides[side].restore_matches(id, matches.value(row));
         }
         self.settle();

@@ -5,7 +5,6 @@
 
 use arrow::array::{Array as _, ArrayRef, AsArray as _, Int64Array};
 use arrow::datatypes::Int64Type;
-use arrow::row::Rows as EncodedRows;
 use highwater_engine::model::{Delta, Origin};
 use highwater_engine::operator::Output;
 
@@ -15,6 +14,7 @@ use super::spec::{JoinKind, LEFT, RIGHT, Retain, Solo};
 use super::state::Side;
 use super::{Join, NEVER};
 use crate::broadcast_join::all_present;
+use crate::packed::PackedRows;
 use crate::rows::{as_i64, value};
 
 /// Pairs or rows that go out as one batch.
@@ -46,7 +46,7 @@ impl Solos {
     }
 
     /// Brings together what comes and goes at once.
-    fn consolidate(&mut self, rows: &EncodedRows) {
+    fn consolidate(&mut self, rows: &PackedRows) {
         if self.diffs.iter().all(|diff| diff.signum() == self.diffs[0].signum()) {
             return;
         }
@@ -137,8 +137,8 @@ impl Join {
                     alone.add(place, diff, false);
                 }
             } else if diff != 0 {
-                let key = self.key(regions.at(row), keys.row(row).data(), closes);
-                self.sides[side].change(key, rows.row(row).data(), place, diff);
+                let key = self.key(regions.at(row), keys.row(row), closes);
+                self.sides[side].change(key, rows.row(row), place, diff);
             }
         }
         refuse(deltas, &late, output);

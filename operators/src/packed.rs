@@ -1,0 +1,458 @@
+//! Rows as few bytes: how operators keep what is compared and given back, but never put in order.
+//!
+//! A row is a bit a column that says whether it is NULL, then the values: numbers as they are, text and bytes behind
+//! their length. Text that is 20 or 32 bytes in lower-case hex (addresses, hashes, in half of all the columns of a
+//! chain) is kept as these bytes. Two rows are equal if and only if their bytes are. Columns of other types are kept
+//! as `arrow-row` keeps them.
+//!
+//! Saved state holds the rows of `arrow-row`, which do not depend on how a version of this file packs them.
+
+use std::sync::Arc;
+
+use alloy_primitives::hex;
+use arrow::array::{
+    Array as _, ArrayData, ArrayRef, AsArray as _, BinaryArray, BooleanArray, LargeBinaryBuilder, NullBufferBuilder,
+    StringArray, make_array, new_null_array,
+};
+use arrow::buffer::{Buffer, MutableBuffer, NullBuffer, OffsetBuffer};
+use arrow::datatypes::{DataType, SchemaRef};
+use arrow::error::ArrowError;
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use arrow::row::Rows as EncodedRows;
+
+use crate::rows::RowCodec;
+
+/// Lengths below this are told by one byte.
+const LONG: u8 = 250;
+/// Behind it stand 20 bytes that are shown in hex.
+const HEX_20: u8 = 251;
+/// Behind it stand 32 bytes that are shown in hex.
+const HEX_32: u8 = 252;
+/// Rows that are brought from one form into the other at a time.
+const CHUNK_ROWS: usize = 1 << 14;
+
+/// How a column is kept.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// So many bytes.
+    Fixed(usize),
+    Boolean,
+    Text,
+    Bytes,
+}
+
+impl Kind {
+    fn of(data_type: &DataType) -> Option<Kind> {
+        match data_type {
+            DataType::Boolean => Some(Kind::Boolean),
+            DataType::Utf8 => Some(Kind::Text),
+            DataType::Binary => Some(Kind::Bytes),
+            DataType::FixedSizeBinary(width) => usize::try_from(*width).ok().map(Kind::Fixed),
+            other => other.primitive_width().map(Kind::Fixed),
+        }
+    }
+
+    /// Bytes of every value, if they are equally many.
+    fn width(self) -> Option<usize> {
+        match self {
+            Kind::Fixed(width) => Some(width),
+            Kind::Boolean => Some(1),
+            Kind::Text | Kind::Bytes => None,
+        }
+    }
+}
+
+/// Rows of some columns to bytes and back.
+pub(crate) struct PackedCodec {
+    /// `None`: a column is of a type that is left to `arrow-row`.
+    kinds: Option<Vec<Kind>>,
+    rows: RowCodec,
+}
+
+/// Rows as bytes.
+pub(crate) enum PackedRows {
+    /// Bytes of all rows, and where each ends.
+    Packed { bytes: Vec<u8>, ends: Vec<usize> },
+    /// As `arrow-row` makes them.
+    Arrow(EncodedRows),
+}
+
+impl PackedRows {
+    /// The bytes of a row.
+    #[inline]
+    pub(crate) fn row(&self, row: usize) -> &[u8] {
+        match self {
+            PackedRows::Packed { bytes, ends } => {
+                let start = if row == 0 { 0 } else { ends[row - 1] };
+                &bytes[start..ends[row]]
+            }
+            PackedRows::Arrow(rows) => rows.row(row).data(),
+        }
+    }
+}
+
+impl PackedCodec {
+    /// For these columns of a schema.
+    pub(crate) fn new(schema: &SchemaRef, columns: &[usize]) -> Result<PackedCodec, ArrowError> {
+        let rows = RowCodec::new(schema, columns)?;
+        let kinds = rows.schema().fields().iter().map(|field| Kind::of(field.data_type())).collect();
+        Ok(PackedCodec { kinds, rows })
+    }
+
+    /// The columns.
+    pub(crate) fn schema(&self) -> &SchemaRef {
+        self.rows.schema()
+    }
+
+    /// Bytes of every row, if they are equally many.
+    pub(crate) fn width(&self) -> Option<usize> {
+        let kinds = self.kinds.as_ref()?;
+        let values: Option<usize> = kinds.iter().map(|kind| kind.width()).sum();
+        values.map(|values| header(kinds) + values)
+    }
+
+    /// The rows of a batch that has exactly these columns.
+    pub(crate) fn encode(&self, columns: &[ArrayRef], rows: usize) -> PackedRows {
+        let Some(kinds) = &self.kinds else { return PackedRows::Arrow(self.rows.encode(columns, rows)) };
+        let columns: Vec<Column> = kinds.iter().zip(columns).map(|(kind, column)| Column::new(*kind, column)).collect();
+        let size = columns.iter().map(Column::size).sum::<usize>() + rows * header(kinds);
+        let (mut bytes, mut ends) = (Vec::with_capacity(size), Vec::with_capacity(rows));
+        let has_nulls = columns.iter().any(|column| column.nulls.is_some());
+        for row in 0..rows {
+            let start = bytes.len();
+            bytes.resize(start + header(kinds), 0);
+            if has_nulls {
+                for (place, _) in columns.iter().enumerate().filter(|(_, column)| column.is_null(row)) {
+                    bytes[start + place / 8] |= 1 << (place % 8);
+                }
+            }
+            columns.iter().for_each(|column| column.append(row, &mut bytes));
+            ends.push(bytes.len());
+        }
+        PackedRows::Packed { bytes, ends }
+    }
+
+    /// The rows as a batch.
+    pub(crate) fn decode<'a>(&self, rows: impl IntoIterator<Item = &'a [u8]>) -> RecordBatch {
+        let Some(kinds) = &self.kinds else { return self.rows.decode(rows) };
+        let mut columns: Vec<Building> = kinds.iter().map(|kind| Building::new(*kind)).collect();
+        let mut count = 0;
+        for row in rows {
+            let (nulls, mut values) = row.split_at(header(kinds));
+            for (place, column) in columns.iter_mut().enumerate() {
+                column.take(&mut values, nulls[place / 8] & (1 << (place % 8)) != 0);
+            }
+            count += 1;
+        }
+        let fields = self.schema().fields().iter();
+        let arrays = columns.into_iter().zip(fields).map(|(column, field)| column.finish(field.data_type())).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(count));
+        RecordBatch::try_new_with_options(self.schema().clone(), arrays, &options)
+            .expect("the rows decode to the columns they were made of")
+    }
+
+    /// A row of NULLs.
+    pub(crate) fn null_row(&self) -> Vec<u8> {
+        let fields = self.schema().fields().iter();
+        let columns: Vec<ArrayRef> = fields.map(|field| new_null_array(field.data_type(), 1)).collect();
+        self.encode(&columns, 1).row(0).to_vec()
+    }
+
+    /// Rows in the form of saved state.
+    pub(crate) fn portable<'a>(&self, rows: &[&'a [u8]]) -> EncodedRows {
+        let batch = self.decode(rows.iter().copied());
+        self.rows.encode(batch.columns(), rows.len())
+    }
+
+    /// Appends rows in the form of saved state.
+    pub(crate) fn save(&self, rows: &[&[u8]], saved: &mut LargeBinaryBuilder) {
+        for chunk in rows.chunks(CHUNK_ROWS) {
+            let encoded = self.portable(chunk);
+            (0..chunk.len()).for_each(|row| saved.append_value(encoded.row(row)));
+        }
+    }
+
+    /// Rows of saved state: their columns, and as they are kept.
+    pub(crate) fn load<'a>(&self, saved: impl IntoIterator<Item = &'a [u8]>) -> (RecordBatch, PackedRows) {
+        let batch = self.rows.decode(saved);
+        let rows = self.encode(batch.columns(), batch.num_rows());
+        (batch, rows)
+    }
+}
+
+/// Bytes that say what is NULL.
+fn header(kinds: &[Kind]) -> usize {
+    kinds.len().div_ceil(8)
+}
+
+/// A column to be encoded.
+struct Column {
+    values: Values,
+    nulls: Option<NullBuffer>,
+}
+
+enum Values {
+    Fixed {
+        width: usize,
+        values: Buffer,
+    },
+    /// Values with their length, and where each ends.
+    Various {
+        bytes: Vec<u8>,
+        ends: Vec<usize>,
+    },
+}
+
+impl Column {
+    fn new(kind: Kind, column: &ArrayRef) -> Column {
+        let nulls = column.nulls().filter(|nulls| nulls.null_count() > 0).cloned();
+        let values = match kind {
+            Kind::Fixed(width) => {
+                let data = column.to_data();
+                let values = data.buffers()[0].slice_with_length(data.offset() * width, data.len() * width);
+                Values::Fixed { width, values }
+            }
+            Kind::Boolean => {
+                let values: Vec<u8> = column.as_boolean().values().iter().map(u8::from).collect();
+                Values::Fixed { width: 1, values: values.into() }
+            }
+            Kind::Text => various(column.as_string::<i32>().iter().map(|text| text.map(str::as_bytes)), packed_text),
+            Kind::Bytes => various(column.as_binary::<i32>().iter(), packed_bytes),
+        };
+        Column { values, nulls }
+    }
+
+    fn size(&self) -> usize {
+        match &self.values {
+            Values::Fixed { values, .. } => values.len(),
+            Values::Various { bytes, .. } => bytes.len(),
+        }
+    }
+
+    #[inline]
+    fn is_null(&self, row: usize) -> bool {
+        self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row))
+    }
+
+    /// A NULL is zeros, whatever stands there.
+    #[inline]
+    fn append(&self, row: usize, bytes: &mut Vec<u8>) {
+        match &self.values {
+            Values::Fixed { width, .. } if self.is_null(row) => bytes.resize(bytes.len() + width, 0),
+            Values::Fixed { width: 8, values } => bytes.extend_from_slice(&values[row * 8..row * 8 + 8]),
+            Values::Fixed { width, values } => bytes.extend_from_slice(&values[row * width..(row + 1) * width]),
+            Values::Various { bytes: values, ends } => {
+                let start = if row == 0 { 0 } else { ends[row - 1] };
+                bytes.extend_from_slice(&values[start..ends[row]]);
+            }
+        }
+    }
+}
+
+/// Values of many lengths, packed one after another.
+fn various<'a>(values: impl ExactSizeIterator<Item = Option<&'a [u8]>>, pack: fn(&[u8], &mut Vec<u8>)) -> Values {
+    let (mut bytes, mut ends) = (Vec::with_capacity(values.len() * 24), Vec::with_capacity(values.len()));
+    for value in values {
+        match value {
+            Some(value) => pack(value, &mut bytes),
+            None => bytes.push(0),
+        }
+        ends.push(bytes.len());
+    }
+    Values::Various { bytes, ends }
+}
+
+fn packed_text(text: &[u8], bytes: &mut Vec<u8>) {
+    let tag = match text {
+        [b'0', b'x', digits @ ..] if digits.len() == 40 => HEX_20,
+        [b'0', b'x', digits @ ..] if digits.len() == 64 => HEX_32,
+        _ => return packed_bytes(text, bytes),
+    };
+    let digits = &text[2..];
+    let mut raw = [0; 32];
+    let raw = &mut raw[..digits.len() / 2];
+    // Upper-case digits would come back as lower-case ones.
+    let has_capitals = digits.iter().fold(false, |found, digit| found | digit.is_ascii_uppercase());
+    if has_capitals || hex::decode_to_slice(digits, raw).is_err() {
+        return packed_bytes(text, bytes);
+    }
+    bytes.push(tag);
+    bytes.extend_from_slice(raw);
+}
+
+fn packed_bytes(value: &[u8], bytes: &mut Vec<u8>) {
+    match u8::try_from(value.len()) {
+        Ok(len) if len < LONG => bytes.push(len),
+        _ => {
+            bytes.push(LONG);
+            let len = u32::try_from(value.len()).expect("a value is shorter than 4 GiB");
+            bytes.extend_from_slice(&len.to_le_bytes());
+        }
+    }
+    bytes.extend_from_slice(value);
+}
+
+/// A column that is being decoded.
+struct Building {
+    kind: Kind,
+    values: MutableBuffer,
+    /// Of text and bytes: where each value ends.
+    ends: Vec<i32>,
+    nulls: NullBufferBuilder,
+}
+
+impl Building {
+    fn new(kind: Kind) -> Building {
+        Building { kind, values: MutableBuffer::new(0), ends: vec![0], nulls: NullBufferBuilder::new(0) }
+    }
+
+    /// Takes its value off the front of a row.
+    #[inline]
+    fn take(&mut self, row: &mut &[u8], is_null: bool) {
+        match self.kind {
+            Kind::Fixed(width) => self.values.extend_from_slice(front(row, width)),
+            Kind::Boolean => self.values.extend_from_slice(front(row, 1)),
+            Kind::Text | Kind::Bytes => {
+                match front(row, 1)[0] {
+                    HEX_20 => self.push_hex::<20, 42>(front(row, 20)),
+                    HEX_32 => self.push_hex::<32, 66>(front(row, 32)),
+                    LONG => {
+                        let mut len = [0; 4];
+                        len.copy_from_slice(front(row, 4));
+                        self.values.extend_from_slice(front(row, u32::from_le_bytes(len) as usize));
+                    }
+                    len => self.values.extend_from_slice(front(row, usize::from(len))),
+                }
+                self.ends.push(i32::try_from(self.values.len()).expect("rows are decoded a few thousand at a time"));
+            }
+        }
+        self.nulls.append(!is_null);
+    }
+
+    fn push_hex<const BYTES: usize, const DIGITS: usize>(&mut self, bytes: &[u8]) {
+        let mut text = [b'0'; DIGITS];
+        text[1] = b'x';
+        hex::encode_to_slice(bytes, &mut text[2..]).expect("two digits a byte");
+        self.values.extend_from_slice(&text);
+    }
+
+    fn finish(mut self, data_type: &DataType) -> ArrayRef {
+        let len = self.nulls.len();
+        let nulls = self.nulls.finish();
+        let values: Buffer = self.values.into();
+        let offsets = || OffsetBuffer::new(self.ends.into());
+        match self.kind {
+            Kind::Fixed(_) => {
+                let data = ArrayData::builder(data_type.clone()).len(len).add_buffer(values).nulls(nulls).build();
+                make_array(data.expect("as many bytes as the values have"))
+            }
+            Kind::Boolean => {
+                let values: Vec<bool> = values.iter().map(|value| *value != 0).collect();
+                Arc::new(BooleanArray::new(values.into(), nulls))
+            }
+            Kind::Text => Arc::new(StringArray::new(offsets(), values, nulls)),
+            Kind::Bytes => Arc::new(BinaryArray::new(offsets(), values, nulls)),
+        }
+    }
+}
+
+fn front<'a>(row: &mut &'a [u8], len: usize) -> &'a [u8] {
+    let (front, rest) = row.split_at(len);
+    *row = rest;
+    front
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Int64Array, LargeStringArray};
+    use arrow::datatypes::{Field, Schema};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ADDRESS: &str = "0x00112233445566778899aabbccddeeff00112233";
+
+    type Value = (Option<i64>, Option<String>, Option<Vec<u8>>, Option<bool>, Option<[u8; 3]>);
+
+    fn text() -> impl Strategy<Value = String> {
+        let hex = proptest::collection::vec(any::<u8>(), 0..40).prop_map(hex::encode_prefixed);
+        prop_oneof![
+            hex.clone(),
+            proptest::collection::vec(any::<u8>(), 20).prop_map(hex::encode_prefixed),
+            proptest::collection::vec(any::<u8>(), 32).prop_map(hex::encode_prefixed),
+            proptest::collection::vec(any::<u8>(), 20).prop_map(|bytes| hex::encode_upper_prefixed(bytes)),
+            Just(ADDRESS.replace('a', "A")),
+            Just(ADDRESS.replace('f', "g")),
+            ".{0,5}",
+            "[ab]{0,2}",
+            (245_usize..300).prop_map(|len| "é".repeat(len / 2)),
+        ]
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let bytes = proptest::collection::vec(any::<u8>(), 0..3);
+        (
+            proptest::option::of(-2_i64..2),
+            proptest::option::of(text()),
+            proptest::option::of(bytes),
+            proptest::option::of(any::<bool>()),
+            proptest::option::of(any::<[u8; 3]>()),
+        )
+    }
+
+    fn batch(values: &[Value]) -> RecordBatch {
+        let fixed = arrow::array::FixedSizeBinaryArray::try_from_sparse_iter_with_size(
+            values.iter().map(|value| value.4.as_ref()),
+            3,
+        );
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(values.iter().map(|value| value.0).collect::<Int64Array>()),
+            Arc::new(values.iter().map(|value| value.1.as_deref()).collect::<StringArray>()),
+            Arc::new(values.iter().map(|value| value.2.as_deref()).collect::<BinaryArray>()),
+            Arc::new(values.iter().map(|value| value.3).collect::<BooleanArray>()),
+            Arc::new(fixed.expect("three bytes each")),
+        ];
+        let field = |(name, column): (usize, &ArrayRef)| Field::new(name.to_string(), column.data_type().clone(), true);
+        let schema = Schema::new(columns.iter().enumerate().map(field).collect::<Vec<_>>());
+        RecordBatch::try_new(Arc::new(schema), columns).expect("one length")
+    }
+
+    proptest! {
+        /// Rows come back, from a slice too; they are equal where their bytes are, and only there.
+        #[test]
+        fn rows_come_back(values in proptest::collection::vec(value(), 1..30), skipped in 0_usize..3) {
+            let batch = batch(&values);
+            let batch = batch.slice(skipped.min(values.len() - 1), values.len() - skipped.min(values.len() - 1));
+            let codec = PackedCodec::new(&batch.schema(), &[0, 1, 2, 3, 4]).expect("types with an order");
+            let rows = codec.encode(batch.columns(), batch.num_rows());
+            let bytes: Vec<&[u8]> = (0..batch.num_rows()).map(|row| rows.row(row)).collect();
+            prop_assert_eq!(&codec.decode(bytes.iter().copied()), &batch);
+            let portable = codec.portable(&bytes);
+            for one in 0..bytes.len() {
+                for other in 0..bytes.len() {
+                    prop_assert_eq!(bytes[one] == bytes[other], portable.row(one) == portable.row(other));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn addresses_are_twenty_bytes() {
+        let column: ArrayRef = Arc::new(StringArray::from(vec![Some(ADDRESS), None]));
+        let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("pool", DataType::Utf8, true)]));
+        let codec = PackedCodec::new(&schema, &[0]).expect("text");
+        let rows = codec.encode(&[column], 2);
+        assert_eq!(rows.row(0).len(), 22);
+        assert_eq!(rows.row(1).len(), 2);
+        assert_eq!(codec.width(), None);
+    }
+
+    #[test]
+    fn other_types_are_left_to_arrow() {
+        let column: ArrayRef = Arc::new(LargeStringArray::from(vec!["a", "b"]));
+        let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("name", DataType::LargeUtf8, false)]));
+        let codec = PackedCodec::new(&schema, &[0]).expect("text");
+        let rows = codec.encode(std::slice::from_ref(&column), 2);
+        assert_eq!(codec.decode([rows.row(0), rows.row(1)]).column(0), &column);
+    }
+}
