@@ -12,6 +12,7 @@
 
 pub mod aggregate;
 pub mod alert;
+mod arena;
 pub mod asof_join;
 pub mod block_fold;
 pub mod block_kernel;

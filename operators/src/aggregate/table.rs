@@ -4,12 +4,12 @@ use std::hash::{BuildHasher as _, Hasher as _};
 
 use foldhash::fast::FixedState;
 use hashbrown::hash_table::Entry;
+
+use crate::arena::Arena;
 use hashbrown::{HashMap, HashTable};
 
 /// Fixed, so that every run is the same; the output never depends on it.
 const SEED: u64 = 0x6869_6768_7761_7465;
-/// Below this many dead bytes an arena is not worth compacting.
-const COMPACT_BYTES: usize = 1 << 16;
 
 /// The hash of a key.
 #[inline]
@@ -33,7 +33,6 @@ pub(crate) struct KeyTable {
     table_of: Vec<u32>,
     hashes: Vec<u64>,
     arena: Arena,
-    free: Vec<u32>,
 }
 
 /// The keys of a region.
@@ -46,22 +45,22 @@ struct Table {
 impl KeyTable {
     /// A table for keys of one width, or of any width.
     pub(crate) fn new(width: Option<usize>) -> KeyTable {
-        KeyTable { arena: Arena { width, ..Arena::default() }, ..KeyTable::default() }
+        KeyTable { arena: Arena::new(width), ..KeyTable::default() }
     }
 
     /// Ids ever given are below this.
     pub(crate) fn slots(&self) -> usize {
-        self.hashes.len()
+        self.arena.slots()
     }
 
     /// Keys held.
     pub(crate) fn len(&self) -> usize {
-        self.hashes.len() - self.free.len()
+        self.arena.len()
     }
 
     /// The key of an id.
     pub(crate) fn key(&self, id: u32) -> &[u8] {
-        self.arena.get(id as usize)
+        self.arena.get(id)
     }
 
     /// The id of a key without a region, if it is there.
@@ -72,7 +71,7 @@ impl KeyTable {
     /// The id of a key of a region, if it is there.
     pub(crate) fn find_in(&self, region: i64, key: &[u8]) -> Option<u32> {
         let table = &self.tables[*self.by_region.get(&region)? as usize];
-        table.index.find(hash(key), |id| self.arena.get(*id as usize) == key).copied()
+        table.index.find(hash(key), |id| self.arena.get(*id) == key).copied()
     }
 
     /// The id of a key without a region, which is added if it is new.
@@ -90,25 +89,18 @@ impl KeyTable {
         let hash = hash(key);
         let (arena, hashes) = (&self.arena, &self.hashes);
         let index = &mut self.tables[self.current as usize].index;
-        let entry = index.entry(hash, |id| arena.get(*id as usize) == key, |id| hashes[*id as usize]);
+        let entry = index.entry(hash, |id| arena.get(*id) == key, |id| hashes[*id as usize]);
         match entry {
             Entry::Occupied(entry) => *entry.get(),
             Entry::Vacant(entry) => {
-                let id = match self.free.pop() {
-                    Some(id) => {
-                        self.hashes[id as usize] = hash;
-                        self.table_of[id as usize] = self.current;
-                        self.arena.replace(id as usize, key);
-                        id
-                    }
-                    None => {
-                        let id = u32::try_from(self.hashes.len()).expect("fewer than 2^32 groups fit in memory");
-                        self.hashes.push(hash);
-                        self.table_of.push(self.current);
-                        self.arena.push(key);
-                        id
-                    }
-                };
+                let id = self.arena.insert(key);
+                if id as usize == self.hashes.len() {
+                    self.hashes.push(hash);
+                    self.table_of.push(self.current);
+                } else {
+                    self.hashes[id as usize] = hash;
+                    self.table_of[id as usize] = self.current;
+                }
                 entry.insert(id);
                 id
             }
@@ -138,8 +130,7 @@ impl KeyTable {
         let table = &mut self.tables[place as usize];
         let Ok(entry) = table.index.find_entry(self.hashes[id as usize], |other| *other == id) else { return };
         entry.remove();
-        self.arena.release(id as usize);
-        self.free.push(id);
+        self.arena.remove(id);
         if table.index.is_empty() && place != self.current {
             self.free_table(place);
         }
@@ -165,10 +156,7 @@ impl KeyTable {
         }
         self.table_of.clear();
         self.hashes.clear();
-        self.free.clear();
-        self.arena.bytes.clear();
-        self.arena.places.clear();
-        self.arena.dead_bytes = 0;
+        self.arena.clear();
     }
 
     /// Ids in use, ascending.
@@ -186,74 +174,5 @@ impl KeyTable {
             + self.hashes.capacity() * 8
             + self.table_of.capacity() * 4
             + self.arena.bytes()
-            + self.free.capacity() * 4
-    }
-}
-
-/// Keys one after another.
-#[derive(Default)]
-struct Arena {
-    bytes: Vec<u8>,
-    /// With one width for all keys the place follows from the id.
-    width: Option<usize>,
-    places: Vec<(usize, usize)>,
-    dead_bytes: usize,
-}
-
-impl Arena {
-    #[inline]
-    fn get(&self, id: usize) -> &[u8] {
-        match self.width {
-            Some(width) => &self.bytes[id * width..(id + 1) * width],
-            None => {
-                let (start, end) = self.places[id];
-                &self.bytes[start..end]
-            }
-        }
-    }
-
-    fn push(&mut self, key: &[u8]) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(key);
-        if self.width.is_none() {
-            self.places.push((start, self.bytes.len()));
-        }
-    }
-
-    fn replace(&mut self, id: usize, key: &[u8]) {
-        if let Some(width) = self.width {
-            self.bytes[id * width..(id + 1) * width].copy_from_slice(key);
-            return;
-        }
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(key);
-        self.places[id] = (start, self.bytes.len());
-    }
-
-    fn release(&mut self, id: usize) {
-        if self.width.is_some() {
-            return;
-        }
-        let (start, end) = self.places[id];
-        self.dead_bytes += end - start;
-        self.places[id] = (0, 0);
-        if self.dead_bytes > COMPACT_BYTES && self.dead_bytes > self.bytes.len() / 2 {
-            self.compact();
-        }
-    }
-
-    fn compact(&mut self) {
-        let mut bytes = Vec::with_capacity(self.bytes.len() - self.dead_bytes);
-        for (start, end) in &mut self.places {
-            let place = bytes.len();
-            bytes.extend_from_slice(&self.bytes[*start..*end]);
-            (*start, *end) = (place, bytes.len());
-        }
-        self.bytes = bytes;
-        self.dead_bytes = 0;
-    }
-
-    fn bytes(&self) -> usize {
-        self.bytes.capacity() + self.places.capacity() * size_of::<(usize, usize)>()
     }
 }

@@ -2,13 +2,20 @@
 
 /// Ids of rows; few of them without an allocation.
 pub(super) enum Bucket {
-    Few { len: u8, ids: [u32; 5] },
-    Many(Vec<u32>),
+    Few { len: u8, ids: [u32; FEW] },
+    Many(Box<Many>),
+}
+
+/// As many as fit into 16 bytes.
+const FEW: usize = 3;
+
+pub(super) struct Many {
+    ids: Vec<u32>,
 }
 
 impl Default for Bucket {
     fn default() -> Bucket {
-        Bucket::Few { len: 0, ids: [0; 5] }
+        Bucket::Few { len: 0, ids: [0; FEW] }
     }
 }
 
@@ -16,13 +23,13 @@ impl Bucket {
     pub(super) fn ids(&self) -> &[u32] {
         match self {
             Bucket::Few { len, ids } => &ids[..usize::from(*len)],
-            Bucket::Many(ids) => ids,
+            Bucket::Many(many) => &many.ids,
         }
     }
 
     pub(super) fn push(&mut self, id: u32) {
         match self {
-            Bucket::Many(ids) => ids.push(id),
+            Bucket::Many(many) => many.ids.push(id),
             Bucket::Few { len, ids } if usize::from(*len) < ids.len() => {
                 ids[usize::from(*len)] = id;
                 *len += 1;
@@ -31,7 +38,7 @@ impl Bucket {
                 let mut many = Vec::with_capacity(4 * ids.len());
                 many.extend_from_slice(ids);
                 many.push(id);
-                *self = Bucket::Many(many);
+                *self = Bucket::Many(Box::new(Many { ids: many }));
             }
         }
     }
@@ -39,10 +46,10 @@ impl Bucket {
     /// Takes the id at a place out; the id that takes its place, if one does.
     pub(super) fn swap_remove(&mut self, place: usize) -> Option<u32> {
         match self {
-            Bucket::Many(ids) => {
-                ids.swap_remove(place);
-                let moved = ids.get(place).copied();
-                if ids.is_empty() {
+            Bucket::Many(many) => {
+                many.ids.swap_remove(place);
+                let moved = many.ids.get(place).copied();
+                if many.ids.is_empty() {
                     *self = Bucket::default();
                 }
                 moved
@@ -58,7 +65,7 @@ impl Bucket {
     /// Bytes held beside itself.
     pub(super) fn bytes(&self) -> usize {
         match self {
-            Bucket::Many(ids) => ids.capacity() * size_of::<u32>(),
+            Bucket::Many(many) => size_of::<Many>() + many.ids.capacity() * size_of::<u32>(),
             Bucket::Few { .. } => 0,
         }
     }

@@ -12,10 +12,10 @@
 //!
 //! Under [`Retain::Block`] the rows of a block go out as rows of that block, so that views over them stay linear.
 
-mod arena;
 mod bucket;
 mod changes;
 mod emit;
+mod records;
 mod saved;
 mod spec;
 mod state;

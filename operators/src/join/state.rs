@@ -10,8 +10,8 @@ use std::hash::{BuildHasher as _, Hasher as _};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
-use super::arena::Arena;
-use super::bucket::Bucket;
+use super::records::{Group, Kept, Matches, Slot, TOUCHED, Touched, TouchedKey};
+use crate::arena::Arena;
 
 /// Fixed, so that every run is the same; the output never depends on it.
 const SEED: u64 = 0x6a6f_696e_2d72_6f77;
@@ -23,58 +23,6 @@ fn hash(key: u32, row: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// A row and how often it is there.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Slot {
-    /// The id of its key.
-    pub(super) key: u32,
-    /// Where it is among the rows of its key.
-    place: u32,
-    /// How often it was there before the tick.
-    pub(super) before: i64,
-    /// How that changes in this tick.
-    pub(super) change: i64,
-    /// Whether the tick has touched it.
-    pub(super) touched: bool,
-}
-
-impl Slot {
-    /// How often it is there after the tick.
-    pub(super) fn after(&self) -> i64 {
-        self.before + self.change
-    }
-}
-
-/// How many rows of the other side a row matches; kept only where a condition makes that differ within a key.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Matches {
-    pub(super) before: i64,
-    pub(super) change: i64,
-    listed: bool,
-}
-
-/// The rows of a key.
-#[derive(Default)]
-pub(super) struct Group {
-    rows: Bucket,
-    /// Rows with their multiplicity before the tick.
-    pub(super) before: i64,
-    /// How that changes in this tick.
-    pub(super) change: i64,
-    listed: bool,
-    /// Whether its rows are in the index.
-    indexed: bool,
-}
-
-/// A row that the tick has touched.
-#[derive(Clone, Copy)]
-pub(super) struct Touched {
-    /// Its id.
-    pub(super) id: u32,
-    /// A row of the tick's changes that is equal to it.
-    pub(super) row: u32,
-}
-
 /// The rows of one side.
 pub(super) struct Side {
     rows: Arena,
@@ -83,7 +31,7 @@ pub(super) struct Side {
     /// Whether all keys are.
     eager: bool,
     /// By row id.
-    slots: Vec<Slot>,
+    kept: Vec<Kept>,
     /// By row id; empty unless matches are counted.
     matches: Vec<Matches>,
     counts_matches: bool,
@@ -92,7 +40,7 @@ pub(super) struct Side {
     /// Rows of the tick, in the order of its changes.
     pub(super) touched: Vec<Touched>,
     /// Keys of these rows.
-    pub(super) touched_keys: Vec<u32>,
+    pub(super) touched_keys: Vec<TouchedKey>,
     /// Rows whose matches the tick has changed.
     pub(super) rematched: Vec<u32>,
     /// All rows with their multiplicity before the tick.
@@ -108,7 +56,7 @@ impl Side {
             rows: Arena::new(width),
             index: HashTable::new(),
             eager: counts_matches || width == Some(0),
-            slots: Vec::new(),
+            kept: Vec::new(),
             matches: Vec::new(),
             counts_matches,
             groups: Vec::new(),
@@ -126,13 +74,13 @@ impl Side {
         if key as usize >= self.groups.len() {
             self.groups.resize_with(key as usize + 1, Group::default);
         }
-        let group = &mut self.groups[key as usize];
-        group.change += diff;
         self.change += diff;
-        if !group.listed {
-            group.listed = true;
-            self.touched_keys.push(key);
+        let group = &mut self.groups[key as usize];
+        if group.touched == 0 {
+            self.touched_keys.push(TouchedKey { key, change: 0 });
+            group.touched = u32::try_from(self.touched_keys.len()).expect("there are no more keys than ids");
         }
+        self.touched_keys[group.touched as usize - 1].change += diff;
         if !group.indexed && (diff < 0 || self.eager) {
             self.index_key(key);
         }
@@ -147,19 +95,34 @@ impl Side {
     fn append(&mut self, key: u32, bytes: &[u8], row: u32, diff: i64) -> u32 {
         let id = self.rows.insert(bytes);
         let rows = &mut self.groups[key as usize].rows;
-        let place = u32::try_from(rows.ids().len()).expect("fewer than 2^32 rows fit in memory");
+        let place = u32::try_from(rows.ids().len()).ok().filter(|place| place & TOUCHED == 0);
+        let place = place.expect("fewer than 2^31 rows of a key fit in memory");
         rows.push(id);
-        let slot = Slot { key, place, before: 0, change: diff, touched: true };
-        if id as usize == self.slots.len() {
-            self.slots.push(slot);
+        if id as usize == self.kept.len() {
+            self.kept.push(Kept::default());
             if self.counts_matches {
                 self.matches.push(Matches::default());
             }
-        } else {
-            self.slots[id as usize] = slot;
         }
-        self.touched.push(Touched { id, row });
+        self.kept[id as usize] = Kept { key, place, count: 0 };
+        self.touch(id, row).change = diff;
         id
+    }
+
+    /// Notes that the tick touches a row.
+    fn touch(&mut self, id: u32, row: u32) -> &mut Touched {
+        let kept = &mut self.kept[id as usize];
+        let place = match kept.touched() {
+            Some(place) => place,
+            None => {
+                self.touched.push(Touched { id, row, before: kept.count, change: 0 });
+                kept.place |= TOUCHED;
+                let place = self.touched.len() - 1;
+                kept.count = i64::try_from(place).expect("memory ends before 2^63 rows");
+                place
+            }
+        };
+        &mut self.touched[place]
     }
 
     /// Where equal rows are held apart, a change goes to what it cancels first.
@@ -171,25 +134,22 @@ impl Side {
                 .index
                 .iter_hash(hash)
                 .copied()
-                .filter(|id| self.slots[*id as usize].key == key && self.rows.get(*id) == bytes);
+                .filter(|id| self.kept[*id as usize].key == key && self.rows.get(*id) == bytes);
             let best = equal.max_by_key(|id| {
-                let slot = &self.slots[*id as usize];
+                let slot = self.slot(*id);
                 let cancels = slot.change != 0 && (slot.change > 0) != (rest > 0);
                 (rest < 0 && slot.after() > 0, cancels, std::cmp::Reverse(*id))
             });
             let Some(id) = best else {
                 let id = self.append(key, bytes, row, rest);
-                let (slots, rows) = (&self.slots, &self.rows);
-                self.index.insert_unique(hash, id, |id| self::hash(slots[*id as usize].key, rows.get(*id)));
+                let (kept, rows) = (&self.kept, &self.rows);
+                self.index.insert_unique(hash, id, |id| self::hash(kept[*id as usize].key, rows.get(*id)));
                 return id;
             };
-            let slot = &mut self.slots[id as usize];
-            let part = if rest < 0 && slot.after() > 0 { rest.max(-slot.after()) } else { rest };
-            slot.change += part;
-            if !slot.touched {
-                slot.touched = true;
-                self.touched.push(Touched { id, row });
-            }
+            let touched = self.touch(id, row);
+            let after = touched.before + touched.change;
+            let part = if rest < 0 && after > 0 { rest.max(-after) } else { rest };
+            touched.change += part;
             rest -= part;
             if rest == 0 {
                 return id;
@@ -200,22 +160,30 @@ impl Side {
     fn index_key(&mut self, key: u32) {
         let group = &mut self.groups[key as usize];
         group.indexed = true;
-        let (slots, rows) = (&self.slots, &self.rows);
+        let (kept, rows) = (&self.kept, &self.rows);
         for id in group.rows.ids() {
-            let hash_of = |id: &u32| hash(slots[*id as usize].key, rows.get(*id));
+            let hash_of = |id: &u32| hash(kept[*id as usize].key, rows.get(*id));
             self.index.insert_unique(hash_of(id), *id, hash_of);
         }
     }
 
     fn unindex(&mut self, id: u32) {
-        let hash = hash(self.slots[id as usize].key, self.rows.get(id));
+        let hash = hash(self.kept[id as usize].key, self.rows.get(id));
         if let Ok(entry) = self.index.find_entry(hash, |other| *other == id) {
             entry.remove();
         }
     }
 
-    pub(super) fn slot(&self, id: u32) -> &Slot {
-        &self.slots[id as usize]
+    /// A row with what the tick makes of it.
+    #[inline]
+    pub(super) fn slot(&self, id: u32) -> Slot {
+        let kept = &self.kept[id as usize];
+        match kept.touched().map(|place| &self.touched[place]) {
+            Some(Touched { before, change, .. }) => {
+                Slot { key: kept.key, before: *before, change: *change, touched: true }
+            }
+            None => Slot { key: kept.key, before: kept.count, change: 0, touched: false },
+        }
     }
 
     /// The matches of a row. Only where they are counted.
@@ -248,7 +216,9 @@ impl Side {
 
     /// How many rows a key had before the tick and how that changes.
     pub(super) fn total(&self, key: u32) -> (i64, i64) {
-        self.groups.get(key as usize).map_or((0, 0), |group| (group.before, group.change))
+        let Some(group) = self.groups.get(key as usize) else { return (0, 0) };
+        let touched = (group.touched as usize).checked_sub(1).map(|place| &self.touched_keys[place]);
+        (group.before, touched.map_or(0, |touched| touched.change))
     }
 
     /// The bytes of a row.
@@ -263,18 +233,19 @@ impl Side {
             *matches = Matches { before: matches.before + matches.change, ..Matches::default() };
         }
         let mut touched = std::mem::take(&mut self.touched);
-        for Touched { id, .. } in touched.drain(..) {
-            let slot = &mut self.slots[id as usize];
-            *slot = Slot { before: slot.after(), change: 0, touched: false, ..*slot };
-            if slot.before == 0 {
+        for Touched { id, before, change, .. } in touched.drain(..) {
+            let kept = &mut self.kept[id as usize];
+            kept.place &= !TOUCHED;
+            kept.count = before + change;
+            if kept.count == 0 {
                 self.forget(id);
             }
         }
         self.touched = touched;
-        for key in &self.touched_keys {
+        for TouchedKey { key, change } in &self.touched_keys {
             let group = &mut self.groups[*key as usize];
-            group.before += group.change;
-            (group.change, group.listed) = (0, false);
+            group.before += change;
+            group.touched = 0;
         }
         self.before += self.change;
         self.change = 0;
@@ -282,13 +253,14 @@ impl Side {
 
     /// Takes a row out of its group.
     fn forget(&mut self, id: u32) {
-        if self.groups[self.slots[id as usize].key as usize].indexed {
+        if self.groups[self.kept[id as usize].key as usize].indexed {
             self.unindex(id);
         }
-        let slot = std::mem::take(&mut self.slots[id as usize]);
-        let group = &mut self.groups[slot.key as usize];
-        if let Some(moved) = group.rows.swap_remove(slot.place as usize) {
-            self.slots[moved as usize].place = slot.place;
+        let kept = std::mem::take(&mut self.kept[id as usize]);
+        let group = &mut self.groups[kept.key as usize];
+        if let Some(moved) = group.rows.swap_remove(kept.place as usize) {
+            let moved = &mut self.kept[moved as usize];
+            moved.place = (moved.place & TOUCHED) | kept.place;
         }
         group.indexed &= !group.rows.ids().is_empty();
         if self.counts_matches {
@@ -306,7 +278,7 @@ impl Side {
             if group.indexed {
                 self.unindex(*id);
             }
-            self.slots[*id as usize] = Slot::default();
+            self.kept[*id as usize] = Kept::default();
             if self.counts_matches {
                 self.matches[*id as usize] = Matches::default();
             }
@@ -316,8 +288,8 @@ impl Side {
 
     /// Ids of all rows that were there before the tick, ascending.
     pub(super) fn ids(&self) -> Vec<u32> {
-        let held = (0_u32..).zip(&self.slots).filter(|(_, slot)| slot.before != 0);
-        held.map(|(id, _)| id).collect()
+        let ids = 0..u32::try_from(self.kept.len()).expect("ids are of 32 bits");
+        ids.filter(|id| self.slot(*id).before != 0).collect()
     }
 
     /// Rows ever held are below this.
@@ -342,7 +314,7 @@ impl Side {
         let many: usize = self.groups.iter().map(|group| group.rows.bytes()).sum();
         self.rows.bytes()
             + self.index.allocation_size()
-            + self.slots.capacity() * size_of::<Slot>()
+            + self.kept.capacity() * size_of::<Kept>()
             + self.matches.capacity() * size_of::<Matches>()
             + self.groups.capacity() * size_of::<Group>()
             + many

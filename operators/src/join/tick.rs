@@ -173,13 +173,13 @@ impl Join {
         // By place, because pairs change what is known of the rows.
         for index in 0..self.sides[side].touched.len() {
             let touched = self.sides[side].touched[index];
-            let one = *self.sides[side].slot(touched.id);
+            let one = self.sides[side].slot(touched.id);
             if one.change == 0 {
                 continue;
             }
             for place in 0..self.sides[1 - side].rows_of(one.key).len() {
                 let id = self.sides[1 - side].rows_of(one.key)[place];
-                let other = *self.sides[1 - side].slot(id);
+                let other = self.sides[1 - side].slot(id);
                 if side == RIGHT && other.change != 0 {
                     continue;
                 }
@@ -312,17 +312,18 @@ impl Join {
     /// Rows of the keys whose first row came or whose last row went on the other side.
     fn turned_keys(&self, side: usize) -> impl Iterator<Item = u32> {
         let (one, other) = (&self.sides[side], &self.sides[1 - side]);
-        let turned = move |key: &&u32| {
-            let (before, change) = other.total(**key);
+        let turned = move |key: &u32| {
+            let (before, change) = other.total(*key);
             (before > 0) != (before + change > 0)
         };
-        other.touched_keys.iter().filter(turned).flat_map(|key| one.rows_of(*key)).copied()
+        let keys = other.touched_keys.iter().map(|touched| touched.key);
+        keys.filter(turned).flat_map(|key| one.rows_of(key)).copied()
     }
 
     pub(super) fn settle(&mut self) {
         self.sides.iter_mut().for_each(Side::settle);
         let touched = self.sides.each_mut().map(|side| std::mem::take(&mut side.touched_keys));
-        for key in touched.into_iter().flatten() {
+        for key in touched.into_iter().flatten().map(|touched| touched.key) {
             let stays = self.closes.get(key as usize).is_some_and(|closes| *closes != NEVER);
             if !stays && self.sides.iter().all(|side| side.rows_of(key).is_empty()) {
                 self.keys.remove(key);
@@ -334,7 +335,7 @@ impl Join {
 /// Pairs that match, counted on both sides. A new row counts all rows that it meets, an older one only what changed.
 fn count_matches(sides: &mut [Side; 2], ids: &[Vec<u32>; 2], keep: &[bool]) {
     for (place, _) in keep.iter().enumerate().filter(|(_, keep)| **keep) {
-        let slots = [LEFT, RIGHT].map(|side| *sides[side].slot(ids[side][place]));
+        let slots = [LEFT, RIGHT].map(|side| sides[side].slot(ids[side][place]));
         for side in [LEFT, RIGHT].into_iter().filter(|side| sides[*side].counts_matches()).collect::<Vec<_>>() {
             let other = &slots[1 - side];
             let change = if slots[side].before == 0 { other.after() } else { other.change };

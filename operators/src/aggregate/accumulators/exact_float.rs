@@ -182,7 +182,7 @@ fn narrow(wide: &Kulisch) -> Option<ExactFloat> {
     }
     let fits = kept.len() <= LIMBS || (kept.len() == LIMBS + 1 && sign(limbs[LIMBS - 1]) == last);
     // The highest limb of the wide form is nothing but sign.
-    (fits && sign(limbs[LIMBS - 1]) == sign(last)).then(|| ExactFloat::Narrow { low, limbs })
+    (fits && sign(limbs[LIMBS - 1]) == sign(last)).then_some(ExactFloat::Narrow { low, limbs })
 }
 
 #[cfg(test)]

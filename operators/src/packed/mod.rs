@@ -7,20 +7,18 @@
 //!
 //! Saved state holds the rows of `arrow-row`, which do not depend on how a version of this file packs them.
 
-use std::sync::Arc;
+mod decode;
+mod encode;
 
-use alloy_primitives::hex;
-use arrow::array::{
-    Array as _, ArrayData, ArrayRef, AsArray as _, BinaryArray, BooleanArray, LargeBinaryBuilder, NullBufferBuilder,
-    StringArray, make_array, new_null_array,
-};
-use arrow::buffer::{Buffer, MutableBuffer, NullBuffer, OffsetBuffer};
+use arrow::array::{ArrayRef, LargeBinaryBuilder, new_null_array};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use arrow::row::Rows as EncodedRows;
 
 use crate::rows::RowCodec;
+use decode::Building;
+use encode::Column;
 
 /// Lengths below this are told by one byte.
 const LONG: u8 = 250;
@@ -159,7 +157,7 @@ impl PackedCodec {
     }
 
     /// Rows in the form of saved state.
-    pub(crate) fn portable<'a>(&self, rows: &[&'a [u8]]) -> EncodedRows {
+    pub(crate) fn portable(&self, rows: &[&[u8]]) -> EncodedRows {
         let batch = self.decode(rows.iter().copied());
         self.rows.encode(batch.columns(), rows.len())
     }
@@ -185,186 +183,12 @@ fn header(kinds: &[Kind]) -> usize {
     kinds.len().div_ceil(8)
 }
 
-/// A column to be encoded.
-struct Column {
-    values: Values,
-    nulls: Option<NullBuffer>,
-}
-
-enum Values {
-    Fixed {
-        width: usize,
-        values: Buffer,
-    },
-    /// Values with their length, and where each ends.
-    Various {
-        bytes: Vec<u8>,
-        ends: Vec<usize>,
-    },
-}
-
-impl Column {
-    fn new(kind: Kind, column: &ArrayRef) -> Column {
-        let nulls = column.nulls().filter(|nulls| nulls.null_count() > 0).cloned();
-        let values = match kind {
-            Kind::Fixed(width) => {
-                let data = column.to_data();
-                let values = data.buffers()[0].slice_with_length(data.offset() * width, data.len() * width);
-                Values::Fixed { width, values }
-            }
-            Kind::Boolean => {
-                let values: Vec<u8> = column.as_boolean().values().iter().map(u8::from).collect();
-                Values::Fixed { width: 1, values: values.into() }
-            }
-            Kind::Text => various(column.as_string::<i32>().iter().map(|text| text.map(str::as_bytes)), packed_text),
-            Kind::Bytes => various(column.as_binary::<i32>().iter(), packed_bytes),
-        };
-        Column { values, nulls }
-    }
-
-    fn size(&self) -> usize {
-        match &self.values {
-            Values::Fixed { values, .. } => values.len(),
-            Values::Various { bytes, .. } => bytes.len(),
-        }
-    }
-
-    #[inline]
-    fn is_null(&self, row: usize) -> bool {
-        self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row))
-    }
-
-    /// A NULL is zeros, whatever stands there.
-    #[inline]
-    fn append(&self, row: usize, bytes: &mut Vec<u8>) {
-        match &self.values {
-            Values::Fixed { width, .. } if self.is_null(row) => bytes.resize(bytes.len() + width, 0),
-            Values::Fixed { width: 8, values } => bytes.extend_from_slice(&values[row * 8..row * 8 + 8]),
-            Values::Fixed { width, values } => bytes.extend_from_slice(&values[row * width..(row + 1) * width]),
-            Values::Various { bytes: values, ends } => {
-                let start = if row == 0 { 0 } else { ends[row - 1] };
-                bytes.extend_from_slice(&values[start..ends[row]]);
-            }
-        }
-    }
-}
-
-/// Values of many lengths, packed one after another.
-fn various<'a>(values: impl ExactSizeIterator<Item = Option<&'a [u8]>>, pack: fn(&[u8], &mut Vec<u8>)) -> Values {
-    let (mut bytes, mut ends) = (Vec::with_capacity(values.len() * 24), Vec::with_capacity(values.len()));
-    for value in values {
-        match value {
-            Some(value) => pack(value, &mut bytes),
-            None => bytes.push(0),
-        }
-        ends.push(bytes.len());
-    }
-    Values::Various { bytes, ends }
-}
-
-fn packed_text(text: &[u8], bytes: &mut Vec<u8>) {
-    let tag = match text {
-        [b'0', b'x', digits @ ..] if digits.len() == 40 => HEX_20,
-        [b'0', b'x', digits @ ..] if digits.len() == 64 => HEX_32,
-        _ => return packed_bytes(text, bytes),
-    };
-    let digits = &text[2..];
-    let mut raw = [0; 32];
-    let raw = &mut raw[..digits.len() / 2];
-    // Upper-case digits would come back as lower-case ones.
-    let has_capitals = digits.iter().fold(false, |found, digit| found | digit.is_ascii_uppercase());
-    if has_capitals || hex::decode_to_slice(digits, raw).is_err() {
-        return packed_bytes(text, bytes);
-    }
-    bytes.push(tag);
-    bytes.extend_from_slice(raw);
-}
-
-fn packed_bytes(value: &[u8], bytes: &mut Vec<u8>) {
-    match u8::try_from(value.len()) {
-        Ok(len) if len < LONG => bytes.push(len),
-        _ => {
-            bytes.push(LONG);
-            let len = u32::try_from(value.len()).expect("a value is shorter than 4 GiB");
-            bytes.extend_from_slice(&len.to_le_bytes());
-        }
-    }
-    bytes.extend_from_slice(value);
-}
-
-/// A column that is being decoded.
-struct Building {
-    kind: Kind,
-    values: MutableBuffer,
-    /// Of text and bytes: where each value ends.
-    ends: Vec<i32>,
-    nulls: NullBufferBuilder,
-}
-
-impl Building {
-    fn new(kind: Kind) -> Building {
-        Building { kind, values: MutableBuffer::new(0), ends: vec![0], nulls: NullBufferBuilder::new(0) }
-    }
-
-    /// Takes its value off the front of a row.
-    #[inline]
-    fn take(&mut self, row: &mut &[u8], is_null: bool) {
-        match self.kind {
-            Kind::Fixed(width) => self.values.extend_from_slice(front(row, width)),
-            Kind::Boolean => self.values.extend_from_slice(front(row, 1)),
-            Kind::Text | Kind::Bytes => {
-                match front(row, 1)[0] {
-                    HEX_20 => self.push_hex::<20, 42>(front(row, 20)),
-                    HEX_32 => self.push_hex::<32, 66>(front(row, 32)),
-                    LONG => {
-                        let mut len = [0; 4];
-                        len.copy_from_slice(front(row, 4));
-                        self.values.extend_from_slice(front(row, u32::from_le_bytes(len) as usize));
-                    }
-                    len => self.values.extend_from_slice(front(row, usize::from(len))),
-                }
-                self.ends.push(i32::try_from(self.values.len()).expect("rows are decoded a few thousand at a time"));
-            }
-        }
-        self.nulls.append(!is_null);
-    }
-
-    fn push_hex<const BYTES: usize, const DIGITS: usize>(&mut self, bytes: &[u8]) {
-        let mut text = [b'0'; DIGITS];
-        text[1] = b'x';
-        hex::encode_to_slice(bytes, &mut text[2..]).expect("two digits a byte");
-        self.values.extend_from_slice(&text);
-    }
-
-    fn finish(mut self, data_type: &DataType) -> ArrayRef {
-        let len = self.nulls.len();
-        let nulls = self.nulls.finish();
-        let values: Buffer = self.values.into();
-        let offsets = || OffsetBuffer::new(self.ends.into());
-        match self.kind {
-            Kind::Fixed(_) => {
-                let data = ArrayData::builder(data_type.clone()).len(len).add_buffer(values).nulls(nulls).build();
-                make_array(data.expect("as many bytes as the values have"))
-            }
-            Kind::Boolean => {
-                let values: Vec<bool> = values.iter().map(|value| *value != 0).collect();
-                Arc::new(BooleanArray::new(values.into(), nulls))
-            }
-            Kind::Text => Arc::new(StringArray::new(offsets(), values, nulls)),
-            Kind::Bytes => Arc::new(BinaryArray::new(offsets(), values, nulls)),
-        }
-    }
-}
-
-fn front<'a>(row: &mut &'a [u8], len: usize) -> &'a [u8] {
-    let (front, rest) = row.split_at(len);
-    *row = rest;
-    front
-}
-
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Int64Array, LargeStringArray};
+    use std::sync::Arc;
+
+    use alloy_primitives::hex;
+    use arrow::array::{Array as _, BinaryArray, BooleanArray, Int64Array, LargeStringArray, StringArray};
     use arrow::datatypes::{Field, Schema};
     use proptest::prelude::*;
 
@@ -380,7 +204,7 @@ mod tests {
             hex.clone(),
             proptest::collection::vec(any::<u8>(), 20).prop_map(hex::encode_prefixed),
             proptest::collection::vec(any::<u8>(), 32).prop_map(hex::encode_prefixed),
-            proptest::collection::vec(any::<u8>(), 20).prop_map(|bytes| hex::encode_upper_prefixed(bytes)),
+            proptest::collection::vec(any::<u8>(), 20).prop_map(hex::encode_upper_prefixed),
             Just(ADDRESS.replace('a', "A")),
             Just(ADDRESS.replace('f', "g")),
             ".{0,5}",
