@@ -25,6 +25,11 @@ pub fn single_value() -> Arc<AggregateUDF> {
     Aggregate::udf(&SINGLE_VALUE)
 }
 
+/// `count`.
+pub(crate) fn count() -> Arc<AggregateUDF> {
+    Aggregate::udf(&DEFINITIONS[0])
+}
+
 /// What a function of a plan is, if it is one of ours.
 pub(crate) fn definition(function: &AggregateUDF) -> Option<&'static Definition> {
     function.inner().downcast_ref::<Aggregate>().map(|aggregate| aggregate.definition)

@@ -62,8 +62,8 @@ use datafusion_functions_aggregate::planner::AggregateFunctionPlanner;
 use datafusion_functions_nested::planner::{FieldAccessPlanner, NestedFunctionPlanner};
 
 pub(crate) use aggregate_list::{Constants, Definition};
-pub(crate) use aggregates::definition;
 pub use aggregates::single_value;
+pub(crate) use aggregates::{count, definition};
 pub use checked::checked;
 pub use function::FunctionDoc;
 pub(crate) use markers::{ASOF, ASOF_LEFT};

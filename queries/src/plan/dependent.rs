@@ -40,7 +40,7 @@ fn hard(query: &Subquery) -> Result<bool> {
     if query.outer_ref_columns.is_empty() {
         return Ok(false);
     }
-    let mut hard = false;
+    let (mut hard, mut filters) = (false, 0);
     query.subquery.apply(|plan| {
         let easy = |part: &Expr| match part {
             part if !part.contains_outer() => true,
@@ -52,12 +52,16 @@ fn hard(query: &Subquery) -> Result<bool> {
             _ => false,
         };
         match plan {
-            LogicalPlan::Filter(filter) => hard |= !split_conjunction(&filter.predicate).into_iter().all(easy),
+            LogicalPlan::Filter(filter) => {
+                filters += usize::from(filter.predicate.contains_outer());
+                hard |= !split_conjunction(&filter.predicate).into_iter().all(easy);
+            }
             other => hard |= other.expressions().iter().any(Expr::contains_outer),
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
-    Ok(hard)
+    // Of two it loses the columns of the lower one.
+    Ok(hard || filters > 1)
 }
 
 fn rewritten(plan: LogicalPlan, count: &mut usize) -> Result<LogicalPlan> {

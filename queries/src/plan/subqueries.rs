@@ -5,21 +5,23 @@
 //! * `NOT IN (SELECT …)` beside other conditions or with a list that depends on the row: DataFusion's mark joins
 //!   know no NULL. `x NOT IN (SELECT y …)` is true just where no row of the list may equal x, that is
 //!   `NOT EXISTS (SELECT … WHERE (y = x) IS NOT FALSE)`.
+//! * `EXISTS` and `IN (SELECT …)` outside of conditions: they ask whether a count is above zero.
 
 use std::sync::Arc;
 
 use datafusion_common::tree_node::{Transformed, TreeNode as _};
-use datafusion_common::{Result, Spans};
+use datafusion_common::{DFSchemaRef, Result, ScalarValue, Spans};
 use datafusion_expr::expr::{Exists, InSubquery};
 use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::utils::{conjunction, split_conjunction_owned};
-use datafusion_expr::{Expr, ExprSchemable as _, LogicalPlan, LogicalPlanBuilder, Subquery};
+use datafusion_expr::{Expr, ExprSchemable as _, LogicalPlan, LogicalPlanBuilder, Subquery, lit, when};
 
 use crate::functions;
 
 /// Rewrites the subqueries of a plan.
 pub(super) fn exact(plan: LogicalPlan) -> Result<LogicalPlan> {
     let plan = plan.transform_up_with_subqueries(|plan| {
+        let plan = below_aggregate(plan)?;
         let names = NamePreserver::new(&plan);
         let filter = matches!(plan, LogicalPlan::Filter(_));
         let schema = plan.inputs().first().map(|input| input.schema().clone());
@@ -36,13 +38,38 @@ pub(super) fn exact(plan: LogicalPlan) -> Result<LogicalPlan> {
                 });
                 conjunction(parts.collect::<Result<Vec<_>>>()?)
             } else {
-                Some(self::rewritten(expr, schema)?)
+                Some(self::rewritten(as_value(expr, schema)?, schema)?)
             };
-            let rewritten = rewritten.unwrap_or_else(|| datafusion_expr::lit(true));
+            let rewritten = rewritten.unwrap_or_else(|| lit(true));
             Ok(Transformed::yes(name.restore(rewritten)))
         })
     })?;
     Ok(plan.data)
+}
+
+/// Subqueries in the arguments of aggregates as columns of what is aggregated.
+fn below_aggregate(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let LogicalPlan::Aggregate(aggregate) = plan else { return Ok(plan) };
+    let schema = aggregate.input.schema().clone();
+    let mut columns: Vec<Expr> = schema.columns().into_iter().map(Expr::Column).collect();
+    let width = columns.len();
+    let mut moved = |expr: Expr| {
+        let saved = expr.schema_name().to_string();
+        let expr = as_value(expr, &schema)?.transform_up(|part| {
+            let Expr::ScalarSubquery(subquery) = part else { return Ok(Transformed::no(part)) };
+            let name = format!("subquery:{}", columns.len());
+            columns.push(single(subquery)?.alias(&name));
+            Ok(Transformed::yes(Expr::Column(datafusion_common::Column::new_unqualified(name))))
+        })?;
+        Ok(if expr.transformed { expr.data.alias(saved) } else { expr.data })
+    };
+    let groups = aggregate.group_expr.iter().cloned().map(&mut moved).collect::<Result<Vec<Expr>>>()?;
+    let calls = aggregate.aggr_expr.iter().cloned().map(&mut moved).collect::<Result<Vec<Expr>>>()?;
+    if columns.len() == width {
+        return Ok(LogicalPlan::Aggregate(aggregate));
+    }
+    let below = LogicalPlanBuilder::from(aggregate.input.as_ref().clone()).project(columns)?.build()?;
+    LogicalPlanBuilder::from(below).aggregate(groups, calls)?.build()
 }
 
 /// Whether DataFusion's own null-aware join does: the list is one for all rows, the value depends on the row.
@@ -50,7 +77,7 @@ fn plain(list: &InSubquery) -> bool {
     list.subquery.outer_ref_columns.is_empty() && !list.expr.column_refs().is_empty()
 }
 
-fn rewritten(expr: Expr, schema: &datafusion_common::DFSchemaRef) -> Result<Expr> {
+fn rewritten(expr: Expr, schema: &DFSchemaRef) -> Result<Expr> {
     let expr = expr.transform_up(|part| match part {
         Expr::ScalarSubquery(subquery) => single(subquery).map(Transformed::yes),
         Expr::InSubquery(list) if list.negated => not_in(list, schema).map(Transformed::yes),
@@ -78,10 +105,57 @@ fn single(subquery: Subquery) -> Result<Expr> {
     Ok(Expr::ScalarSubquery(Subquery { subquery: Arc::new(single), ..subquery }))
 }
 
-fn not_in(list: InSubquery, schema: &datafusion_common::DFSchemaRef) -> Result<Expr> {
-    let InSubquery { expr, subquery, .. } = list;
-    let plan = subquery.subquery.as_ref();
-    let element = Expr::Column(datafusion_common::Column::from(plan.schema().qualified_field(0)));
+fn not_in(list: InSubquery, schema: &DFSchemaRef) -> Result<Expr> {
+    let (equal, subquery) = compared(list, schema)?;
+    let subquery = filtered(&subquery, equal.is_not_false())?;
+    Ok(Expr::Exists(Exists { subquery, negated: true }))
+}
+
+/// `EXISTS` and `IN` as values, which may be NULL, by counting: DataFusion knows them as conditions only.
+fn as_value(expr: Expr, schema: &DFSchemaRef) -> Result<Expr> {
+    let expr = expr.transform_up(|part| match part {
+        Expr::Exists(Exists { subquery, negated }) => {
+            let found = some(subquery)?;
+            Ok(Transformed::yes(if negated { !found } else { found }))
+        }
+        Expr::InSubquery(list) => {
+            let negated = list.negated;
+            let (equal, subquery) = compared(list, schema)?;
+            let found = some(filtered(&subquery, equal.clone())?)?;
+            let unknown = some(filtered(&subquery, equal.is_null())?)?;
+            let unknown_value = Expr::Literal(ScalarValue::Boolean(None), None);
+            let found = when(found, lit(true)).when(unknown, unknown_value).otherwise(lit(false))?;
+            Ok(Transformed::yes(if negated { !found } else { found }))
+        }
+        other => Ok(Transformed::no(other)),
+    })?;
+    Ok(expr.data)
+}
+
+/// Whether a subquery has a row.
+fn some(subquery: Subquery) -> Result<Expr> {
+    let rows = functions::count().call(vec![lit(1_i64)]).alias("rows");
+    let plan = LogicalPlanBuilder::from(subquery.subquery.as_ref().clone());
+    let counted = plan.aggregate(Vec::<Expr>::new(), vec![rows])?.build()?;
+    Ok(Expr::ScalarSubquery(Subquery { subquery: Arc::new(counted), ..subquery }).gt(lit(0_i64)))
+}
+
+/// The rows of a subquery for which a condition is true.
+fn filtered(subquery: &Subquery, condition: Expr) -> Result<Subquery> {
+    let plan = LogicalPlanBuilder::from(subquery.subquery.as_ref().clone()).filter(condition)?.build()?;
+    let outer_ref_columns = subquery.outer_ref_columns.clone();
+    Ok(Subquery { subquery: Arc::new(plan), outer_ref_columns, spans: Spans::default() })
+}
+
+/// Whether an element of the list is equal to the value, and the list as it depends on the value.
+fn compared(list: InSubquery, schema: &DFSchemaRef) -> Result<(Expr, Subquery)> {
+    let InSubquery { expr, mut subquery, .. } = list;
+    let mut element = Expr::Column(datafusion_common::Column::from(subquery.subquery.schema().qualified_field(0)));
+    if let LogicalPlan::Projection(projection) = subquery.subquery.as_ref() {
+        // Beside the conditions that are there already: what lies between would have to let them through.
+        element = projection.expr[0].clone().unalias();
+        subquery.subquery = projection.input.clone();
+    }
     // Seen from inside the list the value is of the outer row.
     let value = expr.transform_up(|part| match part {
         Expr::Column(column) => {
@@ -97,8 +171,5 @@ fn not_in(list: InSubquery, schema: &datafusion_common::DFSchemaRef) -> Result<E
         }
         Ok(datafusion_common::tree_node::TreeNodeRecursion::Continue)
     })?;
-    let may_equal = element.eq(value.data).is_not_false();
-    let filtered = LogicalPlanBuilder::from(plan.clone()).filter(may_equal)?.build()?;
-    let subquery = Subquery { subquery: Arc::new(filtered), outer_ref_columns: outer, spans: Spans::default() };
-    Ok(Expr::Exists(Exists { subquery, negated: true }))
+    Ok((element.eq(value.data), Subquery { outer_ref_columns: outer, ..subquery }))
 }

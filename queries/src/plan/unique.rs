@@ -52,7 +52,7 @@ pub(crate) fn columns(body: &mut SetExpr) {
                             Expr::CompoundIdentifier(idents) => idents.last().map(normal),
                             _ => None,
                         };
-                        (expr.clone(), bare(expr).to_string(), plain)
+                        (expr.clone(), name(bare(expr)), plain)
                     }
                     SelectItem::ExprWithAlias { expr, alias } => (expr.clone(), normal(alias), None),
                     _ => continue,
@@ -85,5 +85,42 @@ fn bare(expr: &Expr) -> &Expr {
     match expr {
         Expr::UnaryOp { op: UnaryOperator::Plus, expr } | Expr::Nested(expr) => bare(expr),
         other => other,
+    }
+}
+
+/// What a column is called. Subqueries are called what they call their own column, so that two of them may be alike
+/// that are not written alike.
+fn name(expr: &Expr) -> String {
+    let mut expr = expr.clone();
+    let _: ControlFlow<()> = expr.visit(&mut Subqueries);
+    expr.to_string()
+}
+
+/// Puts names in the place of subqueries.
+struct Subqueries;
+
+impl VisitorMut for Subqueries {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        let named = match &*expr {
+            Expr::Subquery(query) => of_subquery(query),
+            Expr::Exists { .. } => Some("exists".to_owned()),
+            Expr::InSubquery { expr, .. } => Some(format!("{} in", name(expr))),
+            _ => None,
+        };
+        if let Some(named) = named {
+            *expr = Expr::Identifier(Ident::new(named));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn of_subquery(query: &Query) -> Option<String> {
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    match select.projection.as_slice() {
+        [SelectItem::UnnamedExpr(inner)] => Some(name(bare(inner))),
+        [SelectItem::ExprWithAlias { alias, .. }] => Some(normal(alias)),
+        _ => None,
     }
 }
