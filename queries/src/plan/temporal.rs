@@ -12,12 +12,14 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion_common::tree_node::{Transformed, TreeNodeRecursion};
-use datafusion_common::{DFSchemaRef, DataFusionError, Result};
+use datafusion_common::{DFSchemaRef, DataFusionError, Result, ScalarValue};
 use datafusion_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion_expr::{
     Between, BinaryExpr, Cast, Expr, ExprSchemable as _, Extension, Filter, LogicalPlan, Operator,
     UserDefinedLogicalNodeCore,
 };
+
+use highwater_engine::model::wide::timestamp_type;
 
 use super::errors::Place;
 use super::now::{has_now, is_now};
@@ -180,19 +182,33 @@ fn bound(left: Expr, op: Operator, right: Expr, input: &LogicalPlan, place: &Pla
         return Err(misuse("now() and the time of the row are on different sides of a comparison", place));
     }
     let time_type = time.get_type(input.schema()).map_err(|error| place.diagnose(&error))?;
-    if !matches!(time_type, DataType::Timestamp(TimeUnit::Millisecond | TimeUnit::Second, _)) {
-        return Err(misuse(&format!("now() is compared with a timestamp in milliseconds, not {time_type}"), place));
-    }
+    let DataType::Timestamp(unit, _) = time_type else {
+        return Err(misuse(&format!("now() is compared with a timestamp, not {time_type}"), place));
+    };
     // sign * (time + offset - now) op 0
     let offset_ms = sum.offset_ms.checked_mul(sign).ok_or_else(overflow)?;
     let op = if sign < 0 { op.swap().unwrap_or(op) } else { op };
     let after = offset_ms.checked_add(1).ok_or_else(overflow)?;
+    // `now()` is a whole number of milliseconds.
+    let whole = |up: bool| whole_ms(time.clone(), unit, up);
     Ok(match op {
-        Operator::Gt => Life::Until(Bound { time, offset_ms }),
-        Operator::GtEq => Life::Until(Bound { time, offset_ms: after }),
-        Operator::Lt => Life::From(Bound { time, offset_ms: after }),
-        _ => Life::From(Bound { time, offset_ms }),
+        Operator::Gt => Life::Until(Bound { time: whole(true), offset_ms }),
+        Operator::GtEq => Life::Until(Bound { time: whole(false), offset_ms: after }),
+        Operator::Lt => Life::From(Bound { time: whole(false), offset_ms: after }),
+        _ => Life::From(Bound { time: whole(true), offset_ms }),
     })
+}
+
+/// A time in milliseconds, rounded down or up. A part of a millisecond before 1970 is cut off.
+fn whole_ms(time: Expr, unit: TimeUnit, up: bool) -> Expr {
+    let less_than_one_ms = match unit {
+        TimeUnit::Second | TimeUnit::Millisecond => return time,
+        TimeUnit::Microsecond => 999_000,
+        TimeUnit::Nanosecond => 999_999,
+    };
+    let rest = ScalarValue::new_interval_mdn(0, 0, less_than_one_ms);
+    let time = if up { time + Expr::Literal(rest, None) } else { time };
+    Expr::Cast(Cast::new(Box::new(time), timestamp_type()))
 }
 
 /// A sum of times of the row, `now()` and constant intervals.

@@ -1,9 +1,10 @@
 //! Whether rows are what a file says.
 //!
 //! Files come from several engines, which write one value in several ways (`1`, `1.0`, `1.000`; `t`, `true`;
-//! `2024-01-01T00:00:00Z`, `2024-01-01 00:00:00+00:00`; `0xff`, `\\xff`, `ff`): values agree if they are the same text
+//! `2024-01-01T00:00:00Z`, `2024-01-01 00:00:00+00:00`; `0xff`, `\\xff`, `ff`; `{1,2}`, `[1, 2]`): values agree if they are the same text
 //! or the same value.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use arrow::record_batch::RecordBatch;
@@ -98,7 +99,9 @@ fn same_rows(rows: &[Vec<String>], expected: &Expected<'_>, width: usize) -> boo
     if rows.len() != expected.lines.len() {
         return false;
     }
-    let split = |line: &str| -> Vec<String> { line.split_whitespace().flat_map(moments).map(str::to_owned).collect() };
+    let split = |line: &str| -> Vec<String> {
+        brackets(line).split_whitespace().flat_map(moments).map(str::to_owned).collect()
+    };
     let mut found: Vec<Vec<String>> = rows.iter().map(|row| split(&row.join(" "))).collect();
     let mut wanted: Vec<Vec<String>> = expected.lines.iter().map(|line| split(line)).collect();
     if width == 1 && found == wanted {
@@ -114,6 +117,14 @@ fn same_rows(rows: &[Vec<String>], expected: &Expected<'_>, width: usize) -> boo
     })
 }
 
+/// Lists alike, whether they are written as `{1,2}` or as `[1, 2]`.
+fn brackets(line: &str) -> Cow<'_, str> {
+    if !line.contains(['{', '[']) {
+        return Cow::Borrowed(line);
+    }
+    Cow::Owned(line.replace('{', "[").replace('}', "]").replace(", ", ","))
+}
+
 /// One line a value.
 fn same_values(found: &[String], wanted: &[String], sort: SortMode) -> bool {
     if found.len() != wanted.len() {
@@ -125,7 +136,7 @@ fn same_values(found: &[String], wanted: &[String], sort: SortMode) -> bool {
         wanted.sort_by_cached_key(|value| canonical(value));
         return found.iter().zip(&wanted).all(|(found, wanted)| same_value(found, wanted));
     }
-    found.iter().zip(wanted).all(|(found, wanted)| same_value(found.trim(), wanted))
+    found.iter().zip(wanted).all(|(found, wanted)| same_value(&brackets(found.trim()), &brackets(wanted)))
 }
 
 /// The date and the time of day that a word in ISO 8601 is, or the word; a zone that is UTC is left out, as is a
