@@ -142,7 +142,12 @@ fn some(subquery: Subquery) -> Result<Expr> {
 
 /// The rows of a subquery for which a condition is true.
 fn filtered(subquery: &Subquery, condition: Expr) -> Result<Subquery> {
-    let plan = LogicalPlanBuilder::from(subquery.subquery.as_ref().clone()).filter(condition)?.build()?;
+    // One filter: of two that depend on the outer row DataFusion loses the columns of the lower one.
+    let (condition, plan) = match subquery.subquery.as_ref() {
+        LogicalPlan::Filter(filter) => (filter.predicate.clone().and(condition), filter.input.clone()),
+        _ => (condition, subquery.subquery.clone()),
+    };
+    let plan = LogicalPlanBuilder::from(Arc::unwrap_or_clone(plan)).filter(condition)?.build()?;
     let outer_ref_columns = subquery.outer_ref_columns.clone();
     Ok(Subquery { subquery: Arc::new(plan), outer_ref_columns, spans: Spans::default() })
 }

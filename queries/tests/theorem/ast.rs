@@ -162,6 +162,17 @@ pub(crate) enum Scalar {
         inner: Inner,
         sum: bool,
     },
+    /// `EXISTS (SELECT …)` as a value.
+    Exists {
+        negated: bool,
+        inner: Inner,
+    },
+    /// `x IN (SELECT …)` as a value, which may be NULL.
+    In {
+        negated: bool,
+        value: Pick,
+        inner: Inner,
+    },
 }
 
 /// An aggregate.

@@ -84,6 +84,8 @@ fn scalar() -> BoxedStrategy<Scalar> {
             .prop_map(|(when, then, otherwise)| Scalar::Case { when, then, otherwise }),
         1 => simple().prop_map(Scalar::Truth),
         1 => (inner(), any::<bool>()).prop_map(|(inner, sum)| Scalar::Subquery { inner, sum }),
+        1 => (inner(), any::<bool>()).prop_map(|(inner, negated)| Scalar::Exists { negated, inner }),
+        1 => (inner(), pick(), any::<bool>()).prop_map(|(inner, value, negated)| Scalar::In { negated, value, inner }),
     ]
     .boxed()
 }

@@ -137,6 +137,46 @@ impl Speller {
         }
     }
 
+    /// DataFusion knows it as a condition only.
+    pub(super) fn exists_value(&mut self, negated: bool, inner: &Inner, scope: &[Column]) -> String {
+        let not = if negated { "NOT " } else { "" };
+        match self.is_ours() {
+            true => format!("{not}EXISTS ({})", self.inner(inner, scope, &|_| "1".to_owned(), None)),
+            false => format!("{not}({})", self.has_rows(inner, scope, None)),
+        }
+    }
+
+    fn has_rows(&mut self, inner: &Inner, scope: &[Column], more: Option<More<'_>>) -> String {
+        format!("({}) > 0", self.inner(inner, scope, &|_| "count(*)".to_owned(), more))
+    }
+
+    /// `IN` by the rules of NULL, one by one, for who knows it as a condition only.
+    pub(super) fn in_value(&mut self, negated: bool, value: Pick, inner: &Inner, scope: &[Column]) -> String {
+        let table = self.relation(inner.table).columns;
+        let Some(value) = pickable(scope, value).cloned() else { return "1 = 1".to_owned() };
+        if of_kind(&table, inner.shown, &[value.kind]).is_none() {
+            return format!("{} IS NOT NULL", value.sql);
+        }
+        let shown = |columns: &[Column]| {
+            let column = of_kind(columns, inner.shown, &[value.kind]).map(|column| column.sql.clone());
+            column.unwrap_or_default()
+        };
+        let not = if negated { "NOT " } else { "" };
+        if self.is_ours() {
+            return format!("{} {not}IN ({})", value.sql, self.inner(inner, scope, &shown, None));
+        }
+        let equal = |columns: &[Column]| format!("{} = {}", shown(columns), value.sql);
+        let null = |columns: &[Column]| format!("{} IS NULL", shown(columns));
+        let found = self.has_rows(inner, scope, Some(&equal));
+        let any = self.has_rows(inner, scope, None);
+        let unknown = self.has_rows(inner, scope, Some(&null));
+        format!(
+            "{not}(CASE WHEN {found} THEN true WHEN {} IS NULL AND {any} THEN NULL WHEN {unknown} THEN NULL \
+             ELSE false END)",
+            value.sql
+        )
+    }
+
     /// `SELECT … FROM table WHERE …`, the outer row in scope.
     pub(super) fn inner(
         &mut self,

@@ -75,7 +75,9 @@ impl Speller {
         let mut columns: Vec<Column> = Vec::new();
         for key in keys {
             let key = match key {
-                Scalar::Subquery { inner, .. } => self.scalar(&Scalar::Column(inner.shown), scope),
+                Scalar::Subquery { inner, .. } | Scalar::Exists { inner, .. } | Scalar::In { inner, .. } => {
+                    self.scalar(&Scalar::Column(inner.shown), scope)
+                }
                 key => self.scalar(key, scope),
             };
             let constant = key.sql.parse::<i64>().is_ok();
@@ -135,6 +137,12 @@ impl Speller {
                 };
                 let kind = if summed { Kind::Sum } else { Kind::Int };
                 (inner.shown, made(format!("({})", self.inner(inner, scope, &show, None)), kind))
+            }
+            Scalar::Exists { negated, inner } => {
+                (inner.shown, made(format!("({})", self.exists_value(*negated, inner, scope)), Kind::Bool))
+            }
+            Scalar::In { negated, value, inner } => {
+                (inner.shown, made(format!("({})", self.in_value(*negated, *value, inner, scope)), Kind::Bool))
             }
         };
         let column = || pickable(scope, pick).cloned();
