@@ -37,7 +37,7 @@ impl BlockAggregate {
         }
         let output = spec.output_schema()?;
         let key_schema: SchemaRef = Arc::new(Schema::new(output.fields()[..spec.keys.len()].to_vec()));
-        let key_codec = key_codec(&key_schema)?;
+        let key_codec = key_codec(&key_schema, true)?;
         let groups = Generation::new(&spec, key_codec.width())?;
         Ok(BlockAggregate { spec, output, key_codec, groups })
     }

@@ -75,7 +75,7 @@ impl Aggregate {
         spec.check()?;
         let output = spec.output_schema()?;
         let key_schema: SchemaRef = Arc::new(Schema::new(output.fields()[..spec.keys.len()].to_vec()));
-        let key_codec = key_codec(&key_schema)?;
+        let key_codec = key_codec(&key_schema, spec.closing.is_some())?;
         // Built once here so that building one later cannot fail.
         let first = Generation::new(&spec, key_codec.width())?;
         let mut aggregate = Aggregate {
@@ -364,8 +364,8 @@ fn emit_failures(
     output.errors.push(error_delta(&rows, diffs, origin));
 }
 
-/// How keys are kept.
-fn key_codec(keys: &SchemaRef) -> Result<PackedCodec, AggregateError> {
+/// How keys are kept; `passing`: they leave with their window or their block.
+fn key_codec(keys: &SchemaRef, passing: bool) -> Result<PackedCodec, AggregateError> {
     let columns: Vec<usize> = (0..keys.fields().len()).collect();
-    Ok(PackedCodec::new(keys, &columns)?)
+    Ok(if passing { PackedCodec::passing(keys, &columns) } else { PackedCodec::new(keys, &columns) }?)
 }

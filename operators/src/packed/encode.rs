@@ -1,10 +1,13 @@
 //! Columns to bytes.
 
 use alloy_primitives::hex;
-use arrow::array::{Array as _, ArrayRef, AsArray as _};
+use arrow::array::{Array as _, ArrayRef, AsArray as _, BinaryArray, StringArray};
 use arrow::buffer::{Buffer, NullBuffer};
 
 use super::{HEX_20, HEX_32, Kind, LONG};
+
+/// Bytes of most text: an address.
+const USUAL: usize = 21;
 
 /// A column to be encoded.
 pub(super) struct Column {
@@ -13,15 +16,9 @@ pub(super) struct Column {
 }
 
 enum Values {
-    Fixed {
-        width: usize,
-        values: Buffer,
-    },
-    /// Values with their length, and where each ends.
-    Various {
-        bytes: Vec<u8>,
-        ends: Vec<usize>,
-    },
+    Fixed { width: usize, values: Buffer },
+    Text(StringArray),
+    Bytes(BinaryArray),
 }
 
 impl Column {
@@ -37,16 +34,17 @@ impl Column {
                 let values: Vec<u8> = column.as_boolean().values().iter().map(u8::from).collect();
                 Values::Fixed { width: 1, values: values.into() }
             }
-            Kind::Text => various(column.as_string::<i32>().iter().map(|text| text.map(str::as_bytes)), packed_text),
-            Kind::Bytes => various(column.as_binary::<i32>().iter(), packed_bytes),
+            Kind::Text => Values::Text(column.as_string().clone()),
+            Kind::Bytes => Values::Bytes(column.as_binary().clone()),
         };
         Column { values, nulls }
     }
 
-    pub(super) fn size(&self) -> usize {
+    /// About as many bytes as a value takes.
+    pub(super) fn width(&self) -> usize {
         match &self.values {
-            Values::Fixed { values, .. } => values.len(),
-            Values::Various { bytes, .. } => bytes.len(),
+            Values::Fixed { width, .. } => *width,
+            Values::Text(_) | Values::Bytes(_) => USUAL,
         }
     }
 
@@ -62,25 +60,11 @@ impl Column {
             Values::Fixed { width, .. } if self.is_null(row) => bytes.resize(bytes.len() + width, 0),
             Values::Fixed { width: 8, values } => bytes.extend_from_slice(&values[row * 8..row * 8 + 8]),
             Values::Fixed { width, values } => bytes.extend_from_slice(&values[row * width..(row + 1) * width]),
-            Values::Various { bytes: values, ends } => {
-                let start = if row == 0 { 0 } else { ends[row - 1] };
-                bytes.extend_from_slice(&values[start..ends[row]]);
-            }
+            Values::Text(_) | Values::Bytes(_) if self.is_null(row) => bytes.push(0),
+            Values::Text(values) => packed_text(values.value(row).as_bytes(), bytes),
+            Values::Bytes(values) => packed_bytes(values.value(row), bytes),
         }
     }
-}
-
-/// Values of many lengths, packed one after another.
-fn various<'a>(values: impl ExactSizeIterator<Item = Option<&'a [u8]>>, pack: fn(&[u8], &mut Vec<u8>)) -> Values {
-    let (mut bytes, mut ends) = (Vec::with_capacity(values.len() * 24), Vec::with_capacity(values.len()));
-    for value in values {
-        match value {
-            Some(value) => pack(value, &mut bytes),
-            None => bytes.push(0),
-        }
-        ends.push(bytes.len());
-    }
-    Values::Various { bytes, ends }
 }
 
 fn packed_text(text: &[u8], bytes: &mut Vec<u8>) {
@@ -92,9 +76,9 @@ fn packed_text(text: &[u8], bytes: &mut Vec<u8>) {
     let digits = &text[2..];
     let mut raw = [0; 32];
     let raw = &mut raw[..digits.len() / 2];
-    // Upper-case digits would come back as lower-case ones.
-    let has_capitals = digits.iter().fold(false, |found, digit| found | digit.is_ascii_uppercase());
-    if has_capitals || hex::decode_to_slice(digits, raw).is_err() {
+    // Upper-case digits would come back as lower-case ones; of all digits only they lack this bit.
+    let is_lower_case = digits.iter().fold(0x20, |bits, digit| bits & digit) != 0;
+    if !is_lower_case || hex::decode_to_slice(digits, raw).is_err() {
         return packed_bytes(text, bytes);
     }
     bytes.push(tag);

@@ -97,6 +97,11 @@ impl PackedCodec {
         Ok(PackedCodec { kinds, rows })
     }
 
+    /// The same without packing, which costs a little and saves memory: for rows that soon leave.
+    pub(crate) fn passing(schema: &SchemaRef, columns: &[usize]) -> Result<PackedCodec, ArrowError> {
+        Ok(PackedCodec { kinds: None, rows: RowCodec::new(schema, columns)? })
+    }
+
     /// The columns.
     pub(crate) fn schema(&self) -> &SchemaRef {
         self.rows.schema()
@@ -104,21 +109,27 @@ impl PackedCodec {
 
     /// Bytes of every row, if they are equally many.
     pub(crate) fn width(&self) -> Option<usize> {
-        let kinds = self.kinds.as_ref()?;
-        let values: Option<usize> = kinds.iter().map(|kind| kind.width()).sum();
-        values.map(|values| header(kinds) + values)
+        let fields = self.schema().fields().iter();
+        let values: Option<usize> = fields.map(|field| Kind::of(field.data_type())?.width()).sum();
+        let header = match &self.kinds {
+            Some(kinds) => header(kinds),
+            // A byte a column says whether it is NULL.
+            None => self.schema().fields().len(),
+        };
+        values.map(|values| header + values)
     }
 
     /// The rows of a batch that has exactly these columns.
     pub(crate) fn encode(&self, columns: &[ArrayRef], rows: usize) -> PackedRows {
         let Some(kinds) = &self.kinds else { return PackedRows::Arrow(self.rows.encode(columns, rows)) };
         let columns: Vec<Column> = kinds.iter().zip(columns).map(|(kind, column)| Column::new(*kind, column)).collect();
-        let size = columns.iter().map(Column::size).sum::<usize>() + rows * header(kinds);
-        let (mut bytes, mut ends) = (Vec::with_capacity(size), Vec::with_capacity(rows));
+        let header = header(kinds);
+        let width = header + columns.iter().map(Column::width).sum::<usize>();
+        let (mut bytes, mut ends) = (Vec::with_capacity(rows * width), Vec::with_capacity(rows));
         let has_nulls = columns.iter().any(|column| column.nulls.is_some());
         for row in 0..rows {
             let start = bytes.len();
-            bytes.resize(start + header(kinds), 0);
+            bytes.resize(start + header, 0);
             if has_nulls {
                 for (place, _) in columns.iter().enumerate().filter(|(_, column)| column.is_null(row)) {
                     bytes[start + place / 8] |= 1 << (place % 8);
