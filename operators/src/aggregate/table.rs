@@ -21,7 +21,8 @@ pub(crate) fn hash(key: &[u8]) -> u64 {
 
 /// Maps keys to dense ids. Ids of removed keys are used again.
 ///
-/// Keys come with the region they are in (see [`Regions`](highwater_engine::model::Regions)); one key is always in one region.
+/// Keys come with the region they are in (see [`Regions`](highwater_engine::model::Regions)); one key is always in
+/// one region.
 #[derive(Default)]
 pub(crate) struct KeyTable {
     tables: Vec<Table>,

@@ -1,9 +1,8 @@
 //! Rows as few bytes: how operators keep what is compared and given back, but never put in order.
 //!
 //! A row is a bit a column that says whether it is NULL, then the values: numbers as they are, text and bytes behind
-//! their length. Text that is 20 or 32 bytes in lower-case hex (addresses, hashes, in half of all the columns of a
-//! chain) is kept as these bytes. Two rows are equal if and only if their bytes are. Columns of other types are kept
-//! as `arrow-row` keeps them.
+//! their length. Text that is 20 or 32 bytes in lower-case hex (addresses, hashes) is kept as these bytes. Two rows
+//! are equal if and only if their bytes are. Columns of other types are kept as `arrow-row` keeps them.
 //!
 //! Saved state holds the rows of `arrow-row`, which do not depend on how a version of this file packs them.
 

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use datafusion_common::tree_node::{Transformed, TreeNode as _};
-use datafusion_common::{DFSchemaRef, Result, ScalarValue, Spans};
+use datafusion_common::{DFSchemaRef, JoinType, Result, ScalarValue, Spans};
 use datafusion_expr::expr::{Exists, InSubquery};
 use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::utils::{conjunction, split_conjunction_owned};
@@ -21,10 +21,13 @@ use crate::functions;
 /// Rewrites the subqueries of a plan.
 pub(super) fn exact(plan: LogicalPlan) -> Result<LogicalPlan> {
     let plan = plan.transform_up_with_subqueries(|plan| {
-        let plan = below_aggregate(plan)?;
+        let plan = above_join(below_aggregate(plan)?)?;
         let names = NamePreserver::new(&plan);
-        let filter = matches!(plan, LogicalPlan::Filter(_));
-        let schema = plan.inputs().first().map(|input| input.schema().clone());
+        let (filter, shows) = (matches!(plan, LogicalPlan::Filter(_)), matches!(plan, LogicalPlan::Projection(_)));
+        let schema = match &plan {
+            LogicalPlan::Join(join) => Some(join.schema.clone()),
+            plan => plan.inputs().first().map(|input| input.schema().clone()),
+        };
         plan.map_expressions(|expr| {
             let name = names.save(&expr);
             let Some(schema) = &schema else { return Ok(Transformed::no(expr)) };
@@ -38,7 +41,8 @@ pub(super) fn exact(plan: LogicalPlan) -> Result<LogicalPlan> {
                 });
                 conjunction(parts.collect::<Result<Vec<_>>>()?)
             } else {
-                Some(self::rewritten(as_value(expr, schema)?, schema)?)
+                let expr = if shows { as_value(expr, schema)? } else { expr };
+                Some(self::rewritten(expr, schema)?)
             };
             let rewritten = rewritten.unwrap_or_else(|| lit(true));
             Ok(Transformed::yes(name.restore(rewritten)))
@@ -75,6 +79,25 @@ fn below_aggregate(plan: LogicalPlan) -> Result<LogicalPlan> {
 /// Whether DataFusion's own null-aware join does: the list is one for all rows, the value depends on the row.
 fn plain(list: &InSubquery) -> bool {
     list.subquery.outer_ref_columns.is_empty() && !list.expr.column_refs().is_empty()
+}
+
+/// Subqueries among the conditions of an inner join as conditions on its pairs.
+fn above_join(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let LogicalPlan::Join(mut join) = plan else { return Ok(plan) };
+    if join.join_type != JoinType::Inner {
+        return Ok(LogicalPlan::Join(join));
+    }
+    let is_subquery = |part: &Expr| matches!(part, Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_));
+    let (mut above, mut below) = (Vec::new(), Vec::new());
+    for part in join.filter.take().into_iter().flat_map(split_conjunction_owned) {
+        let asks = part.exists(|part| Ok(is_subquery(part)))?;
+        if asks { &mut above } else { &mut below }.push(part);
+    }
+    join.filter = conjunction(below);
+    match conjunction(above) {
+        Some(condition) => LogicalPlanBuilder::from(LogicalPlan::Join(join)).filter(condition)?.build(),
+        None => Ok(LogicalPlan::Join(join)),
+    }
 }
 
 fn rewritten(expr: Expr, schema: &DFSchemaRef) -> Result<Expr> {
