@@ -71,7 +71,7 @@ pub const CONSTRUCTS: &[ConstructDoc] = &[
         "the inputs, and the rounds in which rows came and went",
     ),
     construct(
-        "(SELECT …) as a value, correlated, LATERAL",
+        "(SELECT …), EXISTS and IN as values, correlated, LATERAL",
         "Several rows are an error row of the outer row. What cannot be taken apart is refused with what to write instead.",
         "as the joins it becomes",
     ),
@@ -81,6 +81,7 @@ pub const CONSTRUCTS: &[ConstructDoc] = &[
 pub const DIFFERENCES: &[&str] = &[
     "`avg`, variances, `median` and `percentile_cont` are DOUBLE, from exact sums; PostgreSQL's are NUMERIC for integers.",
     "`sum` of BIGINT is DECIMAL(38, 0); of DOUBLE it is the exact sum, rounded once, so that it does not depend on order.",
+    "A whole number in the text of a query is BIGINT, INTEGER in PostgreSQL: `sum(1)` is DECIMAL, and dividing it is not whole.",
     "`array_agg` and `string_agg` without ORDER BY are ordered by value; `any_value` is the least value; `mode` takes the \
      least of the most frequent.",
     "LIMIT without ORDER BY is refused in a view that is kept: it does not say which rows.",
