@@ -7,7 +7,8 @@ use serde_json::json;
 
 use crate::harness::{Knobs, run_sql};
 use crate::meter::Samples;
-use crate::q1::{EmitPolicy, job, last_block};
+use crate::q1::{EmitPolicy, job};
+use crate::replay::last_block;
 use crate::report;
 
 /// Which blocks, and how far finality is behind.

@@ -36,8 +36,8 @@ struct Arguments {
 enum Command {
     /// A windowed aggregate over a folder of transactions, from Parquet to Parquet
     Q1(q1::Q1Arguments),
-    /// Sandwiches in a folder of trades, from Parquet to Parquet
-    Q2(q2::Q2Arguments),
+    /// Sandwiches in a folder of trades that `prepare_q2.py` made, from Parquet to Parquet
+    Q2(replay::ReplayArguments),
     /// The first ten contracts by gas of every window, from Parquet to Parquet
     Q3(replay::ReplayArguments),
     /// Trades at prices that are corrected later, and their hourly volume, from Parquet to Parquet

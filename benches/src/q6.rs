@@ -1,68 +1,27 @@
 //! First alert of a contract with more than 20 % failures in five minutes, then ten minutes of silence; from Parquet
 //! to Parquet.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
-use serde_json::json;
 
-use crate::harness::{Knobs, add_costs, run_sql};
-use crate::q1::last_block;
-use crate::report;
+use crate::replay::{ReplayArguments, replay};
 
 /// What to run `q6` over, and how.
 #[derive(Debug, Args)]
 pub(crate) struct Q6Arguments {
-    /// Folder with the generated `txs.parquet`
-    #[arg(long)]
-    data: PathBuf,
-    /// Worker threads
-    #[arg(long, default_value_t = 1)]
-    workers: usize,
-    /// Blocks a tick
-    #[arg(long, default_value_t = 100)]
-    blocks_per_tick: usize,
-    /// Ticks in flight
-    #[arg(long, default_value_t = 8)]
-    in_flight: usize,
-    /// Where the rows go (default: a folder that is removed)
-    #[arg(long)]
-    out: Option<PathBuf>,
-    /// Deliver blocks one by one, with finality so many blocks behind
-    #[arg(long)]
-    live_confirmations: Option<u64>,
+    #[command(flatten)]
+    replay: ReplayArguments,
     /// Instead: a fifth of all transactions as findings of an alert block by block, a group a contract
     #[arg(long)]
     storm: bool,
-    /// Read only so many blocks
-    #[arg(long)]
-    blocks: Option<u64>,
 }
 
 pub(crate) fn run(arguments: &Q6Arguments) -> anyhow::Result<()> {
-    let temporary = tempfile::tempdir()?;
-    let out = arguments.out.clone().unwrap_or_else(|| temporary.path().to_owned());
-    let knobs = Knobs {
-        workers: arguments.workers,
-        blocks_per_tick: arguments.blocks_per_tick,
-        in_flight: arguments.in_flight,
-        confirmations: arguments.live_confirmations,
-        to_block: arguments.blocks.map(|blocks| last_block(&arguments.data, blocks)).transpose()?,
-    };
-    let watch = highwater_engine::clock::Stopwatch::start();
-    let job = if arguments.storm { storm(&arguments.data, &out) } else { job(&arguments.data, &out) };
-    let ran = run_sql(&job, Path::new("."), knobs)?;
-    let seconds = watch.elapsed().as_secs_f64();
-    let mut result = json!({
-        "engine": "highwater",
-        "query": if arguments.storm { "alert storm" } else { "q6" },
-        "workers": arguments.workers,
-        "blocks_per_tick": arguments.blocks_per_tick,
-        "in_flight": arguments.in_flight,
-        "confirmations": arguments.live_confirmations,
-    });
-    add_costs(&mut result, &ran, seconds)?;
-    report(&result)
+    match arguments.storm {
+        true => replay("alert storm", &arguments.replay, storm),
+        false => replay("q6", &arguments.replay, job),
+    }
 }
 
 /// The job as a user writes it.

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 
 use crate::harness::{Knobs, add_costs, run_sql};
-use crate::q1::last_block;
 use crate::report;
 
 /// What to replay, and how.
@@ -63,4 +63,13 @@ pub(crate) fn replay(
     });
     add_costs(&mut result, &ran, seconds)?;
     report(&result)
+}
+
+/// The height after which `blocks` blocks have been read.
+pub(crate) fn last_block(data: &Path, blocks: u64) -> anyhow::Result<u64> {
+    let path = data.join("meta.json");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    let meta: serde_json::Value = serde_json::from_str(&text)?;
+    let first = meta["first_block"].as_u64().context("meta.json names no first block")?;
+    Ok(first + blocks.max(1) - 1)
 }

@@ -17,7 +17,7 @@ use highwater_engine::error::{Class, Classified};
 use highwater_engine::model::{Delta, Diffs};
 use highwater_engine::operator::{BatchOperator, Output};
 
-use crate::aggregate::KeyTable;
+use crate::key_table::KeyTable;
 use crate::rows::RowCodec;
 
 /// What becomes of input rows with and without a match.

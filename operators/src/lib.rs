@@ -23,6 +23,7 @@ pub mod decode_event;
 pub mod emit_gate;
 mod float_keys;
 pub mod join;
+mod key_table;
 pub mod lookup_join;
 pub mod mev;
 pub mod multiset;

@@ -17,8 +17,8 @@ use highwater_engine::error::{Class, Classified, StateError};
 use highwater_engine::model::{Delta, Progress, Regions};
 use highwater_engine::operator::{Output, Route, Share, StateSize, TablesOperator};
 
-use crate::aggregate::KeyTable;
 use crate::join::Changes;
+use crate::key_table::KeyTable;
 use crate::packed::PackedCodec;
 use crate::rows::{Loaded, Saved};
 

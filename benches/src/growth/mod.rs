@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::harness::{Knobs, run_sql};
 use crate::meter::{Samples, tenths};
-use crate::q1::last_block;
+use crate::replay::last_block;
 use crate::report;
 use cases::{CASES, Case, PRELUDE};
 

@@ -10,8 +10,8 @@ use highwater_engine::model::{Diffs, RegionColumn};
 
 use super::accumulators::{Accumulator, Failures, Rows, accumulator, selection};
 use super::spec::{AggregateError, AggregateSpec};
-use super::table::KeyTable;
 use crate::codec::{Decoder, Truncated};
+use crate::key_table::KeyTable;
 use crate::packed::{PackedCodec, PackedRows};
 use crate::rows::Permanence;
 

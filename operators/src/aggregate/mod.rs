@@ -19,7 +19,6 @@ mod function;
 mod generation;
 mod runs;
 mod spec;
-mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -36,7 +35,6 @@ pub use function::{AggregateFunction, AggregateParameters};
 pub use spec::{AggregateCall, AggregateError, AggregateSpec};
 
 pub(crate) use accumulators::{ExactFloat, Wide};
-pub(crate) use table::KeyTable;
 
 use crate::codec::{Decoder, mismatch};
 use crate::packed::{PackedCodec, PackedRows};
@@ -146,10 +144,10 @@ impl Aggregate {
     }
 
     fn apply_run(&mut self, closing: Option<i64>, part: &Part, keys: &Keys<'_>, offset: usize, progress: &Progress) {
-        let (spec, key_width, spare) = (&self.spec, self.key_codec.width(), &mut self.spare);
+        let (spec, codec, spare) = (&self.spec, &self.key_codec, &mut self.spare);
         let generation = self.generations.entry(closing).or_insert_with(|| {
             let make =
-                || Generation::new(spec, key_width).expect("the same generation was built when the operator was");
+                || Generation::new(spec, codec.width()).expect("the same generation was built when the operator was");
             spare.pop().unwrap_or_else(make)
         });
         generation.apply(

@@ -29,7 +29,7 @@ use highwater_engine::error::StateError;
 use highwater_engine::model::{Delta, Origin, Progress, Regions};
 use highwater_engine::operator::{Output, Route, Share, StateSize, TablesOperator};
 
-use crate::aggregate::KeyTable;
+use crate::key_table::KeyTable;
 use crate::packed::PackedCodec;
 use spec::{Columns, LEFT, RIGHT, Solo};
 use state::Side;

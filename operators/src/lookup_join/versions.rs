@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::aggregate::KeyTable;
+use crate::key_table::KeyTable;
 
 /// The version of what every version has.
 const SETTLED: u64 = 0;

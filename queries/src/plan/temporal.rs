@@ -1,7 +1,8 @@
 //! Comparisons of a row's time with `now()` become bounds of the row's life.
 //!
 //! `ts > now() - INTERVAL '5 minutes'` is true while `now < ts + 5 minutes`, so the row is there
-//! until that instant, exclusive. Times are whole milliseconds, so `now <= t` is `now < t + 1 ms`.
+//! until that instant, exclusive. `now()` is a whole number of milliseconds, so `now <= t` is `now < t + 1 ms`, and
+//! finer times are rounded to the side that changes nothing.
 //! This is done before the optimizer runs: its filter push-down would otherwise move such a
 //! predicate below an aggregate, where it means the same rows but a heap of all inputs.
 

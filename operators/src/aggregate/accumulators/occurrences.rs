@@ -5,8 +5,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray as _, Float32Array, Float64Array};
 use arrow::datatypes::{DataType, Float32Type, Float64Type};
 
-use crate::aggregate::table::KeyTable;
 use crate::codec::{Decoder, Encode as _, Truncated};
+use crate::key_table::KeyTable;
 
 const GROUP_BYTES: usize = size_of::<u32>();
 

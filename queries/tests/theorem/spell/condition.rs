@@ -93,7 +93,7 @@ impl Speller {
                 let not = if *negated { "NOT " } else { "" };
                 format!("{not}EXISTS ({})", self.inner(inner, scope, &|_| "1".to_owned(), None))
             }
-            Condition::In { negated, value, inner } => self.in_list(*negated, *value, inner, scope),
+            Condition::In { negated, value, inner } => self.in_condition(*negated, *value, inner, scope),
             Condition::Value { left, operator: pick, inner, greatest } => {
                 let kinds = [Kind::Int, Kind::Float, Kind::Decimal, Kind::Text, Kind::Time, Kind::Date];
                 let table = self.relation(inner.table).columns;
@@ -116,7 +116,15 @@ impl Speller {
         }
     }
 
-    fn in_list(&mut self, negated: bool, value: Pick, inner: &Inner, scope: &[Column]) -> String {
+    /// `x IN (SELECT …)` as we are asked it; `theirs` spells it for the oracle from the value and the list's column.
+    fn in_list(
+        &mut self,
+        negated: bool,
+        value: Pick,
+        inner: &Inner,
+        scope: &[Column],
+        theirs: impl Fn(&mut Self, &str, &dyn Fn(&[Column]) -> String) -> String,
+    ) -> String {
         let table = self.relation(inner.table).columns;
         let Some(value) = pickable(scope, value).cloned() else { return "1 = 1".to_owned() };
         if of_kind(&table, inner.shown, &[value.kind]).is_none() {
@@ -126,15 +134,22 @@ impl Speller {
             let column = of_kind(columns, inner.shown, &[value.kind]).map(|column| column.sql.clone());
             column.unwrap_or_default()
         };
-        match (negated, self.is_ours()) {
-            (false, _) => format!("{} IN ({})", value.sql, self.inner(inner, scope, &shown, None)),
-            (true, true) => format!("{} NOT IN ({})", value.sql, self.inner(inner, scope, &shown, None)),
-            // True just where no row of the list may be equal.
-            (true, false) => {
-                let may_equal = |columns: &[Column]| format!("({} = {}) IS NOT FALSE", shown(columns), value.sql);
-                format!("NOT EXISTS ({})", self.inner(inner, scope, &|_| "1".to_owned(), Some(&may_equal)))
-            }
+        let not = if negated { "NOT " } else { "" };
+        match self.is_ours() {
+            true => format!("{} {not}IN ({})", value.sql, self.inner(inner, scope, &shown, None)),
+            false => theirs(self, &value.sql, &shown),
         }
+    }
+
+    fn in_condition(&mut self, negated: bool, value: Pick, inner: &Inner, scope: &[Column]) -> String {
+        self.in_list(negated, value, inner, scope, |speller, value, shown| {
+            if !negated {
+                return format!("{value} IN ({})", speller.inner(inner, scope, shown, None));
+            }
+            // True just where no row of the list may be equal.
+            let may_equal = |columns: &[Column]| format!("({} = {value}) IS NOT FALSE", shown(columns));
+            format!("NOT EXISTS ({})", speller.inner(inner, scope, &|_| "1".to_owned(), Some(&may_equal)))
+        })
     }
 
     /// DataFusion knows it as a condition only.
@@ -152,29 +167,18 @@ impl Speller {
 
     /// `IN` by the rules of NULL, one by one, for who knows it as a condition only.
     pub(super) fn in_value(&mut self, negated: bool, value: Pick, inner: &Inner, scope: &[Column]) -> String {
-        let table = self.relation(inner.table).columns;
-        let Some(value) = pickable(scope, value).cloned() else { return "1 = 1".to_owned() };
-        if of_kind(&table, inner.shown, &[value.kind]).is_none() {
-            return format!("{} IS NOT NULL", value.sql);
-        }
-        let shown = |columns: &[Column]| {
-            let column = of_kind(columns, inner.shown, &[value.kind]).map(|column| column.sql.clone());
-            column.unwrap_or_default()
-        };
-        let not = if negated { "NOT " } else { "" };
-        if self.is_ours() {
-            return format!("{} {not}IN ({})", value.sql, self.inner(inner, scope, &shown, None));
-        }
-        let equal = |columns: &[Column]| format!("{} = {}", shown(columns), value.sql);
-        let null = |columns: &[Column]| format!("{} IS NULL", shown(columns));
-        let found = self.has_rows(inner, scope, Some(&equal));
-        let any = self.has_rows(inner, scope, None);
-        let unknown = self.has_rows(inner, scope, Some(&null));
-        format!(
-            "{not}(CASE WHEN {found} THEN true WHEN {} IS NULL AND {any} THEN NULL WHEN {unknown} THEN NULL \
-             ELSE false END)",
-            value.sql
-        )
+        self.in_list(negated, value, inner, scope, |speller, value, shown| {
+            let not = if negated { "NOT " } else { "" };
+            let equal = |columns: &[Column]| format!("{} = {value}", shown(columns));
+            let null = |columns: &[Column]| format!("{} IS NULL", shown(columns));
+            let found = speller.has_rows(inner, scope, Some(&equal));
+            let any = speller.has_rows(inner, scope, None);
+            let unknown = speller.has_rows(inner, scope, Some(&null));
+            format!(
+                "{not}(CASE WHEN {found} THEN true WHEN {value} IS NULL AND {any} THEN NULL WHEN {unknown} THEN NULL \
+                 ELSE false END)"
+            )
+        })
     }
 
     /// `SELECT … FROM table WHERE …`, the outer row in scope.
