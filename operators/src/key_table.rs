@@ -177,3 +177,58 @@ impl KeyTable {
             + self.arena.bytes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Keys keep their ids until they are removed, whatever the order of regions, also where one empties.
+        #[test]
+        fn ids_are_those_of_a_map(
+            steps in proptest::collection::vec((0_u8..12, 0_i64..4, 0_u8..6), 1..200),
+            fixed in any::<bool>(),
+        ) {
+            let mut table = KeyTable::new(fixed.then_some(2));
+            let mut known: BTreeMap<(i64, Vec<u8>), u32> = BTreeMap::new();
+            for (step, region, byte) in steps {
+                // One key is in one region only.
+                let key = vec![u8::try_from(region).expect("small"), byte];
+                let place = (region, key.clone());
+                match step {
+                    0 => {
+                        table.clear();
+                        known.clear();
+                    }
+                    1..=5 => {
+                        if let Some(id) = known.remove(&place) {
+                            table.remove(id);
+                        }
+                    }
+                    _ => {
+                        let id = table.find_or_insert_in(region, &key);
+                        prop_assert_eq!(*known.entry(place).or_insert(id), id);
+                    }
+                }
+                let mut ids: Vec<u32> = known.values().copied().collect();
+                ids.sort_unstable();
+                prop_assert_eq!(table.ids(), ids);
+                prop_assert_eq!(table.len(), known.len());
+                for region in 0..4 {
+                    for byte in 0..6 {
+                        let key = vec![u8::try_from(region).expect("small"), byte];
+                        let id = known.get(&(region, key.clone())).copied();
+                        prop_assert_eq!(table.find_in(region, &key), id);
+                        prop_assert!(id.is_none_or(|id| table.key(id) == key));
+                    }
+                }
+                let with_keys = known.keys().map(|(region, _)| region).collect::<std::collections::BTreeSet<_>>().len();
+                prop_assert!(table.by_region.len() <= with_keys + 1, "a region without keys is given up");
+            }
+        }
+    }
+}

@@ -88,3 +88,52 @@ impl RegionColumn<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Int64Array, TimestampMillisecondArray, TimestampNanosecondArray};
+    use arrow::datatypes::Field;
+
+    use super::*;
+
+    const HOUR_MS: i64 = 3_600_000;
+
+    #[test]
+    fn the_first_time_decides() {
+        let time = |name, unit| Field::new(name, DataType::Timestamp(unit, None), true);
+        let schema = Schema::new(vec![
+            Field::new("id", DataType::Int64, false),
+            time("at", TimeUnit::Millisecond),
+            time("other", TimeUnit::Nanosecond),
+        ]);
+        let times = vec![Some(0), Some(HOUR_MS), Some(2 * HOUR_MS), Some(-1), None];
+        let keys: Vec<ArrayRef> = vec![
+            Arc::new(Int64Array::from(vec![1, 2, 3, 4, 5])),
+            Arc::new(TimestampMillisecondArray::from(times)),
+            Arc::new(TimestampNanosecondArray::from(vec![0; 5])),
+        ];
+        let regions = Regions::new(&schema);
+        let column = regions.of(&keys);
+        let found: Vec<i64> = (0..5).map(|row| column.at(row)).collect();
+        assert_eq!(found, [0, 0, 1, -1, regions.of_null()]);
+    }
+
+    #[test]
+    fn units_divide_alike_and_no_time_not_at_all() {
+        let later_ms = 500_000 * HOUR_MS;
+        let in_unit = |unit, column: ArrayRef| {
+            let schema = Schema::new(vec![Field::new("at", DataType::Timestamp(unit, None), false)]);
+            let keys = [column];
+            Regions::new(&schema).of(&keys).at(0)
+        };
+        let ms = in_unit(TimeUnit::Millisecond, Arc::new(TimestampMillisecondArray::from(vec![later_ms])));
+        let ns = in_unit(TimeUnit::Nanosecond, Arc::new(TimestampNanosecondArray::from(vec![later_ms * 1_000_000])));
+        // 2^42 ns are a little more than 2^22 ms.
+        assert!((ms - ns).abs() * 20 < ms, "{ms} and {ns}");
+        let schema = Schema::new(vec![Field::new("id", DataType::Int64, false)]);
+        let keys: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(vec![7]))];
+        assert_eq!(Regions::new(&schema).of(&keys).at(0), 0);
+    }
+}
