@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod model;
 pub mod operator;
 pub mod options;
+pub mod rows;
 pub mod runtime;
 pub mod sink;
 pub mod source;

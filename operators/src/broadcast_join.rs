@@ -16,9 +16,7 @@ use arrow::row::Rows as EncodedRows;
 use highwater_engine::error::{Class, Classified};
 use highwater_engine::model::{Delta, Diffs};
 use highwater_engine::operator::{BatchOperator, Output};
-
-use crate::key_table::KeyTable;
-use crate::rows::RowCodec;
+use highwater_engine::rows::{KeyTable, RowCodec};
 
 /// What becomes of input rows with and without a match.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -121,7 +119,7 @@ impl BroadcastJoin {
             output,
             codec,
             table,
-            keys: KeyTable::new(None),
+            keys: KeyTable::default(),
             matches: Vec::new(),
         };
         join.index(table_keys)?;

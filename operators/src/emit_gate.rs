@@ -16,9 +16,10 @@ use arrow::record_batch::RecordBatch;
 use highwater_engine::error::StateError;
 use highwater_engine::model::{Delta, Origin, Progress, error_delta, format};
 use highwater_engine::operator::{Output, Route, Share, StateSize, TickOperator};
+use highwater_engine::rows::RowCodec;
 use highwater_engine::sink::Closing;
 
-use crate::rows::{Loaded, RowCodec, Saved, as_i64, is_i64, value};
+use crate::rows::{Loaded, Saved, as_i64, is_i64, value};
 use crate::temporal_filter::{TemporalFilter, TemporalFilterError, TemporalFilterSpec};
 
 /// When a row may be shown.

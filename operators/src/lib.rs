@@ -12,7 +12,6 @@
 
 pub mod aggregate;
 pub mod alert;
-mod arena;
 pub mod asof_join;
 pub mod block_fold;
 pub mod block_kernel;
@@ -23,13 +22,11 @@ pub mod decode_event;
 pub mod emit_gate;
 mod float_keys;
 pub mod join;
-mod key_table;
 pub mod lookup_join;
 pub mod mev;
 pub mod multiset;
 mod ordering;
 pub mod over;
-mod packed;
 pub mod recursion;
 mod rows;
 pub mod session_window;

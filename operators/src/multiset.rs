@@ -16,10 +16,9 @@ use arrow::record_batch::RecordBatch;
 use highwater_engine::error::{Class, Classified, StateError};
 use highwater_engine::model::{Delta, Progress, Regions};
 use highwater_engine::operator::{Output, Route, Share, StateSize, TablesOperator};
+use highwater_engine::rows::{KeyTable, PackedCodec};
 
 use crate::join::Changes;
-use crate::key_table::KeyTable;
-use crate::packed::PackedCodec;
 use crate::rows::{Loaded, Saved};
 
 /// What becomes of the two counts of a row.
@@ -111,7 +110,7 @@ impl Multiset {
         }
         let columns: Vec<usize> = (0..left.fields().len()).collect();
         let codec = PackedCodec::new(&left, &columns)?;
-        let rows = KeyTable::new(codec.width());
+        let rows = KeyTable::default();
         let regions = Regions::new(codec.schema());
         let (counts, touched) = (Vec::new(), Vec::new());
         Ok(Multiset { name: name.to_owned(), operation, schema: left, codec, rows, regions, counts, touched })

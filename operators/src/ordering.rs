@@ -6,6 +6,7 @@
 //! there all zeros are one and all NaN are one (the greatest, as in PostgreSQL), so that they are peers, and the
 //! value itself follows among the other columns.
 
+use highwater_engine::rows::RowCodec;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray as _, new_null_array};
@@ -14,8 +15,6 @@ use arrow::datatypes::{DataType, Float32Type, Float64Type, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use arrow::row::{RowConverter, Rows as EncodedRows, SortField};
-
-use crate::rows::RowCodec;
 
 /// Rows of one schema to partitions and keys, and back.
 pub(crate) struct RowOrder {

@@ -20,9 +20,10 @@ use arrow::record_batch::RecordBatch;
 use highwater_engine::error::{Class, Classified, StateError};
 use highwater_engine::model::{Delta, Progress};
 use highwater_engine::operator::{Output, Route, Share, StateSize, TickOperator};
+use highwater_engine::rows::RowCodec;
 
 use crate::codec::mismatch;
-use crate::rows::{Loaded, RowCodec, Saved, as_i64, is_i64, value};
+use crate::rows::{Loaded, Saved, as_i64, is_i64, value};
 
 /// Which rows are valid, and what is shown of them.
 #[derive(Clone, Debug)]

@@ -1,33 +1,30 @@
 //! The rows of a view as they are now, kept up to date from raw, unconsolidated deltas.
 //!
-//! A row is its `arrow-row` bytes (key columns first) and a count; rows live in generations by the
+//! A row is its packed bytes (key columns first) and a count; rows live in generations by the
 //! value of the closing column, so that what becomes final leaves as whole generations and nothing is
 //! ever searched for it. Rows that never become final live in generations by stretches of a time they have.
-//! Adding a delta row costs one hash probe in the table of its generation, which is small enough to stay in the
+//! Adding a delta row costs one hash probe in the index of its generation, which is small enough to stay in the
 //! processor's cache.
 //!
-//! State: the rows that are not final, plus at most as many that came and went since a generation was
-//! last packed. A retraction lowers the count; a row whose count is zero is not in the view.
+//! State: the rows that are not final. A retraction lowers the count; a row whose count is zero leaves.
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, Hasher};
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::buffer::NullBuffer;
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Int64Type, SchemaRef, TimestampMillisecondType};
 use arrow::error::ArrowError;
-use arrow::record_batch::RecordBatch;
-use arrow::row::{RowConverter, RowParser, Rows, SortField};
-use foldhash::fast::FixedState;
-use hashbrown::HashTable;
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use arrow::row::{RowConverter, SortField};
 use highwater_engine::model::{Delta, Progress, RegionColumn, Regions};
+use highwater_engine::rows::{Arena, Forms, Hash, Index, PackedCodec};
 use highwater_engine::sink::{Closing, SinkRequest};
 
 use crate::direct::{self, prefix};
 
 /// Rows decoded at once: bounds the memory of a snapshot of a large view.
-const DECODE_ROWS: usize = 1 << 16;
+const DECODE_ROWS: usize = 1 << 13;
 /// Emptied generations kept for reuse.
 const SPARE_GENERATIONS: usize = 64;
 /// The generation of rows that are never final before the end of the input.
@@ -57,20 +54,20 @@ pub(crate) struct Sealed {
 /// The rows of a view that are not final.
 pub(crate) struct Contents {
     schema: SchemaRef,
-    /// Columns in the order of the encoded row: key first.
+    /// Columns in the order of the packed row: key first.
     order: Vec<usize>,
-    /// Where each column of the view is in the encoded row.
+    /// Where each column of the view is in the packed row.
     places: Vec<usize>,
-    converter: RowConverter,
+    codec: PackedCodec,
+    /// Of the text of the rows so far.
+    forms: Forms,
     /// Columns that identify a row, and their encoding, if there are any.
     key: Option<(Vec<usize>, RowConverter)>,
-    scratch: Rows,
     seal: Seal,
     /// How rows that never become final are divided.
     regions: Regions,
     generations: BTreeMap<i64, Generation>,
     spare: Vec<Generation>,
-    hasher: FixedState,
 }
 
 impl Contents {
@@ -99,9 +96,7 @@ impl Contents {
         for (place, column) in order.iter().enumerate() {
             places[*column] = place;
         }
-        let field = |index: &usize| SortField::new(schema.field(*index).data_type().clone());
-        let converter = RowConverter::new(order.iter().map(field).collect())?;
-        let scratch = converter.empty_rows(0, 0);
+        let codec = PackedCodec::new(&schema, &order)?;
         let key = if key.is_empty() {
             None
         } else {
@@ -113,14 +108,13 @@ impl Contents {
             schema,
             order,
             places,
-            converter,
+            codec,
+            forms: Forms::default(),
             key,
-            scratch,
             seal,
             regions,
             generations: BTreeMap::new(),
             spare: Vec::new(),
-            hasher: FixedState::with_seed(0x6869_6768_7761_7465),
         })
     }
 
@@ -130,8 +124,8 @@ impl Contents {
             return Ok(());
         }
         let columns: Vec<ArrayRef> = self.order.iter().map(|index| delta.batch.column(*index).clone()).collect();
-        self.scratch.clear();
-        self.converter.append(&mut self.scratch, &columns)?;
+        let rows = self.codec.encode(&columns, delta.len());
+        rows.forms().into_iter().for_each(|forms| self.forms.add(forms));
         let closings = Closings::of(self.seal, self.regions, &delta.batch)?;
         let mut row = 0;
         while row < delta.len() {
@@ -139,10 +133,9 @@ impl Contents {
             let spare = &mut self.spare;
             let generation = self.generations.entry(closing).or_insert_with(|| spare.pop().unwrap_or_default());
             while row < delta.len() && closings.at(row) == closing {
-                generation.add(self.scratch.row(row).data(), delta.diffs.at(row), &self.hasher);
+                generation.add(rows.row(row), delta.diffs.at(row));
                 row += 1;
             }
-            generation.pack_if_sparse();
         }
         Ok(())
     }
@@ -196,11 +189,11 @@ impl Contents {
         }
         let mut rows = Vec::new();
         let mut ends = Vec::with_capacity(generations.len());
-        let mut negative = 0;
         for generation in &generations {
-            negative += generation.sorted_rows(&mut rows);
+            self.append_sorted(generation, &mut rows);
             ends.push(rows.len());
         }
+        let negative: usize = generations.iter().map(Generation::negative).sum();
         if negative > 0 {
             tracing::error!(rows = negative, "final rows were taken back more often than sent");
         }
@@ -227,13 +220,29 @@ impl Contents {
         }
     }
 
-    /// All rows, by generation, then key; a row with count n comes n times.
-    pub(crate) fn batches(&self) -> Result<Vec<RecordBatch>, ArrowError> {
-        let mut rows = Vec::new();
-        for generation in self.generations.values() {
-            generation.sorted_rows(&mut rows);
-        }
-        rows.chunks(DECODE_ROWS).map(|chunk| self.decode(chunk)).collect()
+    /// All rows, by generation, then key, some thousand at a time; a row with count n comes n times.
+    pub(crate) fn batches(&self) -> impl Iterator<Item = Result<RecordBatch, ArrowError>> {
+        let mut generations = self.generations.values();
+        let (mut rows, mut start) = (Vec::new(), 0);
+        std::iter::from_fn(move || {
+            if start == rows.len() {
+                start = 0;
+                rows.clear();
+                while rows.len() < DECODE_ROWS
+                    && let Some(generation) = generations.next()
+                {
+                    self.append_sorted(generation, &mut rows);
+                }
+            }
+            let chunk = &rows[start..rows.len().min(start + DECODE_ROWS)];
+            start += chunk.len();
+            (!chunk.is_empty()).then(|| self.decode(chunk))
+        })
+    }
+
+    /// Rows of [`Contents::batches`].
+    pub(crate) fn len(&self) -> usize {
+        self.generations.values().map(Generation::len).sum()
     }
 
     /// Forgets all rows.
@@ -241,11 +250,28 @@ impl Contents {
         self.generations.clear();
     }
 
+    /// Appends the rows of a generation in order, each as often as it counts.
+    fn append_sorted<'a>(&self, generation: &'a Generation, rows: &mut Vec<&'a [u8]>) {
+        let start = rows.len();
+        rows.extend(generation.rows_present());
+        let all = &mut rows[start..];
+        if self.forms.in_order() {
+            let mut order: Vec<(u64, &[u8])> = all.iter().map(|row| (prefix(row), *row)).collect();
+            order.sort_unstable();
+            all.iter_mut().zip(order).for_each(|(place, (_, row))| *place = row);
+        } else {
+            let portable = self.codec.portable(all);
+            let mut order: Vec<(usize, &[u8])> = all.iter().copied().enumerate().collect();
+            order.sort_unstable_by(|(a, _), (b, _)| portable.row(*a).cmp(&portable.row(*b)));
+            all.iter_mut().zip(order).for_each(|(place, (_, row))| *place = row);
+        }
+    }
+
     fn decode(&self, rows: &[&[u8]]) -> Result<RecordBatch, ArrowError> {
-        let parser: RowParser = self.converter.parser();
-        let columns = self.converter.convert_rows(rows.iter().map(|bytes| parser.parse(bytes)))?;
-        let columns = self.places.iter().map(|place| columns[*place].clone()).collect();
-        RecordBatch::try_new(self.schema.clone(), columns)
+        let batch = self.codec.decode(rows.iter().copied());
+        let columns = self.places.iter().map(|place| batch.column(*place).clone()).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+        RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
     }
 }
 
@@ -305,101 +331,160 @@ impl<'a> Closings<'a> {
     }
 }
 
-/// A row in the arena of a generation.
-struct Entry {
-    hash: u64,
-    count: i64,
-    start: usize,
-    len: usize,
-}
-
-/// The rows of one closing value: a hash table over an arena of row bytes.
+/// The rows of one closing value, and how often each is there.
 #[derive(Default)]
 struct Generation {
-    table: HashTable<u32>,
-    entries: Vec<Entry>,
-    arena: Vec<u8>,
-    /// Entries whose count is zero.
-    absent: usize,
+    index: Index,
+    rows: Arena,
+    /// By row id; never zero for a row that is there.
+    counts: Vec<i64>,
 }
 
 impl Generation {
     #[inline]
-    fn add(&mut self, row: &[u8], diff: i64, hasher: &FixedState) {
-        let mut state = hasher.build_hasher();
-        state.write(row);
-        let hash = state.finish();
-        let (entries, arena) = (&self.entries, &self.arena);
-        let found = self.table.find(hash, |index| {
-            let entry = &entries[*index as usize];
-            entry.hash == hash && &arena[entry.start..entry.start + entry.len] == row
-        });
-        match found.copied() {
-            Some(index) => {
-                let entry = &mut self.entries[index as usize];
-                self.absent -= usize::from(entry.count == 0);
-                entry.count += diff;
-                self.absent += usize::from(entry.count == 0);
-            }
-            None => {
-                let entry = Entry { hash, count: diff, start: self.arena.len(), len: row.len() };
-                self.arena.extend_from_slice(row);
-                self.insert(entry);
-            }
-        }
-    }
-
-    fn insert(&mut self, entry: Entry) {
-        let index = u32::try_from(self.entries.len()).expect("memory ends before 2^32 rows of one closing value");
-        self.absent += usize::from(entry.count == 0);
-        let hash = entry.hash;
-        self.entries.push(entry);
-        let entries = &self.entries;
-        self.table.insert_unique(hash, index, |index| entries[*index as usize].hash);
-    }
-
-    /// Drops rows that came and went, once they outnumber the others.
-    fn pack_if_sparse(&mut self) {
-        if self.absent < 1_024 || self.absent * 2 < self.entries.len() {
+    fn add(&mut self, row: &[u8], diff: i64) {
+        if diff == 0 {
             return;
         }
-        let entries = std::mem::take(&mut self.entries);
-        let arena = std::mem::take(&mut self.arena);
-        self.table.clear();
-        self.absent = 0;
-        for entry in entries.into_iter().filter(|entry| entry.count != 0) {
-            let start = self.arena.len();
-            self.arena.extend_from_slice(&arena[entry.start..entry.start + entry.len]);
-            self.insert(Entry { start, ..entry });
+        let hash = Hash::of(row);
+        let (id, is_new) = self.index.find_or_insert(&mut self.rows, hash, row);
+        if id as usize == self.counts.len() {
+            self.counts.push(diff);
+            return;
+        }
+        let count = &mut self.counts[id as usize];
+        *count = if is_new { diff } else { *count + diff };
+        if *count == 0 {
+            self.index.remove(&mut self.rows, hash, id);
         }
     }
 
-    /// Appends the rows in byte order, each as often as it counts; tells how many have a negative count.
-    fn sorted_rows<'a>(&'a self, rows: &mut Vec<&'a [u8]>) -> usize {
-        let negative = self.entries.iter().filter(|entry| entry.count < 0).count();
-        let mut order: Vec<(u64, &Entry)> = self
-            .entries
-            .iter()
-            .filter(|entry| entry.count > 0)
-            .map(|entry| (prefix(self.bytes(entry)), entry))
-            .collect();
-        order.sort_unstable_by(|(a_prefix, a), (b_prefix, b)| {
-            a_prefix.cmp(b_prefix).then_with(|| self.bytes(a).cmp(self.bytes(b)))
-        });
-        for (_, entry) in order {
-            rows.extend((0..entry.count).map(|_| self.bytes(entry)));
-        }
-        negative
+    fn count(&self, id: u32) -> usize {
+        usize::try_from(self.counts[id as usize]).unwrap_or(0)
     }
 
-    fn bytes(&self, entry: &Entry) -> &[u8] {
-        &self.arena[entry.start..entry.start + entry.len]
+    /// The rows in no order, each as often as it counts.
+    fn rows_present(&self) -> impl Iterator<Item = &[u8]> {
+        self.index.ids().flat_map(|id| std::iter::repeat_n(self.rows.get(id), self.count(id)))
+    }
+
+    /// Rows, each as often as it counts.
+    fn len(&self) -> usize {
+        self.index.ids().map(|id| self.count(id)).sum()
+    }
+
+    /// Rows taken back more often than sent.
+    fn negative(&self) -> usize {
+        self.index.ids().filter(|id| self.counts[*id as usize] < 0).count()
     }
 
     fn clear(&mut self) {
-        self.table.clear();
-        self.entries.clear();
-        self.arena.clear();
-        self.absent = 0;
+        self.index.clear();
+        self.rows.clear();
+        self.counts.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use arrow::array::{Int64Array, StringArray, TimestampMillisecondArray};
+    use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+    use highwater_engine::sink::Terminal;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Time, who, how many.
+    type Row = (i64, Option<String>, i64);
+
+    fn schema() -> SchemaRef {
+        Arc::new(Schema::new(vec![
+            Field::new("total", DataType::Int64, false),
+            Field::new("who", DataType::Utf8, true),
+            Field::new("at", DataType::Timestamp(TimeUnit::Millisecond, None), false),
+        ]))
+    }
+
+    fn contents() -> Contents {
+        let request = SinkRequest {
+            name: "rows".to_owned(),
+            view: "totals".to_owned(),
+            schema: schema(),
+            key: Some(vec![2, 1]),
+            closing: None,
+            corrections: true,
+            order: Vec::new(),
+            terminal: Terminal::default(),
+            out: None,
+            ledger: None,
+            delivery: highwater_engine::sink::Delivery::default(),
+            metrics: highwater_engine::metrics::Registry::default(),
+        };
+        Contents::sealing(&request).expect("a schema with an order")
+    }
+
+    fn delta(changes: &[(Row, i64)]) -> Delta {
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(changes.iter().map(|((_, _, total), _)| Some(*total)).collect::<Int64Array>()),
+            Arc::new(changes.iter().map(|((_, who, _), _)| who.as_deref()).collect::<StringArray>()),
+            Arc::new(changes.iter().map(|((at, _, _), _)| Some(*at)).collect::<TimestampMillisecondArray>()),
+        ];
+        let batch = RecordBatch::try_new(schema(), columns).expect("the columns of the schema");
+        Delta::derived(batch, changes.iter().map(|(_, diff)| *diff).collect())
+    }
+
+    fn read(contents: &Contents) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for batch in contents.batches() {
+            let batch = batch.expect("rows that were packed");
+            let (totals, who) = (batch.column(0).as_primitive::<Int64Type>(), batch.column(1).as_string::<i32>());
+            let at = batch.column(2).as_primitive::<TimestampMillisecondType>();
+            let who_is = |row| who.is_valid(row).then(|| who.value(row).to_owned());
+            rows.extend((0..batch.num_rows()).map(|row| (at.value(row), who_is(row), totals.value(row))));
+        }
+        rows
+    }
+
+    fn who() -> impl Strategy<Value = Option<String>> {
+        let address = (0_u8..4).prop_map(|byte| format!("0x{}", format!("{byte:02x}").repeat(20)));
+        let label = prop::sample::select(vec!["0x", "router", "0x02", "0xZZ", ""]);
+        proptest::option::of(prop_oneof![8 => address, 1 => label.prop_map(str::to_owned)])
+    }
+
+    proptest! {
+        /// Rows are those that were sent and not taken back, in the order of their key, whatever text they have.
+        #[test]
+        fn rows_are_in_the_order_of_their_key(
+            ticks in prop::collection::vec(prop::collection::vec(((-9_i64..9, who(), 0_i64..3), -1_i64..3), 0..20), 0..8),
+        ) {
+            let mut contents = contents();
+            let mut expected: BTreeMap<Row, i64> = BTreeMap::new();
+            for changes in ticks {
+                // Half an hour apart: some of the rows share a stretch of time.
+                let changes: Vec<(Row, i64)> =
+                    changes.into_iter().map(|((at, who, total), diff)| ((at * 1_800_000, who, total), diff)).collect();
+                for (row, diff) in &changes {
+                    *expected.entry(row.clone()).or_default() += diff;
+                }
+                contents.add(&delta(&changes)).expect("rows of the schema");
+                let present = expected.iter().filter(|(_, count)| **count > 0);
+                let rows: Vec<Row> =
+                    present.flat_map(|(row, count)| std::iter::repeat_n(row.clone(), usize::try_from(*count).unwrap_or(0))).collect();
+                prop_assert_eq!(contents.len(), rows.len());
+                prop_assert_eq!(read(&contents), rows);
+            }
+        }
+    }
+
+    #[test]
+    fn many_rows_of_one_time_come_in_parts() {
+        let mut contents = contents();
+        let rows: Vec<(Row, i64)> = (0..20_000).map(|total| ((0, None, total), 1)).collect();
+        contents.add(&delta(&rows)).expect("rows of the schema");
+        assert_eq!(contents.batches().count(), 3);
+        assert_eq!(read(&contents).len(), 20_000);
     }
 }

@@ -19,7 +19,7 @@ use super::table::{Origin, Table, TableFile};
 use crate::range::BlockRange;
 
 /// Rows a batch: large, because every batch costs a fixed effort and one block that has to be joined.
-const BATCH_ROWS: usize = 65_536;
+const BATCH_ROWS: usize = 16_384;
 
 /// What a stream reads besides the wanted columns, to know the blocks.
 #[derive(Clone, Copy, Debug, Default)]

@@ -8,11 +8,11 @@ use arrow::compute::kernels::cmp::{gt, lt};
 use arrow::datatypes::{Schema, SchemaRef};
 use highwater_engine::model::{Delta, Diffs, RegionColumn};
 use highwater_engine::operator::{BatchOperator, Output};
+use highwater_engine::rows::PackedCodec;
 
 use super::generation::{Generation, Slice};
 use super::spec::{AggregateError, AggregateSpec};
 use super::{batch_of, emit_failures, key_codec};
-use crate::packed::PackedCodec;
 use crate::rows::Permanence;
 
 /// `GROUP BY` with the block among the keys.
@@ -38,7 +38,7 @@ impl BlockAggregate {
         let output = spec.output_schema()?;
         let key_schema: SchemaRef = Arc::new(Schema::new(output.fields()[..spec.keys.len()].to_vec()));
         let key_codec = key_codec(&key_schema, true)?;
-        let groups = Generation::new(&spec, key_codec.width())?;
+        let groups = Generation::new(&spec)?;
         Ok(BlockAggregate { spec, output, key_codec, groups })
     }
 

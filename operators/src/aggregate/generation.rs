@@ -7,12 +7,11 @@ use arrow::compute::kernels::cmp::not_distinct;
 use arrow::compute::{SortOptions, and, concat, filter};
 use arrow::record_batch::RecordBatch;
 use highwater_engine::model::{Diffs, RegionColumn};
+use highwater_engine::rows::{KeyTable, PackedCodec, PackedRows};
 
 use super::accumulators::{Accumulator, Failures, Rows, accumulator, selection};
 use super::spec::{AggregateError, AggregateSpec};
 use crate::codec::{Decoder, Truncated};
-use crate::key_table::KeyTable;
-use crate::packed::{PackedCodec, PackedRows};
 use crate::rows::Permanence;
 
 /// Rows of one part for one generation.
@@ -68,13 +67,13 @@ pub(super) struct Generation {
 }
 
 impl Generation {
-    pub(super) fn new(spec: &AggregateSpec, key_width: Option<usize>) -> Result<Generation, AggregateError> {
+    pub(super) fn new(spec: &AggregateSpec) -> Result<Generation, AggregateError> {
         let mut accumulators = Vec::with_capacity(spec.calls.len());
         for call in &spec.calls {
             accumulators.push(accumulator(spec, call)?);
         }
         let mut generation = Generation {
-            keys: KeyTable::new(key_width),
+            keys: KeyTable::default(),
             counts: Vec::new(),
             touched_at: Vec::new(),
             serial: 1,

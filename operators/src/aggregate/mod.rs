@@ -29,6 +29,7 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use highwater_engine::error::StateError;
 use highwater_engine::model::{Delta, Diffs, Origin, Progress, RegionColumn, Regions, error_delta, format};
 use highwater_engine::operator::{Output, Share, StateSize, TickOperator};
+use highwater_engine::rows::{PackedCodec, PackedRows};
 
 pub use block::BlockAggregate;
 pub use function::{AggregateFunction, AggregateParameters};
@@ -37,7 +38,6 @@ pub use spec::{AggregateCall, AggregateError, AggregateSpec};
 pub(crate) use accumulators::{ExactFloat, Wide};
 
 use crate::codec::{Decoder, mismatch};
-use crate::packed::{PackedCodec, PackedRows};
 use crate::rows::{Loaded, Part, Saved, coalesce};
 use generation::{Changes, Generation, SavedGroups, Slice};
 use runs::{Run, closing_runs, sorted_by_closing};
@@ -75,7 +75,7 @@ impl Aggregate {
         let key_schema: SchemaRef = Arc::new(Schema::new(output.fields()[..spec.keys.len()].to_vec()));
         let key_codec = key_codec(&key_schema, spec.closing.is_some())?;
         // Built once here so that building one later cannot fail.
-        let first = Generation::new(&spec, key_codec.width())?;
+        let first = Generation::new(&spec)?;
         let mut aggregate = Aggregate {
             name: name.to_owned(),
             spec,
@@ -144,10 +144,9 @@ impl Aggregate {
     }
 
     fn apply_run(&mut self, closing: Option<i64>, part: &Part, keys: &Keys<'_>, offset: usize, progress: &Progress) {
-        let (spec, codec, spare) = (&self.spec, &self.key_codec, &mut self.spare);
+        let (spec, spare) = (&self.spec, &mut self.spare);
         let generation = self.generations.entry(closing).or_insert_with(|| {
-            let make =
-                || Generation::new(spec, codec.width()).expect("the same generation was built when the operator was");
+            let make = || Generation::new(spec).expect("the same generation was built when the operator was");
             spare.pop().unwrap_or_else(make)
         });
         generation.apply(
@@ -240,10 +239,9 @@ impl Aggregate {
             let mut decoders: Vec<Decoder<'_>> = states.iter().map(|states| Decoder(states.value(row))).collect();
             let generation = match self.generations.entry(closing) {
                 std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-                std::collections::btree_map::Entry::Vacant(entry) => entry.insert(
-                    Generation::new(&self.spec, self.key_codec.width())
-                        .map_err(|error| mismatch(&name, error.to_string()))?,
-                ),
+                std::collections::btree_map::Entry::Vacant(entry) => {
+                    entry.insert(Generation::new(&self.spec).map_err(|error| mismatch(&name, error.to_string()))?)
+                }
             };
             generation
                 .load(regions.at(row), packed.row(row), counts.value(row), &mut decoders)
@@ -293,8 +291,7 @@ impl TickOperator for Aggregate {
         self.closed_ms = None;
         self.active = !self.spec.keys.is_empty() || share.index == 0;
         if self.spec.keys.is_empty() && self.active {
-            let global = Generation::new(&self.spec, self.key_codec.width())
-                .map_err(|error| mismatch(&self.name, error.to_string()))?;
+            let global = Generation::new(&self.spec).map_err(|error| mismatch(&self.name, error.to_string()))?;
             self.generations.insert(None, global);
         }
         state.iter().try_for_each(|batch| self.load_batch(batch, share))

@@ -15,13 +15,13 @@ use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use highwater_engine::model::alert::{NotificationKind, Severity};
 use highwater_engine::operator::Route;
+use highwater_engine::rows::RowCodec;
 use serde::{Deserialize, Serialize};
 
 pub use super::dispatch::{Dispatch, Mute, Suppressed};
 use super::notification_rows::{batch, group_column, read_change};
 use super::story_rows::{StoryRow, change_of, changes_schema};
 use super::timeline::{Clock, Machine, Moment, ReadSignal, Timelines};
-use crate::rows::RowCodec;
 
 /// The notification machine of one sink.
 pub struct Notifications {

@@ -14,11 +14,11 @@ use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use highwater_engine::model::alert::{Severity, notification_schema};
 use highwater_engine::operator::Route;
+use highwater_engine::rows::RowCodec;
 use serde::{Deserialize, Serialize};
 
 use super::notification::Suppressed;
 use super::timeline::{Clock, Horizon, Machine, Moment, ReadSignal, Timelines};
-use crate::rows::RowCodec;
 
 /// So many in so much time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,11 +8,12 @@ use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use highwater_engine::model::alert::Severity;
 use highwater_engine::model::format;
+use highwater_engine::rows::RowCodec;
 use serde::{Deserialize, Serialize};
 
 use super::Real;
 use super::timeline::ReadSignal;
-use crate::rows::{RowCodec, as_i64, is_i64, value};
+use crate::rows::{as_i64, is_i64, value};
 
 /// Where the parts of a signal are in the input: the view's columns come first, what was computed for the alert after them.
 #[derive(Clone, Debug)]

@@ -23,12 +23,12 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use highwater_engine::error::StateError;
 use highwater_engine::model::{Delta, Progress};
 use highwater_engine::operator::{Output, Route, Share, StateSize, TablesOperator};
+use highwater_engine::rows::{KeyTable, RowCodec};
 
 use crate::broadcast_join::{all_present, taken};
 use crate::codec::mismatch;
 use crate::join::{Changes, refuse};
-use crate::key_table::KeyTable;
-use crate::rows::{Loaded, RowCodec, Saved, as_i64};
+use crate::rows::{Loaded, Saved, as_i64};
 pub use spec::{AsofClosing, AsofColumn, AsofCondition, AsofError, AsofKind, AsofSpec};
 use timeline::{Before, Row, Timeline};
 

@@ -28,9 +28,10 @@ use arrow::record_batch::RecordBatch;
 use highwater_engine::error::{Class, Classified, StateError};
 use highwater_engine::model::{Delta, Progress};
 use highwater_engine::operator::{Output, Route, Share, StateSize, TickOperator};
+use highwater_engine::rows::RowCodec;
 
 use crate::float_keys::one_zero;
-use crate::rows::{Loaded, RowCodec, Saved};
+use crate::rows::{Loaded, Saved};
 use graph::{Edge, Graph};
 use nodes::{NodeId, Nodes};
 use partition::{Partition, Retold};

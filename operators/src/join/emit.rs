@@ -8,11 +8,11 @@ use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use highwater_engine::model::{Delta, Diffs, Origin, error_delta, format};
 use highwater_engine::operator::Output;
+use highwater_engine::rows::PackedCodec;
 
 use super::spec::{Columns, Shown};
 use super::state::Side;
 use crate::broadcast_join::taken;
-use crate::packed::PackedCodec;
 
 /// Rows of one side in the order of the output.
 pub(super) enum Rows<'a> {

@@ -28,9 +28,8 @@ use arrow::record_batch::RecordBatch;
 use highwater_engine::error::StateError;
 use highwater_engine::model::{Delta, Origin, Progress, Regions};
 use highwater_engine::operator::{Output, Route, Share, StateSize, TablesOperator};
+use highwater_engine::rows::{KeyTable, PackedCodec};
 
-use crate::key_table::KeyTable;
-use crate::packed::PackedCodec;
 use spec::{Columns, LEFT, RIGHT, Solo};
 use state::Side;
 
@@ -79,7 +78,7 @@ impl Join {
             name: name.to_owned(),
             keys: KeyTable::default(),
             regions: Regions::new(key_codec.schema()),
-            sides: [Side::new(None, false), Side::new(None, false)],
+            sides: [Side::new(false, false), Side::new(false, false)],
             spec,
             condition,
             columns,
@@ -114,10 +113,10 @@ impl Join {
     }
 
     fn clear(&mut self) {
-        self.keys = KeyTable::new(self.key_codec.width());
+        self.keys = KeyTable::default();
         self.sides = [LEFT, RIGHT].map(|side| {
             let counts = self.condition.is_some() && self.spec.kind.solo(side) != Solo::Never;
-            Side::new(self.codecs[side].width(), counts)
+            Side::new(self.columns.kept[side].is_empty(), counts)
         });
         self.closes.clear();
         self.closing.clear();

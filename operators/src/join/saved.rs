@@ -5,11 +5,11 @@ use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
 use highwater_engine::error::StateError;
 use highwater_engine::operator::Share;
+use highwater_engine::rows::PackedCodec;
 
 use super::spec::{LEFT, RIGHT};
 use super::{Join, NEVER};
 use crate::codec::mismatch;
-use crate::packed::PackedCodec;
 use crate::rows::{Loaded, Saved};
 
 impl Join {
@@ -86,6 +86,7 @@ impl Join {
             }
             let closes = Some(closes.value(row)).filter(|closes| *closes != NEVER);
             let key = self.key(regions.at(row), packed_keys.row(row), closes);
+            self.sides[side].make_room(self.keys.slots());
             let id = self.sides[side].change(key, packed_rows[side].row(place), 0, counts.value(row));
             self.sides[side].restore_matches(id, matches.value(row));
         }

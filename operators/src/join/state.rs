@@ -11,7 +11,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 use super::records::{Group, Kept, Matches, Slot, TOUCHED, Touched, TouchedKey};
-use crate::arena::Arena;
+use highwater_engine::rows::Arena;
 
 /// Fixed, so that every run is the same; the output never depends on it.
 const SEED: u64 = 0x6a6f_696e_2d72_6f77;
@@ -50,12 +50,12 @@ pub(super) struct Side {
 }
 
 impl Side {
-    /// No rows. `width`: bytes of every row, if they are equally long.
-    pub(super) fn new(width: Option<usize>, counts_matches: bool) -> Side {
+    /// No rows. `all_equal`: rows have no columns.
+    pub(super) fn new(all_equal: bool, counts_matches: bool) -> Side {
         Side {
-            rows: Arena::new(width),
+            rows: Arena::default(),
             index: HashTable::new(),
-            eager: counts_matches || width == Some(0),
+            eager: counts_matches || all_equal,
             kept: Vec::new(),
             matches: Vec::new(),
             counts_matches,
@@ -68,12 +68,16 @@ impl Side {
         }
     }
 
-    /// Changes how often a row of a key is there; `row` is where the change stands in the tick.
-    /// Gives the id of the row, of the last one if equal rows are held apart.
-    pub(super) fn change(&mut self, key: u32, bytes: &[u8], row: u32, diff: i64) -> u32 {
-        if key as usize >= self.groups.len() {
-            self.groups.resize_with(key as usize + 1, Group::default);
+    /// Makes room for keys with ids below this.
+    pub(super) fn make_room(&mut self, keys: usize) {
+        if keys > self.groups.len() {
+            self.groups.resize_with(keys, Group::default);
         }
+    }
+
+    /// Changes how often a row of a key, for which room was made, is there; `row` is where the change stands in the
+    /// tick. Gives the id of the row, of the last one if equal rows are held apart.
+    pub(super) fn change(&mut self, key: u32, bytes: &[u8], row: u32, diff: i64) -> u32 {
         self.change += diff;
         let group = &mut self.groups[key as usize];
         if group.touched == 0 {

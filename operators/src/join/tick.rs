@@ -7,6 +7,7 @@ use arrow::array::{Array as _, ArrayRef, AsArray as _, Int64Array};
 use arrow::datatypes::Int64Type;
 use highwater_engine::model::{Delta, Origin};
 use highwater_engine::operator::Output;
+use highwater_engine::rows::PackedRows;
 
 use super::changes::{Changes, refuse};
 use super::emit::{Emission, Rows};
@@ -14,7 +15,6 @@ use super::spec::{JoinKind, LEFT, RIGHT, Retain, Solo};
 use super::state::Side;
 use super::{Join, NEVER};
 use crate::broadcast_join::all_present;
-use crate::packed::PackedRows;
 use crate::rows::{as_i64, value};
 
 /// Pairs or rows that go out as one batch.
@@ -127,6 +127,7 @@ impl Join {
         let shows_unmatched = self.spec.kind.solo(side).shows(false);
         let regions = self.regions.of(&changes.keys);
         let mut late = Vec::new();
+        let mut entering = Vec::with_capacity(changes.len());
         for row in 0..changes.len() {
             let (place, diff) = (u32::try_from(row).expect("a tick has fewer than 2^32 rows"), changes.diffs[row]);
             let closes = times.map_or(closes, |times| value(times, row));
@@ -137,9 +138,13 @@ impl Join {
                     alone.add(place, diff, false);
                 }
             } else if diff != 0 {
-                let key = self.key(regions.at(row), keys.row(row), closes);
-                self.sides[side].change(key, rows.row(row), place, diff);
+                entering.push((place, self.key(regions.at(row), keys.row(row), closes)));
             }
+        }
+        self.sides[side].make_room(self.keys.slots());
+        for (place, key) in entering {
+            let row = place as usize;
+            self.sides[side].change(key, rows.row(row), place, changes.diffs[row]);
         }
         refuse(deltas, &late, output);
         alone.consolidate(&rows);

@@ -21,10 +21,11 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use highwater_engine::error::StateError;
 use highwater_engine::model::{Delta, Diffs, Origin, Progress};
 use highwater_engine::operator::{Output, Route, Share, StateSize, TablesOperator};
+use highwater_engine::rows::RowCodec;
 
 use crate::broadcast_join::{JoinError, JoinKind, all_present, field, taken};
 use crate::codec::mismatch;
-use crate::rows::{Loaded, RowCodec, Saved};
+use crate::rows::{Loaded, Saved};
 use versions::VersionedTable;
 
 /// What is joined, and how.

@@ -1,9 +1,8 @@
 //! A table that changes, as it was at every tick that is still asked for.
 
+use highwater_engine::rows::KeyTable;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-use crate::key_table::KeyTable;
 
 /// The version of what every version has.
 const SETTLED: u64 = 0;

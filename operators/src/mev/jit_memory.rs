@@ -14,6 +14,7 @@ use arrow::record_batch::RecordBatch;
 use highwater_engine::error::StateError;
 use highwater_engine::model::evm;
 use highwater_engine::operator::StateSize;
+use highwater_engine::rows::RowCodec;
 
 use super::MevSettings;
 use super::columns::{TRADE_COLUMNS, Trades};
@@ -22,7 +23,7 @@ use super::dex_trades;
 use super::jit_rule::{Changes, Found, LIQUIDITY_EVENTS, MintPlace, View};
 use super::recent_blocks::RecentBlocks;
 use crate::codec::{Decoder, Encode, Truncated, mismatch};
-use crate::rows::{Loaded, RowCodec, Saved};
+use crate::rows::{Loaded, Saved};
 
 /// What one block told.
 pub(super) struct Remembered {

@@ -16,13 +16,14 @@ use arrow::datatypes::{DataType, Field, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use highwater_engine::error::StateError;
 use highwater_engine::operator::StateSize;
+use highwater_engine::rows::RowCodec;
 
 use super::columns::{address, address_opt, common_columns, hash, int, table};
 use super::recent_blocks::RecentBlocks;
 use super::{BlockRelation, InputTable};
 use crate::block_kernel::{BlockKernel, BlockRows, Memory};
 use crate::codec::mismatch;
-use crate::rows::{Loaded, RowCodec, Saved};
+use crate::rows::{Loaded, Saved};
 
 /// The columns of a trade that the next block hears of.
 const TOLD: [&str; 8] =

@@ -3,6 +3,7 @@
 //! All relations share the one type [`Row`], so that differential's operators are compiled once. Columns are
 //! built only where an expression is evaluated; see `layout.rs` for the rest.
 
+use highwater_engine::rows::RowCodec;
 use std::cmp::Ordering;
 use std::fmt;
 use std::rc::Rc;
@@ -12,8 +13,6 @@ use arrow::array::{ArrayRef, AsArray as _, new_null_array};
 use arrow::datatypes::{DataType, Float32Type, Float64Type, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
-
-use crate::rows::RowCodec;
 
 /// What fits beside a length and a tag in three machine words: two 64-bit columns, or an address.
 const INLINE: usize = 22;

@@ -24,9 +24,10 @@ use highwater_engine::error::{Class, Classified, StateError};
 use highwater_engine::model::wide::timestamp_type;
 use highwater_engine::model::{Delta, Origin, Progress, error_delta, format};
 use highwater_engine::operator::{Output, Route, Share, StateSize, TickOperator};
+use highwater_engine::rows::RowCodec;
 
 use crate::float_keys::one_zero;
-use crate::rows::{Loaded, RowCodec, Saved, as_i64, value};
+use crate::rows::{Loaded, Saved, as_i64, value};
 use sessions::{Row, Session, SessionChanges, Sessions, Timed, add};
 
 /// Which rows form sessions.

@@ -27,9 +27,9 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use highwater_engine::error::{Class, Classified, StateError};
 use highwater_engine::model::{Delta, Diffs, Origin, Progress, error_delta, format};
 use highwater_engine::operator::{Output, Route, Share, StateSize, TickOperator};
+use highwater_engine::rows::KeyTable;
 
 use crate::codec::mismatch;
-use crate::key_table::KeyTable;
 use crate::ordering::RowOrder;
 use crate::rows::{Loaded, Saved, as_i64, value};
 use partition::{Change, Numbers, Partition};

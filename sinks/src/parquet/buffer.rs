@@ -61,6 +61,41 @@ impl Buffer {
     }
 }
 
+/// Rows of consecutive batches, some at a time.
+pub(super) struct Cut<I> {
+    batches: I,
+    /// What is left of the last batch.
+    rest: Option<RecordBatch>,
+}
+
+impl<I: Iterator<Item = Result<RecordBatch, ArrowError>>> Cut<I> {
+    pub(super) fn new(batches: I) -> Cut<I> {
+        Cut { batches, rest: None }
+    }
+
+    /// The next rows, without copying; fewer if there are no more.
+    pub(super) fn take(&mut self, mut count: usize) -> impl Iterator<Item = Result<RecordBatch, ArrowError>> {
+        std::iter::from_fn(move || {
+            if count == 0 {
+                return None;
+            }
+            let batch = match self.rest.take() {
+                Some(rest) => rest,
+                None => match self.batches.next()? {
+                    Ok(batch) => batch,
+                    Err(error) => return Some(Err(error)),
+                },
+            };
+            let rows = batch.num_rows().min(count);
+            count -= rows;
+            if rows < batch.num_rows() {
+                self.rest = Some(batch.slice(rows, batch.num_rows() - rows));
+            }
+            Some(Ok(batch.slice(0, rows)))
+        })
+    }
+}
+
 /// Rows `offset..offset + count` of consecutive batches, without copying.
 pub(super) fn slices(batches: &[RecordBatch], mut offset: usize, mut count: usize) -> Vec<RecordBatch> {
     let mut taken = Vec::new();

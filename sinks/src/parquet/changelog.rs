@@ -142,7 +142,7 @@ impl Changelog {
             if let Some(head) = self.facts.head {
                 facts.push(("highwater.last_block", head.block.to_string()));
             }
-            let mut part = self.store.write(&folder, &name, &rows, &facts)?;
+            let mut part = self.store.write(&folder, &name, rows.into_iter().map(Ok), &facts)?;
             part.first_tick = Some(first);
             part.last_tick = Some(last);
             parts.push(part);
@@ -217,7 +217,7 @@ impl Sink for Changelog {
         if self.facts.parts.is_empty() && self.ticks.is_none() {
             // An empty file tells readers the columns.
             let name = format!("{}__{:012}_to_{:012}", self.store.stem(), 0, 0);
-            let part = self.store.write("", &name, &[], &[])?;
+            let part = self.store.write("", &name, [], &[])?;
             self.facts.parts.push(part);
         }
         self.flush()?;

@@ -16,7 +16,7 @@ use highwater_engine::model::Delta;
 use highwater_engine::sink::{Sink, SinkError, SinkReport, SinkRequest, SinkState, SinkTick};
 use serde::{Deserialize, Serialize};
 
-use super::buffer::{Buffer, slices};
+use super::buffer::{Buffer, Cut};
 use super::cadence::{Cadence, Timer};
 use super::manifest::{Head, Manifest, Part};
 use super::partition::Partition;
@@ -114,7 +114,7 @@ impl Snapshot {
             let rows = buffer.rows().min(self.file_rows);
             let name = format!("{}__{:06}", self.store.stem(), self.parts.len());
             let facts = [("highwater.finality", "final".to_owned())];
-            let mut part = self.store.write(&folder, &name, &buffer.front(rows), &facts)?;
+            let mut part = self.store.write(&folder, &name, buffer.front(rows).into_iter().map(Ok), &facts)?;
             part.is_final = Some(true);
             self.parts.push(part);
             if let Some(buffer) = self.waiting.get_mut(&folder) {
@@ -156,49 +156,67 @@ impl Snapshot {
         };
         let revised = if revision == 0 { String::new() } else { format!("_r{revision}") };
         let stem = format!("{}__live_{block:012}{revised}", self.store.stem());
-        let live_rows = self.contents.batches().map_err(|error| self.encoding(error))?;
-        let finality = if live_rows.is_empty() { "final" } else { "latest" };
+        let view = self.store.view().to_owned();
+        let finality = if self.contents.len() == 0 { "final" } else { "latest" };
         let facts = [("highwater.finality", finality.to_owned()), ("highwater.last_block", block.to_string())];
 
+        let file_rows = self.file_rows;
+        let store = &mut self.store;
         let mut written = Vec::new();
-        for (folder, rows) in self.by_folder(live_rows)? {
-            let count: usize = rows.iter().map(RecordBatch::num_rows).sum();
-            for (index, start) in (0..count.max(1)).step_by(self.file_rows).enumerate() {
+        let mut write = |folder: &str, count: usize, rows: &mut dyn Iterator<Item = _>| -> Result<(), SinkError> {
+            let mut rows = Cut::new(rows);
+            for (index, _) in (0..count.max(1)).step_by(file_rows).enumerate() {
                 let name = if index == 0 { stem.clone() } else { format!("{stem}_{index}") };
-                let rows = slices(&rows, start, self.file_rows);
-                let mut part = self.store.write(&folder, &name, &rows, &facts)?;
+                let mut part = store.write(folder, &name, rows.take(file_rows), &facts)?;
                 part.is_final = Some(false);
                 written.push(part);
+            }
+            Ok(())
+        };
+        match &self.partition {
+            None => {
+                let waiting = self.waiting.values().flat_map(|buffer| buffer.batches().iter().cloned().map(Ok));
+                let count = self.waiting.values().map(Buffer::rows).sum::<usize>() + self.contents.len();
+                // An empty file tells readers the columns.
+                if count > 0 || self.parts.is_empty() {
+                    write("", count, &mut waiting.chain(self.contents.batches()))?;
+                }
+            }
+            Some(partition) => {
+                let split = by_folder(partition, &self.waiting, self.contents.batches());
+                let folders = split.map_err(|error| encode_error(&view, error))?;
+                for (folder, rows) in &folders {
+                    let count = rows.iter().map(RecordBatch::num_rows).sum();
+                    write(folder, count, &mut rows.iter().cloned().map(Ok))?;
+                }
+                if folders.is_empty() && self.parts.is_empty() {
+                    write("", 0, &mut std::iter::empty())?;
+                }
             }
         }
         Ok(((block, revision), written))
     }
 
-    /// The rows in memory by folder, final ones first. An empty view has one folder without rows: an
-    /// empty file tells readers the columns.
-    fn by_folder(&self, live: Vec<RecordBatch>) -> Result<BTreeMap<String, Vec<RecordBatch>>, SinkError> {
-        let waiting = self.waiting.iter().map(|(folder, buffer)| (folder.clone(), buffer.batches().to_vec()));
-        let mut folders: BTreeMap<String, Vec<RecordBatch>> = waiting.collect();
-        for rows in live {
-            match &self.partition {
-                None => folders.entry(String::new()).or_default().push(rows),
-                Some(partition) => {
-                    for (folder, rows) in partition.split(&rows).map_err(|error| self.encoding(error))? {
-                        folders.entry(folder).or_default().push(rows);
-                    }
-                }
-            }
-        }
-        folders.retain(|_, rows| rows.iter().any(|batch| batch.num_rows() > 0));
-        if folders.is_empty() && self.parts.is_empty() {
-            folders.insert(String::new(), Vec::new());
-        }
-        Ok(folders)
-    }
-
     fn encoding(&self, error: ArrowError) -> SinkError {
         encode_error(self.store.view(), error)
     }
+}
+
+/// Rows by folder, final ones first; no folder is without rows.
+fn by_folder(
+    partition: &Partition,
+    waiting: &BTreeMap<String, Buffer>,
+    live: impl Iterator<Item = Result<RecordBatch, ArrowError>>,
+) -> Result<BTreeMap<String, Vec<RecordBatch>>, ArrowError> {
+    let waiting = waiting.iter().filter(|(_, buffer)| buffer.rows() > 0);
+    let mut folders: BTreeMap<String, Vec<RecordBatch>> =
+        waiting.map(|(folder, buffer)| (folder.clone(), buffer.batches().to_vec())).collect();
+    for rows in live {
+        for (folder, rows) in partition.split(&rows?)? {
+            folders.entry(folder).or_default().push(rows);
+        }
+    }
+    Ok(folders)
 }
 
 impl Sink for Snapshot {
@@ -233,7 +251,9 @@ impl Sink for Snapshot {
             .map_err(|error| write_error("saving the state of", self.store.root(), error))?;
         // Waiting rows are final but in no lasting file: they come back as rows and are sealed again.
         let mut rows: Vec<RecordBatch> = self.waiting.values().flat_map(|buffer| buffer.batches().to_vec()).collect();
-        rows.extend(self.contents.batches().map_err(|error| self.encoding(error))?);
+        for batch in self.contents.batches() {
+            rows.push(batch.map_err(|error| self.encoding(error))?);
+        }
         Ok(SinkState { facts, rows })
     }
 

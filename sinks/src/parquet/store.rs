@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use highwater_engine::sink::{SinkError, SinkRequest};
 
@@ -86,13 +87,12 @@ impl Store {
         &mut self,
         folder: &str,
         name: &str,
-        batches: &[RecordBatch],
+        batches: impl IntoIterator<Item = Result<RecordBatch, ArrowError>>,
         facts: &[(&str, String)],
     ) -> Result<Part, SinkError> {
         self.settle()?;
         let file = if folder.is_empty() { format!("{name}.parquet") } else { format!("{folder}/{name}.parquet") };
-        let bytes = self.writer.write(&self.root.join(&file), batches, facts)?;
-        let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+        let (bytes, rows) = self.writer.write(&self.root.join(&file), batches, facts)?;
         let rows = u64::try_from(rows).expect("a usize fits 64 bits");
         Ok(Part { file, rows, bytes, is_final: None, first_tick: None, last_tick: None })
     }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use highwater_engine::sink::SinkError;
 use parquet::arrow::ArrowWriter;
@@ -75,35 +76,41 @@ impl PartWriter {
         Ok(PartWriter { view, mapping, properties: builder.build() })
     }
 
-    /// Writes rows of the view to `path`, which appears whole or not at all; its size in bytes.
+    /// Writes rows of the view to `path`, which appears whole or not at all; its size in bytes, and the rows.
     pub(super) fn write(
         &self,
         path: &Path,
-        batches: &[RecordBatch],
+        batches: impl IntoIterator<Item = Result<RecordBatch, ArrowError>>,
         facts: &[(&str, String)],
-    ) -> Result<u64, SinkError> {
+    ) -> Result<(u64, usize), SinkError> {
         let folder = path.parent().expect("a file of a sink is in its folder");
         fs::create_dir_all(folder).map_err(|error| write_error("creating", folder, error))?;
         let temporary = temporary(path);
         let written = self.write_to(&temporary, batches, facts);
-        let bytes = written.inspect_err(|_| {
+        let written = written.inspect_err(|_| {
             // What is left of a failed write only takes space that may be short.
             let _ = fs::remove_file(&temporary);
         })?;
         fs::rename(&temporary, path).map_err(|error| write_error("renaming", &temporary, error))?;
         sync_folder(folder)?;
-        Ok(bytes)
+        Ok(written)
     }
 
-    fn write_to(&self, path: &Path, batches: &[RecordBatch], facts: &[(&str, String)]) -> Result<u64, SinkError> {
+    fn write_to(
+        &self,
+        path: &Path,
+        batches: impl IntoIterator<Item = Result<RecordBatch, ArrowError>>,
+        facts: &[(&str, String)],
+    ) -> Result<(u64, usize), SinkError> {
         let failed = |error: ParquetError| write_error("writing", path, error);
         let file = fs::File::create(path).map_err(|error| write_error("creating", path, error))?;
         let schema = self.mapping.schema().clone();
         let mut writer = ArrowWriter::try_new(file, schema, Some(self.properties.clone())).map_err(failed)?;
         let mut rows = 0;
         for batch in batches {
+            let batch = batch.and_then(|batch| self.mapping.apply(&batch));
+            let batch = batch.map_err(|error| encode_error(&self.view, error))?;
             rows += batch.num_rows();
-            let batch = self.mapping.apply(batch).map_err(|error| encode_error(&self.view, error))?;
             writer.write(&batch).map_err(failed)?;
         }
         let common = [
@@ -117,7 +124,7 @@ impl PartWriter {
         writer.finish().map_err(failed)?;
         let file = writer.inner();
         file.sync_all().map_err(|error| write_error("syncing", path, error))?;
-        Ok(file.metadata().map_err(|error| write_error("reading", path, error))?.len())
+        Ok((file.metadata().map_err(|error| write_error("reading", path, error))?.len(), rows))
     }
 }
 

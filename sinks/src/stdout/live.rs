@@ -150,7 +150,7 @@ impl Live {
 
     /// Appends the view as it is.
     pub(super) fn finish(&self, out: &mut String) -> Result<(), ArrowError> {
-        let batch = concat_batches(&self.schema, &self.contents.batches()?)?;
+        let batch = concat_batches(&self.schema, &self.rows()?)?;
         let top = self.top(&batch)?;
         let rows: Vec<Vec<String>> = (0..top.num_rows()).map(|row| cells(&top, row)).collect();
         let mut layout = Layout::new(&self.schema);
@@ -202,7 +202,7 @@ impl Live {
 
     /// The rows of the view.
     pub(super) fn rows(&self) -> Result<Vec<RecordBatch>, ArrowError> {
-        self.contents.batches()
+        self.contents.batches().collect()
     }
 
     /// Replaces the rows of the view.

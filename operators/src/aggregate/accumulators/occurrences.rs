@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, AsArray as _, Float32Array, Float64Array};
 use arrow::datatypes::{DataType, Float32Type, Float64Type};
 
 use crate::codec::{Decoder, Encode as _, Truncated};
-use crate::key_table::KeyTable;
+use highwater_engine::rows::KeyTable;
 
 const GROUP_BYTES: usize = size_of::<u32>();
 
@@ -22,7 +22,7 @@ pub(super) struct Occurrences {
 
 impl Occurrences {
     pub(super) fn new() -> Occurrences {
-        Occurrences { values: KeyTable::new(None), counts: Vec::new(), key: Vec::new() }
+        Occurrences { values: KeyTable::default(), counts: Vec::new(), key: Vec::new() }
     }
 
     /// Adds to the rows of a group with this value. Gives 1 if the value has come to occur, -1 if it

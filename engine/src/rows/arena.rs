@@ -6,12 +6,16 @@ const COMPACT_BYTES: usize = 1 << 16;
 const NOWHERE: usize = usize::MAX;
 
 /// Rows by id. Ids of removed rows are used again.
+///
+/// While all rows are equally long, where a row is follows from its id and nothing is kept beside the bytes: so are
+/// most keys, whose text is addresses. The first row of another length costs one pass over all of them.
 #[derive(Default)]
-pub(crate) struct Arena {
+pub struct Arena {
     bytes: Vec<u8>,
-    /// With one width for all rows the place follows from the id.
-    width: Option<usize>,
-    /// Otherwise: where each row starts, with its length before it.
+    /// Bytes of every row, unless they vary.
+    width: usize,
+    varies: bool,
+    /// If they vary: where each row starts, with its length before it.
     starts: Vec<usize>,
     rows: usize,
     free: Vec<u32>,
@@ -19,16 +23,11 @@ pub(crate) struct Arena {
 }
 
 impl Arena {
-    /// For rows of one width, or of any width.
-    pub(crate) fn new(width: Option<usize>) -> Arena {
-        Arena { width, ..Arena::default() }
-    }
-
     /// The bytes of a row that is there.
     #[inline]
-    pub(crate) fn get(&self, id: u32) -> &[u8] {
-        if let Some(width) = self.width {
-            return &self.bytes[id as usize * width..(id as usize + 1) * width];
+    pub fn get(&self, id: u32) -> &[u8] {
+        if !self.varies {
+            return &self.bytes[id as usize * self.width..][..self.width];
         }
         let bytes = &self.bytes[self.starts[id as usize]..];
         let (head, len) = match bytes[0] {
@@ -39,17 +38,19 @@ impl Arena {
     }
 
     /// Puts a row in; its id.
-    pub(crate) fn insert(&mut self, row: &[u8]) -> u32 {
+    #[inline]
+    pub fn insert(&mut self, row: &[u8]) -> u32 {
+        if row.len() != self.width && !self.varies {
+            self.change_width(row.len());
+        }
         let free = self.free.pop();
         let id = free.unwrap_or_else(|| u32::try_from(self.rows).expect("fewer than 2^32 rows fit in memory"));
         self.rows += usize::from(free.is_none());
-        match (self.width, free) {
-            (Some(width), Some(_)) => self.bytes[id as usize * width..][..width].copy_from_slice(row),
-            (Some(_), None) => self.bytes.extend_from_slice(row),
-            (None, free) => {
-                let start = self.bytes.len();
-                self.push_length(row.len());
-                self.bytes.extend_from_slice(row);
+        match (self.varies, free) {
+            (false, Some(_)) => self.bytes[id as usize * self.width..][..self.width].copy_from_slice(row),
+            (false, None) => self.bytes.extend_from_slice(row),
+            (true, free) => {
+                let start = self.push(row);
                 match free {
                     Some(_) => self.starts[id as usize] = start,
                     None => self.starts.push(start),
@@ -59,64 +60,80 @@ impl Arena {
         id
     }
 
-    /// Seven bits a byte, the lowest first; the highest bit says that more follow.
-    fn push_length(&mut self, mut len: usize) {
+    /// A row of another length comes: the first one, or one that is not like those before.
+    #[cold]
+    fn change_width(&mut self, width: usize) {
+        if self.rows == 0 {
+            self.width = width;
+        } else {
+            self.rewrite();
+        }
+    }
+
+    /// A row behind its length; where it starts. Seven bits of the length a byte, the lowest first; the highest bit
+    /// says that more follow.
+    fn push(&mut self, row: &[u8]) -> usize {
+        let start = self.bytes.len();
+        let mut len = row.len();
         while len >= 0x80 {
             self.bytes.push(len.to_le_bytes()[0] | 0x80);
             len >>= 7;
         }
         self.bytes.push(len.to_le_bytes()[0]);
+        self.bytes.extend_from_slice(row);
+        start
     }
 
     /// Takes a row out; its id may be given to another row.
-    pub(crate) fn remove(&mut self, id: u32) {
-        if self.width.is_none() {
+    pub fn remove(&mut self, id: u32) {
+        if self.varies {
             self.dead_bytes += self.get(id).len() + 1;
-            self.starts[id as usize] = NOWHERE;
-            if self.dead_bytes > COMPACT_BYTES && self.dead_bytes > self.bytes.len() / 2 {
-                self.compact();
-            }
         }
         self.free.push(id);
+        if self.dead_bytes > COMPACT_BYTES && self.dead_bytes > self.bytes.len() / 2 {
+            self.rewrite();
+        }
     }
 
-    fn compact(&mut self) {
+    /// Rows of any length, without those that are gone.
+    fn rewrite(&mut self) {
         let old = std::mem::take(self);
-        self.bytes = Vec::with_capacity(old.bytes.len() - old.dead_bytes);
-        self.starts = Vec::with_capacity(old.starts.len());
-        for id in 0..u32::try_from(old.starts.len()).expect("ids are of 32 bits") {
-            if old.starts[id as usize] == NOWHERE {
-                self.starts.push(NOWHERE);
-                continue;
-            }
-            let row = old.get(id);
-            self.starts.push(self.bytes.len());
-            self.push_length(row.len());
-            self.bytes.extend_from_slice(row);
+        let mut is_free = vec![false; old.rows];
+        old.free.iter().for_each(|id| is_free[*id as usize] = true);
+        self.varies = true;
+        self.starts = Vec::with_capacity(old.rows);
+        for (id, is_free) in (0..).zip(is_free) {
+            let start = if is_free { NOWHERE } else { self.push(old.get(id)) };
+            self.starts.push(start);
         }
         (self.rows, self.free) = (old.rows, old.free);
     }
 
     /// Takes all rows out, keeping memory.
-    pub(crate) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.bytes.clear();
         self.starts.clear();
         self.free.clear();
-        (self.rows, self.dead_bytes) = (0, 0);
+        (self.rows, self.dead_bytes, self.varies) = (0, 0, false);
     }
 
     /// Rows held.
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.rows - self.free.len()
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Ids ever given are below this.
-    pub(crate) fn slots(&self) -> usize {
+    pub fn slots(&self) -> usize {
         self.rows
     }
 
     /// Bytes held, approximately.
-    pub(crate) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.bytes.capacity() + self.starts.capacity() * size_of::<usize>() + self.free.capacity() * 4
     }
 }
@@ -142,18 +159,19 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// What is in an arena is what was put in and not taken out, through any number of compactions.
+        /// What is in an arena is what was put in and not taken out, also where rows of one length turn into rows of
+        /// any, through any number of compactions.
         #[test]
         fn rows_stay_what_they_are(
             steps in proptest::collection::vec((any::<bool>(), 0_usize..300, any::<u8>()), 1..200),
-            fixed in any::<bool>(),
+            fixed in prop_oneof![Just(0_usize), 0_usize..200, Just(200)],
             scale in prop_oneof![Just(1_usize), Just(100)],
         ) {
-            let mut arena = Arena::new(fixed.then_some(7));
+            let mut arena = Arena::default();
             let mut known: Vec<(u32, Vec<u8>)> = Vec::new();
-            for (put, len, byte) in steps {
+            for (step, (put, len, byte)) in steps.into_iter().enumerate() {
                 if put || known.is_empty() {
-                    let row = vec![byte; if fixed { 7 } else { len * scale }];
+                    let row = vec![byte; if step < fixed { 7 } else { len * scale }];
                     let id = arena.insert(&row);
                     prop_assert!(known.iter().all(|(other, _)| *other != id));
                     known.push((id, row));
@@ -166,6 +184,9 @@ mod tests {
             for (id, row) in &known {
                 prop_assert_eq!(arena.get(*id), row.as_slice());
             }
+            arena.clear();
+            let id = arena.insert(b"four");
+            prop_assert_eq!((id, arena.get(id)), (0, b"four".as_slice()));
         }
     }
 }
