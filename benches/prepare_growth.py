@@ -1,4 +1,5 @@
-"""Cuts the workload down to what `growth` reads: twenty transactions and trades of each block, and all transfers.
+"""Cuts the workload down to what `growth` reads: twenty transactions and trades of each block, and all transfers;
+and a label of each pool.
 
 python3 benches/prepare_growth.py --data DIR --out DIR2      (package pyarrow)
 
@@ -39,6 +40,9 @@ def main():
         table = pa.Table.from_arrays(columns, schema=pa.schema(fields))
         pq.write_table(table, arguments.out / f"{name}.parquet", row_group_size=262_144, compression="zstd")
         print(f"{table.num_rows} rows of {name}")
+    pools = pc.unique(pq.read_table(arguments.out / "trades.parquet", columns=["pool"])["pool"]).sort()
+    labels = pa.array([f"pool {place}" for place in range(len(pools))])
+    pq.write_table(pa.table({"pool": pools, "label": labels}), arguments.out / "labels.pq")
     shutil.copy(arguments.data / "meta.json", arguments.out)
 
 

@@ -17,6 +17,7 @@ use highwater::plan::{
 use highwater::render::{OutputPlan, render};
 use highwater_connectors::SOURCES;
 use highwater_engine::Tick;
+use highwater_engine::feed::Feed;
 use highwater_engine::job::{Job, JobOutput, JobSource, Observer, Summary, TickReport, run};
 use highwater_engine::metrics::Registry;
 use highwater_engine::model::BlockRun;
@@ -29,6 +30,7 @@ use highwater_sinks::SINKS;
 use serde_json::json;
 
 use crate::meter::{Cost, Samples, tenths, thousandths};
+use crate::reference::{self, Relabelled};
 
 /// How a job is run.
 #[derive(Clone, Copy, Debug)]
@@ -76,11 +78,16 @@ fn drive(text: &str, base: &Path, knobs: Knobs, observer: &mut dyn Observer) -> 
     let plan = Arc::new(plan(&job, &mut opener).map_err(mistakes)?);
     let source = opener.start(&plan, knobs)?;
     let (outputs, output_plans) = opener.outputs(&plan)?;
+    let feeds = plan
+        .reloaded
+        .iter()
+        .map(|table| -> Box<dyn Feed> { Box::new(Relabelled::new(&table.name, table.rows.clone())) });
+    let feeds = feeds.collect();
     let rendered = render(plan, output_plans)?;
     let job = Job {
         source,
         constants: rendered.constants,
-        feeds: Vec::new(),
+        feeds,
         build: rendered.build,
         workers: knobs.workers,
         in_flight: knobs.in_flight,
@@ -226,7 +233,10 @@ impl Catalog for Opener {
     }
 
     fn load_table(&mut self, request: &LoadRequest) -> Result<RecordBatch, LoadError> {
-        Err(unknown("table", request))
+        let mut options = Options::new(format!("table \"{}\"", request.name), &self.base, request.given());
+        let path = options.require_path("path")?;
+        options.finish()?;
+        reference::read(&path).map_err(|error| LoadError::Failed(error.into()))
     }
 
     fn notifications(&self, _: &str, connector: &str) -> Notifications {

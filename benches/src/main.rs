@@ -17,6 +17,7 @@ mod q4;
 mod q5;
 mod q6;
 mod random;
+mod reference;
 mod replay;
 mod startup;
 

@@ -18,8 +18,8 @@ pub(crate) struct ReplayArguments {
     /// Worker threads
     #[arg(long, default_value_t = 1)]
     workers: usize,
-    /// Blocks a tick
-    #[arg(long, default_value_t = 100)]
+    /// At most so many blocks a tick; fewer, where they have many rows
+    #[arg(long, default_value_t = 1000)]
     blocks_per_tick: usize,
     /// Ticks in flight; CPU of single ticks is exact with 1 only
     #[arg(long, default_value_t = 8)]

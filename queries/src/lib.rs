@@ -12,6 +12,7 @@ pub mod diagnostic;
 pub mod functions;
 pub mod plan;
 pub mod render;
+mod room;
 pub mod session;
 pub mod sql;
 pub mod unit_test;

@@ -110,3 +110,35 @@ fn a_state_budget_ends_the_job_with_the_name_of_the_operator() {
     let output = highwater(&["check", file.to_str().unwrap()]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("state.limit_mb is a whole number"));
 }
+
+/// Statements as deep as they may be are planned and kept; deeper ones are refused, at any depth.
+#[test]
+fn deep_statements_end_in_an_error_not_in_the_stack() {
+    let chain = |part: &str, link: &str, len: usize| vec![part; len].join(link);
+    let queries = |len: usize| {
+        [
+            format!("SELECT {} AS total FROM t", chain("a", " + ", len)),
+            format!("SELECT {} AS text FROM t", chain("CAST(a AS TEXT)", " || ", len)),
+            format!("SELECT a FROM t WHERE {}", chain("a = 1 AND a < 2", " OR ", len)),
+            chain("SELECT a FROM t", " UNION ALL ", len),
+        ]
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("deep.sql");
+    let run = |query: &str| {
+        let text = format!("CREATE TABLE t (a BIGINT); INSERT INTO t VALUES (1); {query}");
+        std::fs::write(&file, text).unwrap();
+        let output = highwater(&["sql", "--format", "csv", "-f", file.to_str().unwrap()]);
+        let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        (output.status.code(), text.concat())
+    };
+    for (query, answer) in queries(500).iter().zip(["total\n500", &"1".repeat(500), "a\n1", &chain("1", "\n", 500)]) {
+        let (code, text) = run(query);
+        assert!(code == Some(0) && text.contains(answer), "{code:?} {}", text.chars().take(2_000).collect::<String>());
+    }
+    for query in queries(502).iter().chain(&queries(30_000)) {
+        let (code, text) = run(query);
+        assert_eq!(code, Some(1), "{}", text.chars().take(2_000).collect::<String>());
+        assert!(text.contains("more than 500 operators, joins or set operations follow on each other"));
+    }
+}

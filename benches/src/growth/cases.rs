@@ -73,6 +73,11 @@ LEFT JOIN recent_trades back ON there.pool = back.pool AND there.block_number < 
 FROM eth.trades now ASOF JOIN eth.trades previous
 MATCH_CONDITION (now.block_timestamp > previous.block_timestamp) ON now.pool = previous.pool",
     ),
+    // The table changes every 25 blocks.
+    case(
+        "lookup join",
+        "SELECT trades.block_number, trades.pool, labels.label FROM eth.trades JOIN labels ON trades.pool = labels.pool",
+    ),
     // Short pauses, so that sessions of busy addresses end: a row of a session costs as much as the session is long.
     case(
         "session",

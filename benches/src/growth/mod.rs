@@ -79,7 +79,12 @@ fn cost(ticks: &[Duration]) -> Value {
 }
 
 fn job(case: &Case, data: &Path, out: &Path) -> String {
-    let source = format!("CREATE SOURCE eth WITH (connector = 'parquet', path = '{}');", data.display());
+    let source = format!(
+        "CREATE SOURCE eth WITH (connector = 'parquet', path = '{}');
+CREATE TABLE labels (pool TEXT, label TEXT) WITH (connector = 'parquet', path = '{}', reload = INTERVAL '0 seconds');",
+        data.display(),
+        data.join("labels.pq").display()
+    );
     let sink = format!(
         "CREATE SINK rows FROM measured WITH (connector = 'parquet', path = '{}', mode = 'changelog') {};",
         out.display(),

@@ -5,6 +5,10 @@ use crate::chain::{ChainError, ChainTracker, ChangeSet};
 use crate::model::{BlockRef, BlockRun, Delta, Progress, Reorg};
 use crate::runtime::TickInput;
 
+/// A tick of several blocks takes no further one once it has so many rows: enough that what each tick costs by itself
+/// does not count, few enough that what is under way stays small where blocks are large.
+const TICK_ROWS: usize = 1 << 14;
+
 /// The blocks of one tick.
 #[derive(Debug)]
 pub(super) struct CutTick {
@@ -22,13 +26,14 @@ pub(super) struct TickCutter {
     head: Option<BlockRef>,
     pending: Vec<BlockRun>,
     pending_blocks: usize,
+    pending_rows: usize,
     cursor: Option<u64>,
 }
 
 impl TickCutter {
     pub(super) fn new(blocks_per_tick: usize, head: Option<BlockRef>) -> TickCutter {
         let blocks_per_tick = blocks_per_tick.max(1);
-        TickCutter { blocks_per_tick, head, pending: Vec::new(), pending_blocks: 0, cursor: None }
+        TickCutter { blocks_per_tick, head, pending: Vec::new(), pending_blocks: 0, pending_rows: 0, cursor: None }
     }
 
     /// Takes a run and gives the ticks that are full now. A run that does not extend the chain closes
@@ -45,18 +50,31 @@ impl TickCutter {
         }
         let mut from = 0;
         while from < run.blocks.len() {
-            let to = run.blocks.len().min(from + self.blocks_per_tick - self.pending_blocks);
+            let to = self.fitting(&run, from);
+            let part = run.slice(from, to);
             self.pending_blocks += to - from;
-            self.pending.push(run.slice(from, to));
+            self.pending_rows += part.row_count();
+            self.pending.push(part);
             from = to;
             if from == run.blocks.len() {
                 self.cursor = Some(cursor);
             }
-            if self.pending_blocks == self.blocks_per_tick {
+            if self.pending_blocks == self.blocks_per_tick || self.pending_rows >= TICK_ROWS {
                 full.extend(self.flush());
             }
         }
         full
+    }
+
+    /// The block of a run before which the pending tick is full, or the end of the run. At least one block fits.
+    fn fitting(&self, run: &BlockRun, from: usize) -> usize {
+        let before = |block: usize| match block {
+            0 => 0,
+            _ => run.tables.iter().map(|table| table.ends[block - 1]).sum::<usize>(),
+        };
+        let last = run.blocks.len().min(from + self.blocks_per_tick - self.pending_blocks);
+        let room = before(from) + TICK_ROWS - self.pending_rows;
+        (from + 1..last).find(|to| before(*to) >= room).unwrap_or(last)
     }
 
     /// The blocks collected so far as a tick.
@@ -64,7 +82,7 @@ impl TickCutter {
         if self.pending.is_empty() {
             return None;
         }
-        self.pending_blocks = 0;
+        (self.pending_blocks, self.pending_rows) = (0, 0);
         Some(CutTick { runs: std::mem::take(&mut self.pending), cursor: self.cursor.take() })
     }
 }
@@ -228,7 +246,13 @@ fn worker_of(block: &BlockRef, workers: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::Schema;
+    use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+
     use super::*;
+    use crate::model::TableRows;
     use crate::testing::{block, run_of};
 
     fn heights(ticks: &[CutTick]) -> Vec<Vec<u64>> {
@@ -258,6 +282,29 @@ mod tests {
         let reorg = plans[3].input.progress.reorg.as_ref().unwrap();
         assert_eq!((reorg.ancestor_number, reorg.depth, reorg.replaced_by), (7, 1, 1));
     }
+
+    /// Blocks with so many rows each, `tables` tables with as many.
+    fn with_rows(first: u64, rows: &[usize], tables: usize) -> BlockRun {
+        let blocks: Vec<_> = (first..).zip(rows).map(|(number, _)| block(b'a', number, None)).collect();
+        let ends: Vec<usize> =
+            rows.iter().scan(0, |end, rows| Some(std::mem::replace(end, *end + rows) + rows)).collect();
+        let options = RecordBatchOptions::new().with_row_count(ends.last().copied());
+        let batch = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options).unwrap();
+        BlockRun { tables: vec![TableRows { batch, ends }; tables], ..run_of(&blocks) }
+    }
+
+    #[test]
+    fn ticks_are_full_with_many_rows_too() {
+        let mut cutter = TickCutter::new(5, None);
+        let full = cutter.push(with_rows(1, &[TICK_ROWS - 1, 1, 7, TICK_ROWS * 2, 3], 1), 10);
+        assert_eq!(heights(&full), [vec![1, 2], vec![3, 4]]);
+        // Rows of all tables and of blocks that came before count.
+        let full = cutter.push(with_rows(6, &[TICK_ROWS / 2 - 2, 0, 1, 0, 0, 0, 0, 0], 2), 20);
+        assert_eq!(heights(&full), [vec![5, 6, 7, 8], vec![9, 10, 11, 12, 13]]);
+        assert!(cutter.flush().is_none());
+        assert_eq!(heights(&TickCutter::new(1, None).push(with_rows(1, &[TICK_ROWS, 0], 1), 10)), [vec![1], vec![2]]);
+    }
+
     #[test]
     fn one_block_a_tick_holds_for_reorgs_too() {
         let mut chain = ChainTracker::new("eth");

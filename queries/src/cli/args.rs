@@ -155,7 +155,7 @@ pub struct RunArgs {
     /// Worker threads of the dataflow
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: Option<u16>,
-    /// Blocks that share a tick, when they come fast enough (results do not depend on it)
+    /// Blocks that share a tick at most, when they come fast enough (results do not depend on it)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub blocks_per_tick: Option<u32>,
     /// Folder that relative paths of sinks start from (default: the job's folder)

@@ -44,8 +44,8 @@ pub struct Range {
     pub delivery: Delivery,
 }
 
-/// Blocks a tick of a replay.
-const REPLAY_BLOCKS_PER_TICK: u32 = 100;
+/// Blocks a tick of a replay at most.
+const REPLAY_BLOCKS_PER_TICK: u32 = 1_000;
 
 /// What a run did.
 #[derive(Debug)]

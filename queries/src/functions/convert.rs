@@ -23,6 +23,10 @@ pub(crate) struct Operand {
 
 impl Operand {
     pub(crate) fn new(expr: Expr, schema: &DFSchema) -> Result<Self> {
+        if matches!(expr, Expr::BinaryExpr(_)) {
+            // Never wide; and its field would be named by all of the expression, at every level of it.
+            return Ok(Operand { data_type: expr.get_type(schema)?, wide: None, expr });
+        }
         let field = expr.to_field(schema)?.1;
         Ok(Operand { expr, data_type: field.data_type().clone(), wide: wide_kind(&field) })
     }

@@ -1,12 +1,12 @@
 //! Operators while SQL becomes a plan, before DataFusion would judge their types.
 
 use datafusion_common::{DFSchema, Result};
-use datafusion_expr::Operator;
 use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
+use datafusion_expr::{Expr, Operator};
 use datafusion_sql::sqlparser::ast::BinaryOperator;
 
 use super::operators::plan_binary;
-use super::rewrite::rewrite_expr;
+use super::rewrite::rewrite_expr_below;
 
 /// Gives operators over 256-bit integers and over bytes beside literals their meaning.
 #[derive(Debug)]
@@ -31,12 +31,26 @@ fn operator(sql: &BinaryOperator) -> Option<Operator> {
     }
 }
 
+/// Whether an expression has come by here, so that it and what it is made of have their meaning.
+fn is_planned(expr: &Expr) -> bool {
+    use Operator::{
+        Divide, Eq, Gt, GtEq, IsNotDistinctFrom, Lt, LtEq, Minus, Modulo, Multiply, NotEq, Plus, StringConcat,
+    };
+    let Expr::BinaryExpr(binary) = expr else { return false };
+    // Those of `operator`.
+    match binary.op {
+        Plus | Minus | Multiply | Divide | Modulo | Eq | NotEq | Lt | LtEq | Gt | GtEq => true,
+        IsNotDistinctFrom | StringConcat => true,
+        _ => false,
+    }
+}
+
 impl ExprPlanner for WidePlanner {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
         let Some(operator) = operator(&expr.op) else { return Ok(PlannerResult::Original(expr)) };
         let RawBinaryExpr { op, left, right } = expr;
-        let left = rewrite_expr(left, schema)?.data;
-        let right = rewrite_expr(right, schema)?.data;
+        let left = rewrite_expr_below(left, schema, &is_planned)?;
+        let right = rewrite_expr_below(right, schema, &is_planned)?;
         match plan_binary(&left, operator, &right, schema)? {
             Some(planned) => Ok(PlannerResult::Planned(planned)),
             None => Ok(PlannerResult::Original(RawBinaryExpr { op, left, right })),

@@ -90,6 +90,9 @@ pub const DIFFERENCES: &[&str] = &[
      the query; a session answers it as an error.",
     "TIMESTAMP of a source is UTC with milliseconds; TEXT is compared by bytes.",
     "`now()` is the block time, and stands in filters on a time only.",
+    "0.0 and -0.0 are equal in comparisons and joins; GROUP BY, PARTITION BY, DISTINCT, UNION and INTERSECT keep them apart, \
+     as DataFusion does. `x + 0.0` is one zero.",
+    "A statement has at most 500 operators, joins or set operations that follow on each other.",
     "Division of integers by integers is whole, as in PostgreSQL; DECIMAL divided by an integer is DECIMAL.",
 ];
 

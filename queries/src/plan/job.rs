@@ -26,6 +26,7 @@ use super::options::ViewOptions;
 use super::prune::{OpenSource, prune};
 use super::query::{optimized, raw_plan};
 use crate::diagnostic::{Code, Diagnostic, Span, did_you_mean};
+use crate::room::with_room;
 use crate::sql::{
     ExplainStatement, ExplainTarget, Job, Name, OptionStatement, OptionValue, QUERY, Statement, ViewStatement,
 };
@@ -36,6 +37,10 @@ pub(super) const STATE_LIMIT: &str = "state.limit_mb";
 /// Plans a job. Everything wrong with it is told at once, in the order of the text; a view that reads
 /// a broken view is not blamed for it.
 pub fn plan(job: &Job, catalog: &mut dyn Catalog) -> Result<JobPlan, Vec<Diagnostic>> {
+    with_room(|| plan_here(job, catalog))
+}
+
+fn plan_here(job: &Job, catalog: &mut dyn Catalog) -> Result<JobPlan, Vec<Diagnostic>> {
     let mut planner = Planner {
         job,
         catalog,

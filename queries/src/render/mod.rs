@@ -18,6 +18,7 @@ use highwater_engine::operator::{BatchOperator, Route, TablesOperator, TickOpera
 use highwater_engine::runtime::{Build, Graph, Node as Handle, StateLimit};
 
 use crate::plan::{Emit, JobPlan, Node, NodeKind, PlannedEvent, PlannedView, SinkInput};
+use crate::room::with_room;
 pub use operators::RenderError;
 use stage::{Stage, Stages};
 
@@ -44,6 +45,10 @@ pub struct Rendered {
 /// # Errors
 /// If an operator refuses what the planner gave it.
 pub fn render(plan: Arc<JobPlan>, outputs: Vec<OutputPlan>) -> Result<Rendered, RenderError> {
+    with_room(|| render_here(plan, outputs))
+}
+
+fn render_here(plan: Arc<JobPlan>, outputs: Vec<OutputPlan>) -> Result<Rendered, RenderError> {
     let source_tables = plan.sources.iter().map(|source| source.tables.len()).sum();
     let reachable = reachable_views(&plan, &outputs);
     let mut constants = Vec::new();
@@ -71,13 +76,15 @@ pub fn render(plan: Arc<JobPlan>, outputs: Vec<OutputPlan>) -> Result<Rendered, 
             shown: shown.clone(),
             made: Vec::new(),
         };
-        for (index, view) in plan.views.iter().enumerate() {
-            let rendered = reachable.contains(&index).then(|| renderer.view(view));
-            renderer.views.push(rendered);
-        }
-        for (index, output) in outputs.iter().enumerate() {
-            renderer.output(output, index);
-        }
+        with_room(|| {
+            for (index, view) in plan.views.iter().enumerate() {
+                let rendered = reachable.contains(&index).then(|| renderer.view(view));
+                renderer.views.push(rendered);
+            }
+            for (index, output) in outputs.iter().enumerate() {
+                renderer.output(output, index);
+            }
+        });
     };
     Ok(Rendered { build: Arc::new(build), constants })
 }

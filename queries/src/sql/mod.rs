@@ -4,6 +4,7 @@
 //! SQL (`CREATE SOURCE`, `CREATE SINK … EMIT …`, options with secrets) is read here.
 
 mod ast;
+mod depth;
 mod documentation;
 mod event;
 mod function;

@@ -15,6 +15,7 @@ use super::ast::{
     AlertStatement, EmitClause, ExplainStatement, ExplainTarget, Job, OptionValue, SecretStatement, SetStatement,
     SinkFrom, SinkStatement, SourceStatement, Statement, ViewStatement,
 };
+use super::depth::{DEPTH, too_deep};
 use super::tokens::{
     cut_left_asof, cut_mutually, cut_on_error, cut_watermark, free_names, is_word, lower_first, not_end, shown,
     split_location, word_of,
@@ -51,7 +52,11 @@ pub(super) fn pieces<T>(
     let mut mistakes = Vec::new();
     for piece in tokens.split(|token| token.token == Token::SemiColon) {
         let Some(mut reader) = Reader::new(piece, &lines) else { continue };
-        match read(&mut reader) {
+        let read = match too_deep(piece) {
+            Some(token) => Err(reader.too_deep(token)),
+            None => read(&mut reader),
+        };
+        match read {
             Ok(statement) => statements.push(statement),
             Err(mistake) => mistakes.push(mistake),
         }
@@ -366,6 +371,13 @@ impl<'a> Reader<'a> {
         let hint = word_of(&token.token).and_then(|word| did_you_mean(&word, known.iter().copied()));
         self.mistake(format!("expected {wanted}, found {}", shown(&token.token)), token)
             .with_hint_opt(hint.map(|hint| hint.to_uppercase().replace("DID YOU MEAN", "did you mean")))
+    }
+
+    fn too_deep(&self, token: &TokenWithSpan) -> Diagnostic {
+        let message = format!("more than {DEPTH} operators, joins or set operations follow on each other");
+        self.mistake(message, token).with_hint(
+            "write many values as IN (…) or as a table to join, and a long sum, concatenation or UNION in parts, each a view",
+        )
     }
 
     /// An error of sqlparser: its text ends in the place.
