@@ -12,14 +12,14 @@ use std::sync::Arc;
 use arrow::array::LargeBinaryBuilder;
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
-use arrow::record_batch::RecordBatch;
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use highwater_engine::error::{Class, Classified, StateError};
 use highwater_engine::model::{Delta, Progress, Regions};
 use highwater_engine::operator::{Output, Route, Share, StateSize, TablesOperator};
 use highwater_engine::rows::{KeyTable, PackedCodec};
 
 use crate::join::Changes;
-use crate::rows::{Loaded, Saved};
+use crate::rows::{Loaded, Saved, all_nullable};
 
 /// What becomes of the two counts of a row.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,7 +109,7 @@ impl Multiset {
             return Err(MultisetError::Columns { left: left_types, right: right_types });
         }
         let columns: Vec<usize> = (0..left.fields().len()).collect();
-        let codec = PackedCodec::new(&left, &columns)?;
+        let codec = PackedCodec::new(&all_nullable(&left), &columns)?;
         let rows = KeyTable::default();
         let regions = Regions::new(codec.schema());
         let (counts, touched) = (Vec::new(), Vec::new());
@@ -167,8 +167,10 @@ impl Multiset {
             }
         }
         let batch = (!ids.is_empty()).then(|| self.codec.decode(ids.iter().map(|id| self.rows.key(*id))))?;
-        // The codec's schema has the same fields, not the same identity.
-        let batch = batch.with_schema(Arc::clone(&self.schema)).expect("the columns are those of the left input");
+        // What goes out is or was on the left.
+        let options = RecordBatchOptions::new().with_row_count(Some(ids.len()));
+        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), batch.columns().to_vec(), &options)
+            .expect("the columns are those of the left input");
         Some(Delta::derived(batch, diffs))
     }
 

@@ -91,8 +91,7 @@ fn common_schema(deltas: &[Delta]) -> SchemaRef {
     if deltas.iter().all(|delta| *delta.batch.schema_ref() == first) {
         return first;
     }
-    let fields = first.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
-    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    all_nullable(&first)
 }
 
 fn permanence(deltas: &[Delta], progress: &Progress) -> Permanence {
@@ -114,6 +113,13 @@ fn permanence(deltas: &[Delta], progress: &Progress) -> Permanence {
     }
     let each = deltas.iter().flat_map(|delta| std::iter::repeat_n(block(delta), delta.len()));
     Permanence::Rows(each.collect())
+}
+
+/// The columns of one relation as those of two whose rows are compared: any may be NULL.
+pub(crate) fn all_nullable(schema: &SchemaRef) -> SchemaRef {
+    Arc::new(Schema::new(
+        schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>(),
+    ))
 }
 
 /// A column of times or numbers as 64-bit integers.

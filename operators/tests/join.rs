@@ -16,7 +16,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use harness::{Random, Relation, Shape, assert_same, cells, relation};
 use highwater_engine::model::{Delta, Origin, Progress};
-use highwater_engine::operator::{Output, TablesOperator as _};
+use highwater_engine::operator::{Output, Share, TablesOperator as _};
 use highwater_operators::join::{Join, JoinColumn, JoinError, JoinKind, JoinSpec, PairCondition, Retain};
 use proptest::prelude::*;
 use reference::{Row, Verdict, joined};
@@ -297,4 +297,39 @@ fn floats_have_one_zero() {
     join.on_tick(vec![rows(&[0.0, f64::NAN]), rows(&[-0.0, -f64::NAN])], &progress(1), &mut output);
     let shown: Vec<String> = (0..2).map(|row| harness::text(&output.deltas[0].batch, row)).collect();
     assert_eq!(shown, ["0|-0", "NaN|NaN"]);
+}
+
+/// Keys of the right may be NULL where those of the left never are; with `null_equals_null` they are kept, saved and
+/// loaded.
+#[test]
+fn the_right_may_be_null_where_the_left_is_not() {
+    let schema = |nullable| -> SchemaRef { Arc::new(Schema::new(vec![Field::new("x", DataType::Float64, nullable)])) };
+    let rows = |nullable, values: Vec<Option<f64>>, diff: i64| {
+        let (diffs, column) = (vec![diff; values.len()], Arc::new(Float64Array::from(values)));
+        vec![Delta::derived(RecordBatch::try_new(schema(nullable), vec![column]).unwrap(), diffs)]
+    };
+    let make = || {
+        let spec = JoinSpec {
+            left: schema(false),
+            right: schema(true),
+            output: vec![JoinColumn::Left(0)],
+            null_equals_null: true,
+            ..simple(JoinKind::LeftSemi)
+        };
+        Join::new("join", spec, None).unwrap()
+    };
+    let mut join = make();
+    let mut output = Output::default();
+    join.on_tick(
+        vec![rows(false, vec![Some(1.0)], 1), rows(true, vec![None, Some(1.0)], 1)],
+        &progress(1),
+        &mut output,
+    );
+    assert_eq!(output.deltas.iter().map(Delta::len).sum::<usize>(), 1);
+    let mut restarted = make();
+    restarted.load(&join.save().unwrap(), Share::ALL).unwrap();
+    let mut output = Output::default();
+    restarted.on_tick(vec![vec![], rows(true, vec![None, Some(1.0)], -1)], &progress(2), &mut output);
+    assert_eq!(output.deltas.iter().map(Delta::len).sum::<usize>(), 1);
+    assert_eq!(restarted.size().entries, 1);
 }

@@ -15,7 +15,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use harness::{Random, Relation, Shape, assert_same, relation, text};
 use highwater_engine::model::{Delta, Progress};
-use highwater_engine::operator::{Output, TablesOperator as _};
+use highwater_engine::operator::{Output, Share, TablesOperator as _};
 use highwater_operators::multiset::{Multiset, MultisetError, SetOperation};
 use proptest::prelude::*;
 use reference::combined;
@@ -74,6 +74,31 @@ fn there_is_one_zero_and_one_nan() {
     let progress = Progress::at(1, &highwater_engine::testing::block(b'a', 1, None));
     operator.on_tick(inputs.into(), &progress, &mut output);
     assert_eq!(output.deltas.iter().map(Delta::len).sum::<usize>(), 2);
+}
+
+/// Rows of the right may be NULL where those of the left never are; they are kept, saved and loaded.
+#[test]
+fn the_right_may_be_null_where_the_left_is_not() {
+    let schema = |nullable| -> SchemaRef { Arc::new(Schema::new(vec![Field::new("x", DataType::Float64, nullable)])) };
+    let delta = |nullable, values: Vec<Option<f64>>, diff: i64| {
+        let diffs = vec![diff; values.len()];
+        Delta::derived(
+            RecordBatch::try_new(schema(nullable), vec![Arc::new(Float64Array::from(values))]).unwrap(),
+            diffs,
+        )
+    };
+    let make = || Multiset::new("view", schema(false), &schema(true), SetOperation::ExceptAll).unwrap();
+    let progress = |tick| Progress::at(tick, &highwater_engine::testing::block(b'a', tick, None));
+    let (mut operator, mut output) = (make(), Output::default());
+    let inputs = vec![vec![delta(false, vec![Some(1.0), Some(2.0)], 1)], vec![delta(true, vec![None, Some(1.0)], 1)]];
+    operator.on_tick(inputs, &progress(1), &mut output);
+    assert_eq!(output.deltas.iter().map(Delta::len).sum::<usize>(), 1);
+    let mut restarted = make();
+    restarted.load(&operator.save().unwrap(), Share::ALL).unwrap();
+    let (mut output, inputs) = (Output::default(), vec![vec![], vec![delta(true, vec![None, Some(1.0)], -1)]]);
+    restarted.on_tick(inputs, &progress(2), &mut output);
+    assert_eq!(output.deltas.iter().map(Delta::len).sum::<usize>(), 1);
+    assert_eq!(restarted.size().entries, 2);
 }
 
 #[test]

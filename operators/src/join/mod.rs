@@ -30,6 +30,7 @@ use highwater_engine::model::{Delta, Origin, Progress, Regions};
 use highwater_engine::operator::{Output, Route, Share, StateSize, TablesOperator};
 use highwater_engine::rows::{KeyTable, PackedCodec};
 
+use crate::rows::all_nullable;
 use spec::{Columns, LEFT, RIGHT, Solo};
 use state::Side;
 
@@ -70,7 +71,7 @@ impl Join {
     /// If columns are missing, keys differ in type, or the kind of join does not have what is asked for.
     pub fn new(name: &str, spec: JoinSpec, condition: Option<Box<dyn PairCondition>>) -> Result<Join, JoinError> {
         let columns = Columns::new(&spec, condition.as_deref())?;
-        let key_codec = PackedCodec::new(&spec.left, &columns.keys[LEFT])?;
+        let key_codec = PackedCodec::new(&all_nullable(&spec.left), &columns.keys[LEFT])?;
         let codecs =
             [PackedCodec::new(&spec.left, &columns.kept[LEFT])?, PackedCodec::new(&spec.right, &columns.kept[RIGHT])?];
         let null_key = key_codec.null_row();
