@@ -61,7 +61,7 @@ impl Feed for Relabelled {
     }
 
     fn poll(&mut self) -> Result<Option<RecordBatch>, BoxError> {
-        let changes = self.polls % EVERY == 0;
+        let changes = self.polls.is_multiple_of(EVERY);
         if changes && self.polls > 0 {
             self.relabel()?;
         }

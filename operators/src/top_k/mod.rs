@@ -271,7 +271,7 @@ impl TopK {
                 *partition = Partition::default();
                 generation.keys.remove(id);
             }
-            if generation.keys.len() == 0 {
+            if generation.keys.is_empty() {
                 self.live.remove(&closing);
             }
         }

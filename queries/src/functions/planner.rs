@@ -31,18 +31,26 @@ fn operator(sql: &BinaryOperator) -> Option<Operator> {
     }
 }
 
+/// What [`operator`] gives.
+const PLANNED: [Operator; 13] = [
+    Operator::Plus,
+    Operator::Minus,
+    Operator::Multiply,
+    Operator::Divide,
+    Operator::Modulo,
+    Operator::Eq,
+    Operator::NotEq,
+    Operator::Lt,
+    Operator::LtEq,
+    Operator::Gt,
+    Operator::GtEq,
+    Operator::IsNotDistinctFrom,
+    Operator::StringConcat,
+];
+
 /// Whether an expression has come by here, so that it and what it is made of have their meaning.
 fn is_planned(expr: &Expr) -> bool {
-    use Operator::{
-        Divide, Eq, Gt, GtEq, IsNotDistinctFrom, Lt, LtEq, Minus, Modulo, Multiply, NotEq, Plus, StringConcat,
-    };
-    let Expr::BinaryExpr(binary) = expr else { return false };
-    // Those of `operator`.
-    match binary.op {
-        Plus | Minus | Multiply | Divide | Modulo | Eq | NotEq | Lt | LtEq | Gt | GtEq => true,
-        IsNotDistinctFrom | StringConcat => true,
-        _ => false,
-    }
+    matches!(expr, Expr::BinaryExpr(binary) if PLANNED.contains(&binary.op))
 }
 
 impl ExprPlanner for WidePlanner {
