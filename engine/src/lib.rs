@@ -7,7 +7,7 @@
 //! It must never know: an RPC client, a SQL dialect, HTTP, a file format of a chain.
 //!
 //! Read in this order: [`model`] (what flows), [`chain`] (how a fork becomes one change set),
-//! [`operator`] (what keeps state), [`runtime`] (how ticks run), [`job`] (source to sink).
+//! [`operator`] (what keeps state), [`rows`] (as what), [`runtime`] (how ticks run), [`job`] (source to sink).
 
 pub mod chain;
 pub mod clock;

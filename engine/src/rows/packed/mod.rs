@@ -24,7 +24,7 @@ use encode::Column;
 
 /// Before a value that is NULL. NULLs come first.
 const NULL: u8 = 0;
-/// Before a value.
+/// Before a value. This and the next ones are a bit each, so that [`Forms`] holds any of them.
 const VALUE: u8 = 1;
 /// Before text that is 20 bytes in hex.
 const HEX_20: u8 = 2;
