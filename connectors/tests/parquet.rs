@@ -168,7 +168,7 @@ fn any_file_is_a_table_under_other_names() {
     let path = folder.path().join("txs.parquet");
     // More rows than one batch of the reader holds, so that blocks are split over batches.
     let rows = benchmark(&path, 40_000, 30_000);
-    assert!(rows > 2 * 65_536 - 10_000);
+    assert!(rows > 4 * 16_384);
     let names = [("alias", "txs=transactions"), ("rename", "to=to_address, block_time=block_timestamp")];
     let outcome = read_parquet(folder.path(), &names, &["transactions"]);
     assert!(outcome.error.is_none(), "{:?}", outcome.error);
@@ -197,7 +197,7 @@ fn any_file_is_a_table_under_other_names() {
         }
     }
     assert_eq!(next, i64::try_from(rows).unwrap());
-    assert!(outcome.runs.len() <= 2 * rows.div_ceil(65_536) + 1, "runs are as large as batches");
+    assert!(outcome.runs.len() <= 2 * rows.div_ceil(16_384) + 1, "runs are as large as batches");
 }
 
 #[test]
