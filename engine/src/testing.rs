@@ -3,10 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
+use arrow::datatypes::SchemaRef;
+
 use crate::Tick;
 use crate::error::BoxError;
+use crate::metrics::Registry;
 use crate::model::{BlockHash, BlockRef, BlockRun, Delta, TableRows};
-use crate::sink::{Sink, SinkError, SinkReport, SinkState, SinkTick};
+use crate::sink::{Delivery, Sink, SinkError, SinkReport, SinkRequest, SinkState, SinkTick, Terminal};
 use crate::source::{SourceError, SourceEvent, SourceReader};
 
 /// A block of a branch (any byte) at a height; 12 seconds a block. The parent is the given block, or
@@ -23,6 +26,24 @@ pub fn hash(branch: u8, number: u64) -> BlockHash {
     bytes[0] = branch;
     bytes[24..].copy_from_slice(&number.to_be_bytes());
     BlockHash(bytes)
+}
+
+/// What a sink of a view is told: rows may be taken back and have no key, and nothing else is asked for.
+pub fn sink_request(name: &str, view: &str, schema: SchemaRef) -> SinkRequest {
+    SinkRequest {
+        name: name.to_owned(),
+        view: view.to_owned(),
+        schema,
+        key: None,
+        closing: None,
+        corrections: true,
+        order: Vec::new(),
+        terminal: Terminal::default(),
+        out: None,
+        ledger: None,
+        delivery: Delivery::default(),
+        metrics: Registry::default(),
+    }
 }
 
 /// A run of blocks without tables.

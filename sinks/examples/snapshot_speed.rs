@@ -16,7 +16,8 @@ use arrow::record_batch::RecordBatch;
 use highwater_engine::model::wide::{ADDRESS_TYPE, timestamp_type};
 use highwater_engine::model::{Delta, Progress};
 use highwater_engine::options::Options;
-use highwater_engine::sink::{Closing, SinkRequest, SinkTick, Terminal};
+use highwater_engine::sink::{Closing, SinkRequest, SinkTick};
+use highwater_engine::testing::sink_request;
 
 const WINDOW_MS: i64 = 300_000;
 /// Windows a tick of 100 blocks of 12 seconds touches.
@@ -108,18 +109,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::temp_dir().join(format!("highwater-snapshot-speed-{}", std::process::id()));
     let connector = highwater_sinks::SINKS.iter().find(|sink| sink.name() == "parquet").ok_or("no parquet sink")?;
     let request = SinkRequest {
-        name: "speed".to_owned(),
-        view: "q1".to_owned(),
-        schema: schema(),
         key: Some(vec![0, 1, 2]),
         closing: Some(Closing::Time(2)),
-        corrections: true,
-        order: Vec::new(),
-        terminal: Terminal::default(),
-        out: None,
-        ledger: None,
-        delivery: highwater_engine::sink::Delivery::default(),
-        metrics: highwater_engine::metrics::Registry::default(),
+        ..sink_request("speed", "q1", schema())
     };
     let path = folder.display().to_string();
     let given = [("path", path), ("compression", compression), ("file_rows", file_rows)];

@@ -19,7 +19,8 @@ use arrow::record_batch::RecordBatch;
 use highwater_engine::model::wide::{ADDRESS_TYPE, HASH_TYPE, int256_field, timestamp_type, uint256_field};
 use highwater_engine::model::{Delta, Progress, format};
 use highwater_engine::options::Options;
-use highwater_engine::sink::{SinkRequest, SinkTick, Terminal};
+use highwater_engine::sink::{SinkRequest, SinkTick};
+use highwater_engine::testing::sink_request;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -123,20 +124,7 @@ fn columns() -> Result<Vec<(Field, &'static str, ArrayRef)>, Failure> {
 
 fn write(folder: &Path, name: &str, options: &[(&str, &str)], batch: &RecordBatch) -> Result<(), Failure> {
     let connector = highwater_sinks::SINKS.iter().find(|sink| sink.name() == "parquet").ok_or("no parquet sink")?;
-    let request = SinkRequest {
-        name: name.to_owned(),
-        view: name.to_owned(),
-        schema: batch.schema(),
-        key: Some(vec![0]),
-        closing: None,
-        corrections: true,
-        order: Vec::new(),
-        terminal: Terminal::default(),
-        out: None,
-        ledger: None,
-        delivery: highwater_engine::sink::Delivery::default(),
-        metrics: highwater_engine::metrics::Registry::default(),
-    };
+    let request = SinkRequest { key: Some(vec![0]), ..sink_request(name, name, batch.schema()) };
     let mut given = vec![("path".to_owned(), name.to_owned())];
     given.extend(options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     let mut sink = connector.open(request, Options::new("sink \"fixture\"", folder, given))?;

@@ -392,7 +392,7 @@ mod tests {
 
     use arrow::array::{Int64Array, StringArray, TimestampMillisecondArray};
     use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
-    use highwater_engine::sink::Terminal;
+    use highwater_engine::testing::sink_request;
     use proptest::prelude::*;
 
     use super::*;
@@ -409,20 +409,7 @@ mod tests {
     }
 
     fn contents() -> Contents {
-        let request = SinkRequest {
-            name: "rows".to_owned(),
-            view: "totals".to_owned(),
-            schema: schema(),
-            key: Some(vec![2, 1]),
-            closing: None,
-            corrections: true,
-            order: Vec::new(),
-            terminal: Terminal::default(),
-            out: None,
-            ledger: None,
-            delivery: highwater_engine::sink::Delivery::default(),
-            metrics: highwater_engine::metrics::Registry::default(),
-        };
+        let request = SinkRequest { key: Some(vec![2, 1]), ..sink_request("rows", "totals", schema()) };
         Contents::sealing(&request).expect("a schema with an order")
     }
 

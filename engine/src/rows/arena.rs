@@ -101,6 +101,7 @@ impl Arena {
         let mut is_free = vec![false; old.rows];
         old.free.iter().for_each(|id| is_free[*id as usize] = true);
         self.varies = true;
+        self.bytes = Vec::with_capacity(old.bytes.len() - old.dead_bytes);
         self.starts = Vec::with_capacity(old.rows);
         for (id, is_free) in (0..).zip(is_free) {
             let start = if is_free { NOWHERE } else { self.push(old.get(id)) };

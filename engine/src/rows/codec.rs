@@ -19,6 +19,9 @@ pub struct RowCodec {
 
 impl RowCodec {
     /// For these columns of a schema.
+    ///
+    /// # Errors
+    /// If a column is not there, or of a type without an order.
     pub fn new(schema: &SchemaRef, columns: &[usize]) -> Result<RowCodec, ArrowError> {
         let schema: SchemaRef = Arc::new(schema.project(columns)?);
         let fields = schema.fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();

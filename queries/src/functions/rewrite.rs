@@ -61,12 +61,12 @@ pub(crate) fn rewrite_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<
     expr.transform_up(|expr| rewrite_one(expr, schema))
 }
 
-/// The same, but for what has its meaning already: so a chain of operators is gone over once, not once for each.
-pub(crate) fn rewrite_expr_below(expr: Expr, schema: &DFSchema, has_meaning: &impl Fn(&Expr) -> bool) -> Result<Expr> {
-    if has_meaning(&expr) {
+/// The same, but for what `is_done`: so a chain of operators is gone over once, not once for each of them.
+pub(crate) fn rewrite_unless(expr: Expr, schema: &DFSchema, is_done: &impl Fn(&Expr) -> bool) -> Result<Expr> {
+    if is_done(&expr) {
         return Ok(expr);
     }
-    let expr = expr.map_children(|child| Ok(Transformed::yes(rewrite_expr_below(child, schema, has_meaning)?)))?.data;
+    let expr = expr.map_children(|child| Ok(Transformed::yes(rewrite_unless(child, schema, is_done)?)))?.data;
     Ok(rewrite_one(expr, schema)?.data)
 }
 

@@ -165,7 +165,7 @@ impl Snapshot {
         let mut written = Vec::new();
         let mut write = |folder: &str, count: usize, rows: &mut dyn Iterator<Item = _>| -> Result<(), SinkError> {
             let mut rows = Cut::new(rows);
-            for (index, _) in (0..count.max(1)).step_by(file_rows).enumerate() {
+            for index in 0..count.div_ceil(file_rows).max(1) {
                 let name = if index == 0 { stem.clone() } else { format!("{stem}_{index}") };
                 let mut part = store.write(folder, &name, rows.take(file_rows), &facts)?;
                 part.is_final = Some(false);

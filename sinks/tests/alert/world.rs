@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray, TimestampMillisecondArray};
 use arrow::record_batch::RecordBatch;
-use highwater_engine::metrics::Registry;
 use highwater_engine::model::alert::notification_schema;
 use highwater_engine::model::{Delta, Progress};
 use highwater_engine::options::Options;
-use highwater_engine::sink::{Delivery, Sink, SinkError, SinkRequest, SinkTick, Terminal};
+use highwater_engine::sink::{Sink, SinkError, SinkRequest, SinkTick};
+use highwater_engine::testing::sink_request;
 use highwater_sinks::alert::{Kind, Message};
 
 pub(crate) const START_MS: i64 = 1_700_000_000_000;
@@ -131,20 +131,7 @@ pub(crate) fn commit(sink: &mut dyn Sink, tick: &Tick) -> Result<(), SinkError> 
 
 /// A request with a ledger in the folder.
 pub(crate) fn request(dir: &Path) -> SinkRequest {
-    SinkRequest {
-        name: "ops".to_owned(),
-        view: "failing".to_owned(),
-        schema: notification_schema(),
-        key: None,
-        closing: None,
-        corrections: true,
-        order: Vec::new(),
-        terminal: Terminal::default(),
-        out: None,
-        ledger: Some(dir.join("alerts.db")),
-        delivery: Delivery::Send,
-        metrics: Registry::default(),
-    }
+    SinkRequest { ledger: Some(dir.join("alerts.db")), ..sink_request("ops", "failing", notification_schema()) }
 }
 
 pub(crate) fn options(dir: &Path, given: &[(&str, &str)]) -> Options {

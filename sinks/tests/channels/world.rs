@@ -2,29 +2,16 @@
 
 use std::future::Future;
 
-use highwater_engine::metrics::Registry;
 use highwater_engine::model::alert::notification_schema;
 use highwater_engine::options::Options;
-use highwater_engine::sink::{Delivery, SinkRequest, Terminal};
+use highwater_engine::sink::SinkRequest;
+use highwater_engine::testing::sink_request;
 use highwater_sinks::alert::channel::{Action, Channel, Failure, Outgoing, Receipt, Told};
 use highwater_sinks::alert::connector::AlertConnector;
 use highwater_sinks::alert::{Kind, Message};
 
 pub(crate) fn request() -> SinkRequest {
-    SinkRequest {
-        name: "ops".to_owned(),
-        view: "large".to_owned(),
-        schema: notification_schema(),
-        key: None,
-        closing: None,
-        corrections: true,
-        order: Vec::new(),
-        terminal: Terminal::default(),
-        out: None,
-        ledger: None,
-        delivery: Delivery::Send,
-        metrics: Registry::default(),
-    }
+    sink_request("ops", "large", notification_schema())
 }
 
 pub(crate) fn options(given: &[(&str, &str)]) -> Options {

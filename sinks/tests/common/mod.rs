@@ -12,7 +12,8 @@ use highwater_engine::consolidate::Consolidator;
 use highwater_engine::model::wide::{ADDRESS_TYPE, timestamp_type, uint256_field};
 use highwater_engine::model::{Delta, Progress, Reorg, format};
 use highwater_engine::options::Options;
-use highwater_engine::sink::{Closing, Sink, SinkConnector, SinkError, SinkRequest, SinkTick, Terminal};
+use highwater_engine::sink::{Closing, Sink, SinkConnector, SinkError, SinkRequest, SinkTick};
+use highwater_engine::testing::sink_request;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 pub const WINDOW_MS: i64 = 300_000;
@@ -34,18 +35,10 @@ pub fn schema() -> SchemaRef {
 
 pub fn request() -> SinkRequest {
     SinkRequest {
-        name: "failing".to_owned(),
-        view: "failure_rate".to_owned(),
-        schema: schema(),
         key: Some(vec![0, 1, 2]),
         closing: Some(Closing::Time(2)),
-        corrections: true,
         order: vec![(3, true)],
-        terminal: Terminal::default(),
-        out: None,
-        ledger: None,
-        delivery: highwater_engine::sink::Delivery::default(),
-        metrics: highwater_engine::metrics::Registry::default(),
+        ..sink_request("failing", "failure_rate", schema())
     }
 }
 
