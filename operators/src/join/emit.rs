@@ -10,14 +10,15 @@ use highwater_engine::model::{Delta, Diffs, Origin, error_delta, format};
 use highwater_engine::operator::Output;
 use highwater_engine::rows::PackedCodec;
 
+use super::changes::Changes;
 use super::spec::{Columns, Shown};
 use super::state::Side;
 use crate::broadcast_join::taken;
 
 /// Rows of one side in the order of the output.
 pub(super) enum Rows<'a> {
-    /// Of the tick's changes: columns, and which rows of them.
-    Changed(&'a [ArrayRef], Vec<u32>),
+    /// Of the tick's changes, and which rows of them.
+    Changed(&'a Changes, Vec<u32>),
     /// Decoded, and which rows of them; `None`: each once.
     Stored(Vec<ArrayRef>, Option<Vec<u32>>),
     /// No row: NULLs.
@@ -47,13 +48,9 @@ impl Rows<'_> {
     }
 
     fn column(&self, place: usize, data_type: &DataType, len: usize) -> ArrayRef {
-        let pick = |column: &ArrayRef, rows: &[u32]| {
-            let whole = column.len() == rows.len() && rows.iter().enumerate().all(|(at, row)| at == *row as usize);
-            if whole { column.clone() } else { taken(column, &UInt32Array::from(rows.to_vec())) }
-        };
         match self {
-            Rows::Changed(columns, rows) => pick(&columns[place], rows),
-            Rows::Stored(columns, Some(rows)) => pick(&columns[place], rows),
+            Rows::Changed(changes, rows) => picked(&changes.columns[place], rows),
+            Rows::Stored(columns, Some(rows)) => picked(&columns[place], rows),
             Rows::Stored(columns, None) => columns[place].clone(),
             Rows::Missing => new_null_array(data_type, len),
         }
@@ -73,6 +70,24 @@ impl Rows<'_> {
     }
 }
 
+fn picked(column: &ArrayRef, rows: &[u32]) -> ArrayRef {
+    let whole = column.len() == rows.len() && rows.iter().enumerate().all(|(at, row)| at == *row as usize);
+    if whole { column.clone() } else { taken(column, &UInt32Array::from(rows.to_vec())) }
+}
+
+/// A column of rows of both sides; the mark is not one.
+fn shown(shown: Shown, rows: &[Rows<'_>; 2], data_type: &DataType, len: usize) -> Option<ArrayRef> {
+    match shown {
+        Shown::Kept(side, place) => Some(rows[side].column(place, data_type, len)),
+        Shown::Key(side, _) if matches!(rows[side], Rows::Missing) => Some(new_null_array(data_type, len)),
+        Shown::Key(_, key) => rows.iter().find_map(|rows| match rows {
+            Rows::Changed(changes, rows) => Some(picked(&changes.keys[key], rows)),
+            Rows::Stored(..) | Rows::Missing => None,
+        }),
+        Shown::Mark => None,
+    }
+}
+
 /// Where the rows of one tick, or of one block of it, go.
 pub(super) struct Emission<'a> {
     pub(super) columns: &'a Columns,
@@ -89,9 +104,8 @@ impl Emission<'_> {
         }
         let schema = &self.columns.output_schema;
         let marks: ArrayRef = Arc::new(BooleanArray::from(marks.unwrap_or_default()));
-        let column = |(shown, field): (&Shown, &Arc<arrow::datatypes::Field>)| match shown {
-            Shown::Kept(side, place) => rows[*side].column(*place, field.data_type(), len),
-            Shown::Mark => marks.clone(),
+        let column = |(of, field): (&Shown, &Arc<arrow::datatypes::Field>)| {
+            shown(*of, rows, field.data_type(), len).unwrap_or_else(|| marks.clone())
         };
         let arrays = self.columns.output.iter().zip(schema.fields()).map(column).collect();
         let batch = batch(schema, arrays, len);
@@ -120,8 +134,8 @@ impl Emission<'_> {
     /// What a condition is given of these pairs.
     pub(super) fn pairs(&self, rows: &[Rows<'_>; 2], len: usize) -> RecordBatch {
         let schema = &self.columns.pairs_schema;
-        let column = |((side, place), field): (&(usize, usize), &Arc<arrow::datatypes::Field>)| {
-            rows[*side].column(*place, field.data_type(), len)
+        let column = |(of, field): (&Shown, &Arc<arrow::datatypes::Field>)| {
+            shown(*of, rows, field.data_type(), len).expect("of two rows that meet one has changed")
         };
         batch(schema, self.columns.pairs.iter().zip(schema.fields()).map(column).collect(), len)
     }

@@ -12,7 +12,6 @@
 //!
 //! Under [`Retain::Block`] the rows of a block go out as rows of that block, so that views over them stay linear.
 
-mod bucket;
 mod changes;
 mod emit;
 mod records;

@@ -1,34 +1,61 @@
 //! What is known of a row and of a key beside their bytes.
 
-use super::bucket::Bucket;
+/// No row: what stands where a list of rows ends.
+pub(super) const NONE: u32 = u32::MAX >> 1;
+/// The bit of a mark beside 31 bits of a number.
+const BIT: u32 = 1 << 31;
 
-/// What is kept of a row beside its bytes.
-#[derive(Clone, Copy, Default)]
+/// What is kept of a row beside its bytes. The rows of a key are a list in the order in which they came.
+#[derive(Clone, Copy)]
 pub(super) struct Kept {
-    /// The id of its key.
-    pub(super) key: u32,
-    /// Where it is among the rows of its key, and [`TOUCHED`].
-    pub(super) place: u32,
+    /// The row before it, of the first row the last one; and whether the tick has touched it.
+    before: u32,
+    /// The row behind it, or [`NONE`].
+    pub(super) behind: u32,
     /// How often it is there; of a row that the tick has touched, where it is among these.
     pub(super) count: i64,
 }
 
-/// The bit that says that the tick has touched a row.
-pub(super) const TOUCHED: u32 = 1 << 31;
-
 impl Kept {
+    /// A row that the tick has not touched.
+    pub(super) fn new(before: u32, behind: u32, count: i64) -> Kept {
+        Kept { before, behind, count }
+    }
+
+    /// Of an id that no row has.
+    pub(super) const FREE: Kept = Kept { before: NONE, behind: NONE, count: 0 };
+
+    /// The row before it, of the first row the last one.
+    pub(super) fn before(&self) -> u32 {
+        self.before & !BIT
+    }
+
+    pub(super) fn set_before(&mut self, id: u32) {
+        self.before = self.before & BIT | id;
+    }
+
     /// Where it is among the rows that the tick has touched, if it is one.
     #[inline]
     pub(super) fn touched(&self) -> Option<usize> {
-        (self.place & TOUCHED != 0).then(|| usize::try_from(self.count).expect("a place among them"))
+        (self.before & BIT != 0).then(|| usize::try_from(self.count).expect("a place among them"))
+    }
+
+    /// The tick touches it.
+    pub(super) fn touch(&mut self, place: usize) {
+        self.before |= BIT;
+        self.count = i64::try_from(place).expect("memory ends before 2^63 rows");
+    }
+
+    /// The end of the tick.
+    pub(super) fn settle(&mut self, count: i64) {
+        self.before &= !BIT;
+        self.count = count;
     }
 }
 
 /// A row and how often it is there.
 #[derive(Clone, Copy)]
 pub(super) struct Slot {
-    /// The id of its key.
-    pub(super) key: u32,
     /// How often it was there before the tick.
     pub(super) before: i64,
     /// How that changes in this tick.
@@ -47,21 +74,60 @@ impl Slot {
 /// How many rows of the other side a row matches; kept only where a condition makes that differ within a key.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Matches {
+    /// The id of the row's key.
+    pub(super) key: u32,
     pub(super) before: i64,
     pub(super) change: i64,
     pub(super) listed: bool,
 }
 
 /// The rows of a key.
-#[derive(Default)]
 pub(super) struct Group {
-    pub(super) rows: Bucket,
     /// Rows with their multiplicity before the tick.
     pub(super) before: i64,
-    /// Where it is among the keys that the tick has touched, counted from 1; 0 if it is none.
-    pub(super) touched: u32,
+    /// The first row, or [`NONE`].
+    pub(super) first: u32,
+    /// Where it is among the keys that the tick has touched, counted from 1, 0 if it is none; and whether its rows
+    /// are in the index.
+    marks: u32,
+}
+
+impl Default for Group {
+    fn default() -> Group {
+        Group { before: 0, first: NONE, marks: 0 }
+    }
+}
+
+impl Group {
+    pub(super) fn is_empty(&self) -> bool {
+        self.first == NONE
+    }
+
     /// Whether its rows are in the index.
-    pub(super) indexed: bool,
+    pub(super) fn is_indexed(&self) -> bool {
+        self.marks & BIT != 0
+    }
+
+    pub(super) fn set_indexed(&mut self, indexed: bool) {
+        self.marks = self.marks & !BIT | if indexed { BIT } else { 0 };
+    }
+
+    /// Where it is among the keys that the tick has touched, if it is one.
+    pub(super) fn touched(&self) -> Option<usize> {
+        ((self.marks & !BIT) as usize).checked_sub(1)
+    }
+
+    /// The tick touches it, as the last of so many keys.
+    pub(super) fn touch(&mut self, keys: usize) {
+        let place = u32::try_from(keys).ok().filter(|place| place & BIT == 0);
+        self.marks = self.marks & BIT | place.expect("fewer than 2^31 keys fit in memory");
+    }
+
+    /// The end of the tick.
+    pub(super) fn settle(&mut self, change: i64) {
+        self.before += change;
+        self.marks &= BIT;
+    }
 }
 
 /// A row that the tick has touched.
@@ -69,6 +135,8 @@ pub(super) struct Group {
 pub(super) struct Touched {
     /// Its id.
     pub(super) id: u32,
+    /// The id of its key.
+    pub(super) key: u32,
     /// A row of the tick's changes that is equal to it.
     pub(super) row: u32,
     /// How often it was there before the tick.

@@ -31,30 +31,30 @@ impl Join {
     }
 
     pub(super) fn saved(&self) -> Result<RecordBatch, StateError> {
-        let rows: Vec<(usize, u32)> = [LEFT, RIGHT]
+        let rows: Vec<(usize, u32, u32)> = [LEFT, RIGHT]
             .into_iter()
-            .flat_map(|side| self.sides[side].ids().into_iter().map(move |id| (side, id)))
+            .flat_map(|side| self.sides[side].all().map(move |(key, id)| (side, key, id)))
             .collect();
-        let slot = |(side, id): &(usize, u32)| self.sides[*side].slot(*id);
-        let matches = |(side, id): &(usize, u32)| {
+        let count = |(side, _, id): &(usize, u32, u32)| self.sides[*side].slot(*id).before;
+        let matches = |(side, _, id): &(usize, u32, u32)| {
             let side = &self.sides[*side];
             if side.counts_matches() { side.matches(*id).before } else { 0 }
         };
-        let closes = |row: &(usize, u32)| self.closes.get(slot(row).key as usize).copied().unwrap_or(NEVER);
+        let closes = |(_, key, _): &(usize, u32, u32)| self.closes.get(*key as usize).copied().unwrap_or(NEVER);
         let (mut keys, mut bytes) = (LargeBinaryBuilder::new(), LargeBinaryBuilder::new());
         for side in [LEFT, RIGHT] {
-            let rows = || rows.iter().filter(move |(of, _)| *of == side);
-            let of_keys: Vec<&[u8]> = rows().map(|row| self.keys.key(slot(row).key)).collect();
-            let of_rows: Vec<&[u8]> = rows().map(|(side, id)| self.sides[*side].bytes_of(*id)).collect();
+            let rows = || rows.iter().filter(move |(of, ..)| *of == side);
+            let of_keys: Vec<&[u8]> = rows().map(|(_, key, _)| self.keys.key(*key)).collect();
+            let of_rows: Vec<&[u8]> = rows().map(|(side, _, id)| self.sides[*side].bytes_of(*id)).collect();
             self.key_codec.save(&of_keys, &mut keys);
             self.codecs[side].save(&of_rows, &mut bytes);
         }
         Saved::new(&self.name, &self.shape())
             .fact("closed_ms", self.closed_ms)
-            .numbers("side", rows.iter().map(|(side, _)| i64::from(*side == RIGHT)))
+            .numbers("side", rows.iter().map(|(side, ..)| i64::from(*side == RIGHT)))
             .binary("key", keys.finish())
             .binary("row", bytes.finish())
-            .numbers("count", rows.iter().map(|row| slot(row).before))
+            .numbers("count", rows.iter().map(count))
             .numbers("matches", rows.iter().map(matches))
             .numbers("closes", rows.iter().map(closes))
             .finish()

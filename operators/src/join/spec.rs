@@ -181,11 +181,13 @@ pub(super) const LEFT: usize = 0;
 /// Index of the right side.
 pub(super) const RIGHT: usize = 1;
 
-/// A column of what is kept, or the mark.
+/// Where a column of the output, or of what a condition is given, comes from.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Shown {
     /// Side, and place within the columns kept of it.
     Kept(usize, usize),
+    /// Side, and place within the keys: not kept, because the row that it meets has it.
+    Key(usize, usize),
     Mark,
 }
 
@@ -193,12 +195,12 @@ pub(super) enum Shown {
 pub(super) struct Columns {
     /// Key columns of each side.
     pub(super) keys: [Vec<usize>; 2],
-    /// Columns of each side that the output or the condition reads.
+    /// Columns of each side that the output or the condition reads, and no row of the other side has.
     pub(super) kept: [Vec<usize>; 2],
     pub(super) output: Vec<Shown>,
     pub(super) output_schema: SchemaRef,
-    /// What the condition is given: side, and place within the kept columns.
-    pub(super) pairs: Vec<(usize, usize)>,
+    /// What the condition is given.
+    pub(super) pairs: Vec<Shown>,
     pub(super) pairs_schema: SchemaRef,
 }
 
@@ -216,14 +218,14 @@ impl Columns {
             let schema = [&spec.left, &spec.right][side];
             let field = schema.fields().get(column).ok_or(JoinError::MissingColumn { side: "pair", index })?;
             pair_fields.push(field.clone());
-            pairs.push((side, place(&mut kept[side], column)));
+            pairs.push(shown(spec, side, column, &mut kept));
         }
         let (mut output, mut fields) = (Vec::new(), Vec::new());
         for column in &spec.output {
             fields.push(output_field(spec, *column)?);
             output.push(match *column {
-                JoinColumn::Left(column) => Shown::Kept(LEFT, place(&mut kept[LEFT], column)),
-                JoinColumn::Right(column) => Shown::Kept(RIGHT, place(&mut kept[RIGHT], column)),
+                JoinColumn::Left(column) => shown(spec, LEFT, column, &mut kept),
+                JoinColumn::Right(column) => shown(spec, RIGHT, column, &mut kept),
                 JoinColumn::Mark => Shown::Mark,
             });
         }
@@ -241,12 +243,22 @@ impl Columns {
     }
 }
 
-/// Where a column is among those kept.
-fn place(kept: &mut Vec<usize>, column: usize) -> usize {
-    kept.iter().position(|other| *other == column).unwrap_or_else(|| {
-        kept.push(column);
-        kept.len() - 1
-    })
+/// Where a column of a side is found. A row that shows only in pairs need not keep its keys, unless equal ones may
+/// differ: floats have two zeros.
+fn shown(spec: &JoinSpec, side: usize, column: usize, kept: &mut [Vec<usize>; 2]) -> Shown {
+    let key = spec.keys.iter().position(|(left, right)| [*left, *right][side] == column);
+    let is_float = || [&spec.left, &spec.right][side].field(column).data_type().is_floating();
+    if let Some(key) = key.filter(|_| spec.kind.solo(side) == Solo::Never && !is_float()) {
+        return Shown::Key(side, key);
+    }
+    let kept = &mut kept[side];
+    Shown::Kept(
+        side,
+        kept.iter().position(|other| *other == column).unwrap_or_else(|| {
+            kept.push(column);
+            kept.len() - 1
+        }),
+    )
 }
 
 fn field<'a>(side: &'static str, schema: &'a SchemaRef, index: usize) -> Result<&'a Arc<Field>, JoinError> {

@@ -10,7 +10,7 @@ use std::hash::{BuildHasher as _, Hasher as _};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
-use super::records::{Group, Kept, Matches, Slot, TOUCHED, Touched, TouchedKey};
+use super::records::{Group, Kept, Matches, NONE, Slot, Touched, TouchedKey};
 use highwater_engine::rows::Arena;
 
 /// Fixed, so that every run is the same; the output never depends on it.
@@ -23,11 +23,17 @@ fn hash(key: u32, row: &[u8]) -> u64 {
     hasher.finish()
 }
 
+/// A row in the index.
+struct Entry {
+    key: u32,
+    id: u32,
+}
+
 /// The rows of one side.
 pub(super) struct Side {
     rows: Arena,
-    /// Rows of the keys that are indexed, by key and row.
-    index: HashTable<u32>,
+    /// Rows of the keys that are indexed.
+    index: HashTable<Entry>,
     /// Whether all keys are.
     eager: bool,
     /// By row id.
@@ -80,52 +86,93 @@ impl Side {
     pub(super) fn change(&mut self, key: u32, bytes: &[u8], row: u32, diff: i64) -> u32 {
         self.change += diff;
         let group = &mut self.groups[key as usize];
-        if group.touched == 0 {
+        let place = group.touched().unwrap_or_else(|| {
             self.touched_keys.push(TouchedKey { key, change: 0 });
-            group.touched = u32::try_from(self.touched_keys.len()).expect("there are no more keys than ids");
-        }
-        self.touched_keys[group.touched as usize - 1].change += diff;
-        if !group.indexed && (diff < 0 || self.eager) {
+            group.touch(self.touched_keys.len());
+            self.touched_keys.len() - 1
+        });
+        self.touched_keys[place].change += diff;
+        if !group.is_indexed() && (diff < 0 || self.eager) {
             self.index_key(key);
         }
-        if self.groups[key as usize].indexed {
-            self.change_indexed(key, bytes, row, diff)
+        if self.groups[key as usize].is_indexed() {
+            return self.change_indexed(key, bytes, row, diff);
+        }
+        let id = self.append(key, bytes, 0);
+        self.touch(key, id, row).change = diff;
+        id
+    }
+
+    /// Adds a row of a key, for which room was made, as one that was there before the tick; its id. Only where the
+    /// tick changes no row of this side otherwise.
+    #[inline]
+    pub(super) fn add(&mut self, key: u32, bytes: &[u8], count: i64) -> u32 {
+        let group = &mut self.groups[key as usize];
+        group.before += count;
+        self.before += count;
+        if self.eager && !group.is_indexed() {
+            self.index_key(key);
+        }
+        if self.groups[key as usize].is_indexed() {
+            self.add_indexed(key, bytes, count)
         } else {
-            self.append(key, bytes, row, diff)
+            self.append(key, bytes, count)
         }
     }
 
-    /// A new row beside what the key has.
-    fn append(&mut self, key: u32, bytes: &[u8], row: u32, diff: i64) -> u32 {
+    #[cold]
+    fn add_indexed(&mut self, key: u32, bytes: &[u8], count: i64) -> u32 {
+        let hash = hash(key, bytes);
+        let rows = &self.rows;
+        if let Some(Entry { id, .. }) = self.index.find(hash, |e| e.key == key && rows.get(e.id) == bytes) {
+            let id = *id;
+            debug_assert!(!self.slot(id).touched, "the tick changes no row of this side otherwise");
+            self.kept[id as usize].count += count;
+            return id;
+        }
+        let id = self.append(key, bytes, count);
+        self.index_row(hash, key, id);
+        id
+    }
+
+    /// A new row behind what the key has.
+    #[inline]
+    fn append(&mut self, key: u32, bytes: &[u8], count: i64) -> u32 {
         let id = self.rows.insert(bytes);
-        let rows = &mut self.groups[key as usize].rows;
-        let place = u32::try_from(rows.ids().len()).ok().filter(|place| place & TOUCHED == 0);
-        let place = place.expect("fewer than 2^31 rows of a key fit in memory");
-        rows.push(id);
         if id as usize == self.kept.len() {
-            self.kept.push(Kept::default());
+            assert!(id < NONE, "fewer than 2^31 rows fit in memory");
+            self.kept.push(Kept::FREE);
             if self.counts_matches {
                 self.matches.push(Matches::default());
             }
         }
-        self.kept[id as usize] = Kept { key, place, count: 0 };
-        self.touch(id, row).change = diff;
+        let group = &mut self.groups[key as usize];
+        let last = if group.is_empty() {
+            group.first = id;
+            id
+        } else {
+            let first = &mut self.kept[group.first as usize];
+            let last = first.before();
+            first.set_before(id);
+            self.kept[last as usize].behind = id;
+            last
+        };
+        self.kept[id as usize] = Kept::new(last, NONE, count);
+        if self.counts_matches {
+            self.matches[id as usize] = Matches { key, ..Matches::default() };
+        }
         id
     }
 
     /// Notes that the tick touches a row.
-    fn touch(&mut self, id: u32, row: u32) -> &mut Touched {
+    fn touch(&mut self, key: u32, id: u32, row: u32) -> &mut Touched {
         let kept = &mut self.kept[id as usize];
-        let place = match kept.touched() {
-            Some(place) => place,
-            None => {
-                self.touched.push(Touched { id, row, before: kept.count, change: 0 });
-                kept.place |= TOUCHED;
-                let place = self.touched.len() - 1;
-                kept.count = i64::try_from(place).expect("memory ends before 2^63 rows");
-                place
-            }
-        };
+        let place = kept.touched().unwrap_or_else(|| {
+            let place = self.touched.len();
+            self.touched.push(Touched { id, key, row, before: kept.count, change: 0 });
+            kept.touch(place);
+            place
+        });
         &mut self.touched[place]
     }
 
@@ -134,23 +181,20 @@ impl Side {
         let hash = hash(key, bytes);
         let mut rest = diff;
         loop {
-            let equal = self
-                .index
-                .iter_hash(hash)
-                .copied()
-                .filter(|id| self.kept[*id as usize].key == key && self.rows.get(*id) == bytes);
-            let best = equal.max_by_key(|id| {
+            let found = self.index.iter_hash(hash);
+            let equal = found.filter(|entry| entry.key == key && self.rows.get(entry.id) == bytes);
+            let best = equal.map(|entry| entry.id).max_by_key(|id| {
                 let slot = self.slot(*id);
                 let cancels = slot.change != 0 && (slot.change > 0) != (rest > 0);
                 (rest < 0 && slot.after() > 0, cancels, std::cmp::Reverse(*id))
             });
             let Some(id) = best else {
-                let id = self.append(key, bytes, row, rest);
-                let (kept, rows) = (&self.kept, &self.rows);
-                self.index.insert_unique(hash, id, |id| self::hash(kept[*id as usize].key, rows.get(*id)));
+                let id = self.append(key, bytes, 0);
+                self.touch(key, id, row).change = rest;
+                self.index_row(hash, key, id);
                 return id;
             };
-            let touched = self.touch(id, row);
+            let touched = self.touch(key, id, row);
             let after = touched.before + touched.change;
             let part = if rest < 0 && after > 0 { rest.max(-after) } else { rest };
             touched.change += part;
@@ -161,19 +205,24 @@ impl Side {
         }
     }
 
+    fn index_row(&mut self, hash: u64, key: u32, id: u32) {
+        let rows = &self.rows;
+        self.index.insert_unique(hash, Entry { key, id }, |entry| self::hash(entry.key, rows.get(entry.id)));
+    }
+
     fn index_key(&mut self, key: u32) {
         let group = &mut self.groups[key as usize];
-        group.indexed = true;
-        let (kept, rows) = (&self.kept, &self.rows);
-        for id in group.rows.ids() {
-            let hash_of = |id: &u32| hash(kept[*id as usize].key, rows.get(*id));
-            self.index.insert_unique(hash_of(id), *id, hash_of);
+        group.set_indexed(true);
+        let mut next = group.first;
+        while next != NONE {
+            self.index_row(hash(key, self.rows.get(next)), key, next);
+            next = self.kept[next as usize].behind;
         }
     }
 
-    fn unindex(&mut self, id: u32) {
-        let hash = hash(self.kept[id as usize].key, self.rows.get(id));
-        if let Ok(entry) = self.index.find_entry(hash, |other| *other == id) {
+    fn unindex(&mut self, key: u32, id: u32) {
+        let hash = hash(key, self.rows.get(id));
+        if let Ok(entry) = self.index.find_entry(hash, |entry| entry.id == id) {
             entry.remove();
         }
     }
@@ -183,10 +232,8 @@ impl Side {
     pub(super) fn slot(&self, id: u32) -> Slot {
         let kept = &self.kept[id as usize];
         match kept.touched().map(|place| &self.touched[place]) {
-            Some(Touched { before, change, .. }) => {
-                Slot { key: kept.key, before: *before, change: *change, touched: true }
-            }
-            None => Slot { key: kept.key, before: kept.count, change: 0, touched: false },
+            Some(Touched { before, change, .. }) => Slot { before: *before, change: *change, touched: true },
+            None => Slot { before: kept.count, change: 0, touched: false },
         }
     }
 
@@ -213,16 +260,27 @@ impl Side {
         }
     }
 
+    /// The first row of a key, those of the tick included.
+    #[inline]
+    pub(super) fn first(&self, key: u32) -> Option<u32> {
+        self.groups.get(key as usize).map(|group| group.first).filter(|id| *id != NONE)
+    }
+
+    /// The row of the same key behind a row.
+    #[inline]
+    pub(super) fn behind(&self, id: u32) -> Option<u32> {
+        Some(self.kept[id as usize].behind).filter(|id| *id != NONE)
+    }
+
     /// Ids of the rows of a key, those of the tick included.
-    pub(super) fn rows_of(&self, key: u32) -> &[u32] {
-        self.groups.get(key as usize).map_or(&[], |group| group.rows.ids())
+    pub(super) fn rows_of(&self, key: u32) -> impl Iterator<Item = u32> {
+        std::iter::successors(self.first(key), |id| self.behind(*id))
     }
 
     /// How many rows a key had before the tick and how that changes.
     pub(super) fn total(&self, key: u32) -> (i64, i64) {
         let Some(group) = self.groups.get(key as usize) else { return (0, 0) };
-        let touched = (group.touched as usize).checked_sub(1).map(|place| &self.touched_keys[place]);
-        (group.before, touched.map_or(0, |touched| touched.change))
+        (group.before, group.touched().map_or(0, |place| self.touched_keys[place].change))
     }
 
     /// The bytes of a row.
@@ -234,39 +292,48 @@ impl Side {
     pub(super) fn settle(&mut self) {
         for id in std::mem::take(&mut self.rematched) {
             let matches = &mut self.matches[id as usize];
-            *matches = Matches { before: matches.before + matches.change, ..Matches::default() };
+            *matches = Matches { key: matches.key, before: matches.before + matches.change, ..Matches::default() };
         }
         let mut touched = std::mem::take(&mut self.touched);
-        for Touched { id, before, change, .. } in touched.drain(..) {
-            let kept = &mut self.kept[id as usize];
-            kept.place &= !TOUCHED;
-            kept.count = before + change;
-            if kept.count == 0 {
-                self.forget(id);
+        for Touched { id, key, before, change, .. } in touched.drain(..) {
+            let count = before + change;
+            self.kept[id as usize].settle(count);
+            if count == 0 {
+                self.forget(key, id);
             }
         }
         self.touched = touched;
         for TouchedKey { key, change } in &self.touched_keys {
-            let group = &mut self.groups[*key as usize];
-            group.before += change;
-            group.touched = 0;
+            self.groups[*key as usize].settle(*change);
         }
         self.before += self.change;
         self.change = 0;
     }
 
-    /// Takes a row out of its group.
-    fn forget(&mut self, id: u32) {
-        if self.groups[self.kept[id as usize].key as usize].indexed {
-            self.unindex(id);
+    /// Takes a row out of the list of its key.
+    fn forget(&mut self, key: u32, id: u32) {
+        if self.groups[key as usize].is_indexed() {
+            self.unindex(key, id);
         }
-        let kept = std::mem::take(&mut self.kept[id as usize]);
-        let group = &mut self.groups[kept.key as usize];
-        if let Some(moved) = group.rows.swap_remove(kept.place as usize) {
-            let moved = &mut self.kept[moved as usize];
-            moved.place = (moved.place & TOUCHED) | kept.place;
+        let kept = std::mem::replace(&mut self.kept[id as usize], Kept::FREE);
+        let group = &mut self.groups[key as usize];
+        if group.first == id {
+            group.first = kept.behind;
+        } else {
+            self.kept[kept.before() as usize].behind = kept.behind;
         }
-        group.indexed &= !group.rows.ids().is_empty();
+        // What is behind the last row is the first one, which knows the last.
+        let behind = if kept.behind == NONE { group.first } else { kept.behind };
+        if behind == NONE {
+            group.set_indexed(false);
+        } else {
+            self.kept[behind as usize].set_before(kept.before());
+        }
+        self.free(id);
+    }
+
+    fn free(&mut self, id: u32) {
+        self.kept[id as usize] = Kept::FREE;
         if self.counts_matches {
             self.matches[id as usize] = Matches::default();
         }
@@ -278,22 +345,21 @@ impl Side {
         let Some(group) = self.groups.get_mut(key as usize) else { return };
         let group = std::mem::take(group);
         self.before -= group.before;
-        for id in group.rows.ids() {
-            if group.indexed {
-                self.unindex(*id);
+        let mut next = group.first;
+        while next != NONE {
+            let id = next;
+            next = self.kept[id as usize].behind;
+            if group.is_indexed() {
+                self.unindex(key, id);
             }
-            self.kept[*id as usize] = Kept::default();
-            if self.counts_matches {
-                self.matches[*id as usize] = Matches::default();
-            }
-            self.rows.remove(*id);
+            self.free(id);
         }
     }
 
-    /// Ids of all rows that were there before the tick, ascending.
-    pub(super) fn ids(&self) -> Vec<u32> {
-        let ids = 0..u32::try_from(self.kept.len()).expect("ids are of 32 bits");
-        ids.filter(|id| self.slot(*id).before != 0).collect()
+    /// Key and id of all rows that were there before the tick.
+    pub(super) fn all(&self) -> impl Iterator<Item = (u32, u32)> {
+        let rows = (0..).zip(&self.groups).flat_map(|(key, _)| self.rows_of(key).map(move |id| (key, id)));
+        rows.filter(|(_, id)| self.slot(*id).before != 0)
     }
 
     /// Rows ever held are below this.
@@ -315,12 +381,10 @@ impl Side {
 
     /// Bytes held, approximately.
     pub(super) fn bytes(&self) -> usize {
-        let many: usize = self.groups.iter().map(|group| group.rows.bytes()).sum();
         self.rows.bytes()
             + self.index.allocation_size()
             + self.kept.capacity() * size_of::<Kept>()
             + self.matches.capacity() * size_of::<Matches>()
             + self.groups.capacity() * size_of::<Group>()
-            + many
     }
 }

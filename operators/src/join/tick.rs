@@ -30,6 +30,24 @@ struct Pairs {
     diffs: Vec<i64>,
 }
 
+impl Pairs {
+    /// A row of the tick, of one side, with a kept row of the other.
+    #[inline]
+    fn add(&mut self, side: usize, id: u32, other: u32, row: u32, diff: i64) {
+        self.ids[side].push(id);
+        self.ids[1 - side].push(other);
+        self.rows.push(row);
+        self.diffs.push(diff);
+    }
+}
+
+/// What comes to a side: places among its changes with the ids of their keys.
+struct Enter {
+    entering: Vec<(u32, u32)>,
+    /// Rows that cannot match anything.
+    alone: Solos,
+}
+
 /// Rows by themselves: where they are found, their change, and whether they have a match.
 #[derive(Default)]
 struct Solos {
@@ -45,11 +63,13 @@ impl Solos {
         self.marks.push(matched);
     }
 
+    /// Whether there is what comes beside what goes.
+    fn comes_and_goes(&self) -> bool {
+        self.diffs.iter().any(|diff| diff.signum() != self.diffs[0].signum())
+    }
+
     /// Brings together what comes and goes at once.
     fn consolidate(&mut self, rows: &PackedRows) {
-        if self.diffs.iter().all(|diff| diff.signum() == self.diffs[0].signum()) {
-            return;
-        }
         let mut order: Vec<usize> = (0..self.rows.len()).collect();
         order.sort_by_key(|at| rows.row(self.rows[*at] as usize));
         let all = std::mem::take(self);
@@ -89,34 +109,54 @@ impl Join {
         if changes.iter().all(Changes::is_empty) {
             return;
         }
-        let solos = [LEFT, RIGHT].map(|side| self.enter(side, &deltas[side], &changes[side], closes, output));
+        let enters = [LEFT, RIGHT].map(|side| self.find_keys(side, &deltas[side], &changes[side], closes, output));
+        if let Some(side) = self.streamed(&changes) {
+            self.enter(1 - side, &changes[1 - side], &enters[1 - side]);
+            self.meet(1 - side, &changes, origin, output);
+            self.stream(side, &changes, &enters[side], origin, output);
+            return self.settle();
+        }
+        for side in [LEFT, RIGHT] {
+            self.enter(side, &changes[side], &enters[side]);
+        }
         if self.spec.kind.shows_pairs() || self.condition.is_some() {
             self.meet(LEFT, &changes, origin, output);
             self.meet(RIGHT, &changes, origin, output);
         }
-        for (side, solos) in solos.into_iter().enumerate() {
+        for (side, Enter { alone, .. }) in enters.into_iter().enumerate() {
             if self.spec.kind.solo(side) != Solo::Never {
-                self.stand_alone(side, solos, &changes[side].columns, origin, output);
+                self.stand_alone(side, alone, &changes[side], origin, output);
             }
         }
         self.settle();
     }
 
-    /// Puts the changes of a side into the state; the rows that cannot match anything.
-    fn enter(
+    /// The side whose rows need not be told apart from those before: they all come, and matter only in pairs. Of two,
+    /// the one with more rows.
+    ///
+    /// With changes dL and dR, the pairs change by L dR + dL (R + dR). So what comes to this side enters as if it
+    /// had been there, once the changes of the other side have met what was there.
+    fn streamed(&self, changes: &[Changes; 2]) -> Option<usize> {
+        let in_pairs = [LEFT, RIGHT].iter().all(|side| self.spec.kind.solo(*side) == Solo::Never);
+        let may = |side: &usize| in_pairs && changes[*side].all_come();
+        [LEFT, RIGHT].into_iter().filter(may).max_by_key(|side| changes[*side].len())
+    }
+
+    /// Finds the keys of the changes of a side, and what cannot match anything.
+    fn find_keys(
         &mut self,
         side: usize,
         deltas: &[Delta],
         changes: &Changes,
         closes: Option<i64>,
         output: &mut Output,
-    ) -> Solos {
+    ) -> Enter {
         let mut alone = Solos::default();
+        let mut entering = Vec::with_capacity(changes.len());
         if changes.is_empty() {
-            return alone;
+            return Enter { alone, entering };
         }
         let keys = self.key_codec.encode(&changes.keys, changes.len());
-        let rows = self.codecs[side].encode(&changes.columns, changes.len());
         let nulls_match = self.spec.null_equals_null || self.spec.kind == JoinKind::NullAwareAnti;
         let present = if nulls_match { None } else { all_present(&changes.keys) };
         let times: Option<ArrayRef> = match self.spec.retain {
@@ -127,7 +167,6 @@ impl Join {
         let shows_unmatched = self.spec.kind.solo(side).shows(false);
         let regions = self.regions.of(&changes.keys);
         let mut late = Vec::new();
-        let mut entering = Vec::with_capacity(changes.len());
         for row in 0..changes.len() {
             let (place, diff) = (u32::try_from(row).expect("a tick has fewer than 2^32 rows"), changes.diffs[row]);
             let closes = times.map_or(closes, |times| value(times, row));
@@ -141,14 +180,57 @@ impl Join {
                 entering.push((place, self.key(regions.at(row), keys.row(row), closes)));
             }
         }
-        self.sides[side].make_room(self.keys.slots());
-        for (place, key) in entering {
-            let row = place as usize;
-            self.sides[side].change(key, rows.row(row), place, changes.diffs[row]);
-        }
         refuse(deltas, &late, output);
-        alone.consolidate(&rows);
-        alone
+        if alone.comes_and_goes() {
+            alone.consolidate(&self.codecs[side].encode(&changes.columns, changes.len()));
+        }
+        Enter { alone, entering }
+    }
+
+    /// Puts the changes of a side into the state.
+    fn enter(&mut self, side: usize, changes: &Changes, Enter { entering, .. }: &Enter) {
+        self.sides[side].make_room(self.keys.slots());
+        if entering.is_empty() {
+            return;
+        }
+        let rows = self.codecs[side].encode(&changes.columns, changes.len());
+        for (place, key) in entering {
+            let row = *place as usize;
+            self.sides[side].change(*key, rows.row(row), *place, changes.diffs[row]);
+        }
+    }
+
+    /// Puts rows that come into the state, each with its pairs: what [`Join::enter`] and [`Join::meet`] do, at once.
+    fn stream(
+        &mut self,
+        side: usize,
+        changes: &[Changes; 2],
+        Enter { entering, .. }: &Enter,
+        origin: Origin,
+        output: &mut Output,
+    ) {
+        self.sides[side].make_room(self.keys.slots());
+        if entering.is_empty() {
+            return;
+        }
+        let rows = self.codecs[side].encode(&changes[side].columns, changes[side].len());
+        let mut pairs = Pairs::default();
+        for (place, key) in entering {
+            let diff = changes[side].diffs[*place as usize];
+            let id = self.sides[side].add(*key, rows.row(*place as usize), diff);
+            let mut next = self.sides[1 - side].first(*key);
+            while let Some(other) = next {
+                next = self.sides[1 - side].behind(other);
+                let count = self.sides[1 - side].slot(other).after();
+                if count != 0 {
+                    pairs.add(side, id, other, *place, diff * count);
+                }
+                if pairs.diffs.len() == BATCH_ROWS {
+                    self.show_pairs(side, std::mem::take(&mut pairs), changes, origin, output);
+                }
+            }
+        }
+        self.show_pairs(side, pairs, changes, origin, output);
     }
 
     /// The id of the key that is NULL, if it is there.
@@ -182,8 +264,9 @@ impl Join {
             if one.change == 0 {
                 continue;
             }
-            for place in 0..self.sides[1 - side].rows_of(one.key).len() {
-                let id = self.sides[1 - side].rows_of(one.key)[place];
+            let mut next = self.sides[1 - side].first(touched.key);
+            while let Some(id) = next {
+                next = self.sides[1 - side].behind(id);
                 let other = self.sides[1 - side].slot(id);
                 if side == RIGHT && other.change != 0 {
                     continue;
@@ -192,10 +275,7 @@ impl Join {
                 if diff == 0 && !counts {
                     continue;
                 }
-                pairs.ids[side].push(touched.id);
-                pairs.ids[1 - side].push(id);
-                pairs.rows.push(touched.row);
-                pairs.diffs.push(diff);
+                pairs.add(side, touched.id, id, touched.row, diff);
                 if pairs.diffs.len() == BATCH_ROWS {
                     self.show_pairs(side, std::mem::take(&mut pairs), changes, origin, output);
                 }
@@ -218,7 +298,7 @@ impl Join {
         let mut emission = Emission { columns: &self.columns, origin, output };
         let other = 1 - side;
         let met = Rows::stored(&self.sides[other], &self.codecs[other], &pairs.ids[other], &mut self.places);
-        let changed = Rows::Changed(&changes[side].columns, std::mem::take(&mut pairs.rows));
+        let changed = Rows::Changed(&changes[side], std::mem::take(&mut pairs.rows));
         let mut rows = if side == LEFT { [changed, met] } else { [met, changed] };
         if let Some(condition) = &mut self.condition {
             let batch = emission.pairs(&rows, pairs.diffs.len());
@@ -241,31 +321,24 @@ impl Join {
     }
 
     /// Rows of a side that show by themselves: those that changed, and those whose matches did.
-    fn stand_alone(
-        &mut self,
-        side: usize,
-        mut changed: Solos,
-        columns: &[ArrayRef],
-        origin: Origin,
-        output: &mut Output,
-    ) {
+    fn stand_alone(&mut self, side: usize, mut changed: Solos, changes: &Changes, origin: Origin, output: &mut Output) {
         let solo = self.spec.kind.solo(side);
         for touched in &self.sides[side].touched {
             let slot = self.sides[side].slot(touched.id);
-            let (before, after) = self.matched(side, touched.id);
+            let (before, after) = self.matched(side, touched.key, touched.id);
             changed.compare(solo, touched.row, (slot.before, before), (slot.after(), after));
         }
         let mut kept = Solos::default();
-        for id in self.rematched(side) {
+        for (key, id) in self.rematched(side) {
             let slot = self.sides[side].slot(id);
             if !slot.touched {
-                let (before, after) = self.matched(side, id);
+                let (before, after) = self.matched(side, key, id);
                 kept.compare(solo, id, (slot.before, before), (slot.before, after));
             }
         }
         let mut emission = Emission { columns: &self.columns, origin, output };
         let with_other = |rows| if side == LEFT { [rows, Rows::Missing] } else { [Rows::Missing, rows] };
-        emission.rows(&with_other(Rows::Changed(columns, changed.rows)), Some(changed.marks), changed.diffs);
+        emission.rows(&with_other(Rows::Changed(changes, changed.rows)), Some(changed.marks), changed.diffs);
         for start in (0..kept.rows.len()).step_by(BATCH_ROWS) {
             let range = start..kept.rows.len().min(start + BATCH_ROWS);
             let ids = &kept.rows[range.clone()];
@@ -275,12 +348,12 @@ impl Join {
     }
 
     /// Whether a row had a match before the tick, and whether it has one after.
-    fn matched(&self, side: usize, id: u32) -> (bool, bool) {
+    fn matched(&self, side: usize, key: u32, id: u32) -> (bool, bool) {
         if self.sides[side].counts_matches() {
             let matches = self.sides[side].matches(id);
             return (matches.before > 0, matches.before + matches.change > 0);
         }
-        let (key, other) = (self.sides[side].slot(id).key, &self.sides[1 - side]);
+        let other = &self.sides[1 - side];
         let both = |(before, change): (i64, i64)| (before > 0, before + change > 0);
         if self.spec.kind != JoinKind::NullAwareAnti {
             return both(other.total(key));
@@ -294,35 +367,35 @@ impl Join {
         (nulls.0 || equal.0, nulls.1 || equal.1)
     }
 
-    /// Rows of a side that may have got their first match or lost their last.
-    fn rematched(&self, side: usize) -> Vec<u32> {
+    /// Key and id of the rows of a side that may have got their first match or lost their last.
+    fn rematched(&self, side: usize) -> Vec<(u32, u32)> {
         let (one, other) = (&self.sides[side], &self.sides[1 - side]);
         if one.counts_matches() {
-            return one.rematched.clone();
+            return one.rematched.iter().map(|id| (one.matches(*id).key, *id)).collect();
         }
         let turned = |(before, change): (i64, i64)| (before > 0) != (before + change > 0);
         if self.spec.kind == JoinKind::NullAwareAnti {
-            let nulls = self.null_key().map_or((0, 0), |null| other.total(null));
-            if turned(nulls) {
-                return one.ids();
+            let null = self.null_key();
+            if turned(null.map_or((0, 0), |null| other.total(null))) {
+                return one.all().collect();
             }
             if turned((other.before, other.change)) {
-                let null = self.null_key().map_or(&[][..], |null| one.rows_of(null));
-                return null.iter().copied().chain(self.turned_keys(side)).collect();
+                let rows = null.into_iter().flat_map(|null| one.rows_of(null).map(move |id| (null, id)));
+                return rows.chain(self.turned_keys(side)).collect();
             }
         }
         self.turned_keys(side).collect()
     }
 
     /// Rows of the keys whose first row came or whose last row went on the other side.
-    fn turned_keys(&self, side: usize) -> impl Iterator<Item = u32> {
+    fn turned_keys(&self, side: usize) -> impl Iterator<Item = (u32, u32)> {
         let (one, other) = (&self.sides[side], &self.sides[1 - side]);
         let turned = move |key: &u32| {
             let (before, change) = other.total(*key);
             (before > 0) != (before + change > 0)
         };
         let keys = other.touched_keys.iter().map(|touched| touched.key);
-        keys.filter(turned).flat_map(|key| one.rows_of(key)).copied()
+        keys.filter(turned).flat_map(|key| one.rows_of(key).map(move |id| (key, id)))
     }
 
     pub(super) fn settle(&mut self) {
@@ -330,7 +403,7 @@ impl Join {
         let touched = self.sides.each_mut().map(|side| std::mem::take(&mut side.touched_keys));
         for key in touched.into_iter().flatten().map(|touched| touched.key) {
             let stays = self.closes.get(key as usize).is_some_and(|closes| *closes != NEVER);
-            if !stays && self.sides.iter().all(|side| side.rows_of(key).is_empty()) {
+            if !stays && self.sides.iter().all(|side| side.first(key).is_none()) {
                 self.keys.remove(key);
             }
         }

@@ -20,7 +20,7 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use arrow::row::Rows as ArrowRows;
 
 use super::RowCodec;
-use encode::Column;
+use encode::{Column, Fields};
 
 /// Before a value that is NULL. NULLs come first.
 const NULL: u8 = 0;
@@ -116,16 +116,13 @@ impl Forms {
 }
 
 /// Rows as bytes.
-pub enum PackedRows {
-    /// Packed.
-    Packed {
-        /// Of all rows.
-        bytes: Vec<u8>,
-        /// Where each row ends.
-        ends: Vec<usize>,
-        /// Of the text of each column.
-        forms: Forms,
-    },
+pub struct PackedRows(Repr);
+
+enum Repr {
+    /// All of one length.
+    Even { bytes: Vec<u8>, width: usize, forms: Forms },
+    /// Of any length.
+    Uneven { bytes: Vec<u8>, ends: Vec<usize>, forms: Forms },
     /// As `arrow-row` makes them.
     Arrow(ArrowRows),
 }
@@ -134,20 +131,21 @@ impl PackedRows {
     /// The bytes of a row.
     #[inline]
     pub fn row(&self, row: usize) -> &[u8] {
-        match self {
-            PackedRows::Packed { bytes, ends, .. } => {
+        match &self.0 {
+            Repr::Even { bytes, width, .. } => &bytes[row * width..][..*width],
+            Repr::Uneven { bytes, ends, .. } => {
                 let start = if row == 0 { 0 } else { ends[row - 1] };
                 &bytes[start..ends[row]]
             }
-            PackedRows::Arrow(rows) => rows.row(row).data(),
+            Repr::Arrow(rows) => rows.row(row).data(),
         }
     }
 
     /// The forms of their text.
     pub fn forms(&self) -> Option<&Forms> {
-        match self {
-            PackedRows::Packed { forms, .. } => Some(forms),
-            PackedRows::Arrow(_) => None,
+        match &self.0 {
+            Repr::Even { forms, .. } | Repr::Uneven { forms, .. } => Some(forms),
+            Repr::Arrow(_) => None,
         }
     }
 }
@@ -178,17 +176,11 @@ impl PackedCodec {
 
     /// The rows of a batch that has exactly these columns.
     pub fn encode(&self, columns: &[ArrayRef], rows: usize) -> PackedRows {
-        let Some(kinds) = &self.kinds else { return PackedRows::Arrow(self.rows.encode(columns, rows)) };
+        let Some(kinds) = &self.kinds else { return PackedRows(Repr::Arrow(self.rows.encode(columns, rows))) };
         let mut columns: Vec<Column> =
             kinds.iter().zip(columns).map(|(kind, column)| Column::new(*kind, column)).collect();
-        let width = columns.iter().map(Column::width).sum::<usize>();
-        let (mut bytes, mut ends) = (Vec::with_capacity(rows * width), Vec::with_capacity(rows));
-        for row in 0..rows {
-            columns.iter_mut().for_each(|column| column.append(row, &mut bytes));
-            ends.push(bytes.len());
-        }
-        let forms = Forms(columns.iter().map(|column| column.forms).collect());
-        PackedRows::Packed { bytes, ends, forms }
+        let even = even_rows(&columns, rows);
+        PackedRows(even.unwrap_or_else(|| uneven_rows(&mut columns, rows)))
     }
 
     /// The rows as a batch.
@@ -230,6 +222,31 @@ impl PackedCodec {
         let rows = self.encode(batch.columns(), batch.num_rows());
         (batch, rows)
     }
+}
+
+/// Column by column, where the values of each take equally many bytes.
+fn even_rows(columns: &[Column], rows: usize) -> Option<Repr> {
+    let widths: Vec<usize> = columns.iter().map(Column::even_width).collect::<Option<_>>()?;
+    let width = widths.iter().sum::<usize>();
+    let mut bytes = vec![NULL; rows * width];
+    let (mut place, mut forms) = (0, Vec::with_capacity(columns.len()));
+    for (column, taken) in columns.iter().zip(widths) {
+        forms.push(column.write(Fields { bytes: &mut bytes, row: width, place })?);
+        place += taken;
+    }
+    Some(Repr::Even { bytes, width, forms: Forms(forms) })
+}
+
+/// Row by row, each as long as its values are.
+fn uneven_rows(columns: &mut [Column], rows: usize) -> Repr {
+    let width = columns.iter().map(Column::width).sum::<usize>();
+    let (mut bytes, mut ends) = (Vec::with_capacity(rows * width), Vec::with_capacity(rows));
+    for row in 0..rows {
+        columns.iter_mut().for_each(|column| column.append(row, &mut bytes));
+        ends.push(bytes.len());
+    }
+    let forms = Forms(columns.iter().map(|column| column.forms).collect());
+    Repr::Uneven { bytes, ends, forms }
 }
 
 #[cfg(test)]
@@ -282,10 +299,14 @@ mod tests {
     }
 
     fn value(text: impl Strategy<Value = String>) -> impl Strategy<Value = Value> {
+        value_with(proptest::option::of(text))
+    }
+
+    fn value_with(text: impl Strategy<Value = Option<String>>) -> impl Strategy<Value = Value> {
         let bytes = proptest::collection::vec(0_u8..4, 0..4);
         (
             numbers(),
-            proptest::option::of(text),
+            text,
             proptest::option::of(bytes),
             proptest::option::of(any::<bool>()),
             proptest::option::of(any::<[u8; 3]>()),
@@ -354,6 +375,27 @@ mod tests {
             first in 0_usize..10,
         ) {
             check(&values, 0, &[first, 0, 9, 1], true);
+        }
+
+        /// All columns but that of bytes are equally wide in every row here.
+        #[test]
+        fn rows_of_one_length_come_back(
+            values in proptest::collection::vec(value_with(address().prop_map(Some)), 1..30),
+            hashes in any::<bool>(),
+            odd in prop_oneof![Just(None), text().prop_map(Some)],
+            skipped in 0_usize..3,
+        ) {
+            let mut values = values;
+            if hashes {
+                let longer = |text: &mut String| text.push_str("00112233445566778899aabb");
+                values.iter_mut().filter_map(|value| value.1.as_mut()).for_each(longer);
+            }
+            let one_form = odd.is_none();
+            if let Some(odd) = odd {
+                values[0].1 = Some(odd);
+            }
+            check(&values, skipped, &[0, 1, 2, 3, 4, 5, 6, 8, 9], one_form);
+            check(&values, skipped, &[9, 8, 6, 5, 4, 3, 2, 1, 0], one_form);
         }
 
         #[test]
