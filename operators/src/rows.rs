@@ -44,9 +44,16 @@ pub(crate) struct Part {
     pub(crate) permanence: Permanence,
 }
 
-/// Concatenates deltas of one change into one part each; retractions come first.
-///
-/// Large parts are what makes the keyed operators fast: every kernel call costs as much as a hundred rows.
+/// Deltas with fewer rows are brought together: every kernel call costs as much as a hundred rows. Larger ones are
+/// not worth the copy.
+pub(crate) const SMALL_ROWS: usize = 1 << 12;
+
+/// Deltas in turns, each a large one or several small ones.
+pub(crate) fn turns(deltas: &[Delta]) -> impl Iterator<Item = &[Delta]> {
+    deltas.chunk_by(|one, next| one.len().max(next.len()) < SMALL_ROWS)
+}
+
+/// Deltas of one change as parts, small ones brought together; retractions come first.
 pub(crate) fn coalesce(input: Vec<Delta>, progress: &Progress) -> Vec<Part> {
     // Keyed by the change; `None` (a change for each row) first, so that order never depends on hashing.
     let mut classes: BTreeMap<Option<i64>, Vec<Delta>> = BTreeMap::new();
@@ -60,23 +67,22 @@ pub(crate) fn coalesce(input: Vec<Delta>, progress: &Progress) -> Vec<Part> {
         };
         classes.entry(class).or_default().push(delta);
     }
-    classes.into_values().map(|deltas| concatenate(deltas, progress)).collect()
+    classes.values().flat_map(|deltas| turns(deltas)).map(|deltas| concatenate(deltas, progress)).collect()
 }
 
-fn concatenate(mut deltas: Vec<Delta>, progress: &Progress) -> Part {
-    let permanence = permanence(&deltas, progress);
-    if deltas.len() == 1 {
-        let delta = deltas.remove(0);
-        return Part { batch: delta.batch, diffs: delta.diffs, permanence };
+fn concatenate(deltas: &[Delta], progress: &Progress) -> Part {
+    let permanence = permanence(deltas, progress);
+    if let [Delta { batch, diffs, .. }] = deltas {
+        return Part { batch: batch.clone(), diffs: diffs.clone(), permanence };
     }
-    let schema = common_schema(&deltas);
+    let schema = common_schema(deltas);
     let batch = concat_batches(&schema, deltas.iter().map(|delta| &delta.batch))
         .expect("the deltas of one relation have the same columns");
     let diffs = match deltas[0].diffs {
         Diffs::Uniform(diff) => Diffs::Uniform(diff),
         Diffs::Rows(_) => {
             let mut diffs: Vec<i64> = Vec::with_capacity(batch.num_rows());
-            for delta in &deltas {
+            for delta in deltas {
                 diffs.extend((0..delta.len()).map(|row| delta.diffs.at(row)));
             }
             Diffs::Rows(diffs.into())

@@ -81,6 +81,14 @@ impl Delta {
         self.batch.num_rows() == 0
     }
 
+    /// Whether no row is taken back.
+    pub fn is_insert_only(&self) -> bool {
+        match &self.diffs {
+            Diffs::Uniform(diff) => *diff >= 0,
+            Diffs::Rows(diffs) => diffs.iter().all(|diff| *diff >= 0),
+        }
+    }
+
     /// The same changes over other rows (a row-by-row image of this batch).
     pub fn with_batch(&self, batch: RecordBatch) -> Delta {
         debug_assert_eq!(batch.num_rows(), self.batch.num_rows());

@@ -66,7 +66,9 @@ impl BlockAggregate {
         self.groups.clear();
         let Some(changes) = changes else { return };
         emit_failures(&self.key_codec, &changes.failures, sign, delta.origin, output);
-        if let Some((batch, _)) = batch_of(vec![changes], &self.output) {
+        // Nothing was there before.
+        debug_assert_eq!(changes.old.rows, 0);
+        if let Some(batch) = batch_of(vec![changes.new], &self.output) {
             output.deltas.push(Delta { batch, diffs: Diffs::Uniform(sign), origin: delta.origin });
         }
     }

@@ -31,12 +31,19 @@ pub(super) struct Slice<'a> {
 /// What a tick changed in a generation.
 #[derive(Default)]
 pub(super) struct Changes {
-    /// Old rows and new rows, columns as in the output schema.
-    pub(super) columns: Vec<ArrayRef>,
-    /// The change of each row.
-    pub(super) diffs: Vec<i64>,
+    /// Rows that go.
+    pub(super) old: Columns,
+    /// Rows that come.
+    pub(super) new: Columns,
     /// Groups whose result failed: key bytes, why, and the change.
     pub(super) failures: Vec<(Vec<u8>, String, i64)>,
+}
+
+/// Rows of the output.
+#[derive(Default)]
+pub(super) struct Columns {
+    pub(super) columns: Vec<ArrayRef>,
+    pub(super) rows: usize,
 }
 
 /// Groups with their states.
@@ -206,12 +213,11 @@ impl Generation {
             return None;
         }
         let old_keys = keys.iter().map(|column| column.slice(0, existing));
-        let old = old_keys.chain(before).map(|column| old_rows.of(&column));
-        let new = keys.iter().chain(&after).map(|column| new_rows.of(column));
-        let columns = old.zip(new).map(|(old, new)| join(vec![old, new.clone()], &new)).collect();
-        let mut diffs = vec![-1; old_rows.kept];
-        diffs.resize(old_rows.kept + new_rows.kept, 1);
-        Some(Changes { columns, diffs, failures })
+        let old = old_keys.chain(before).map(|column| old_rows.of(&column)).collect();
+        let old = Columns { columns: old, rows: old_rows.kept };
+        let new = keys.iter().chain(&after).map(|column| new_rows.of(column)).collect();
+        let new = Columns { columns: new, rows: new_rows.kept };
+        Some(Changes { old, new, failures })
     }
 
     /// Rows that failed before or fail now have an error instead of a row.

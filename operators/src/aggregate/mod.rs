@@ -38,8 +38,8 @@ pub use spec::{AggregateCall, AggregateError, AggregateSpec};
 pub(crate) use accumulators::{ExactFloat, Wide};
 
 use crate::codec::{Decoder, mismatch};
-use crate::rows::{Loaded, Part, Saved, coalesce};
-use generation::{Changes, Generation, SavedGroups, Slice};
+use crate::rows::{Loaded, Part, SMALL_ROWS, Saved, coalesce};
+use generation::{Changes, Columns, Generation, SavedGroups, Slice};
 use runs::{Run, closing_runs, sorted_by_closing};
 
 const CLOSED_MS: &str = "closed_ms";
@@ -186,9 +186,10 @@ impl Aggregate {
         for change in &changes {
             emit_failures(&self.key_codec, &change.failures, 1, Origin::Derived, output);
         }
-        if let Some((batch, diffs)) = batch_of(changes, &self.output) {
-            output.deltas.push(Delta::derived(batch, diffs));
-        }
+        let (old, new): (Vec<Columns>, Vec<Columns>) =
+            changes.into_iter().map(|change| (change.old, change.new)).unzip();
+        let [old, new] = [old, new].map(|rows| batch_of(rows, &self.output));
+        output.deltas.extend(deltas_of(old, new));
     }
 
     /// Drops generations that cannot change any more.
@@ -311,27 +312,37 @@ struct Keys<'a> {
     regions: &'a RegionColumn<'a>,
 }
 
-/// The changes of all generations as one batch.
-fn batch_of(changes: Vec<Changes>, schema: &SchemaRef) -> Option<(RecordBatch, Vec<i64>)> {
-    let mut diffs: Vec<i64> = Vec::new();
-    let mut batches = Vec::with_capacity(changes.len());
-    for change in changes {
-        let options = RecordBatchOptions::new().with_row_count(Some(change.diffs.len()));
-        batches.push(
-            RecordBatch::try_new_with_options(schema.clone(), change.columns, &options)
-                .expect("results have the types of the output schema"),
-        );
-        diffs.extend(change.diffs);
-    }
-    if diffs.is_empty() {
-        return None;
-    }
-    let batch = if batches.len() == 1 {
-        batches.remove(0)
-    } else {
-        arrow::compute::concat_batches(schema, &batches).expect("the batches have one schema")
+/// Rows of all generations as one batch.
+fn batch_of(parts: Vec<Columns>, schema: &SchemaRef) -> Option<RecordBatch> {
+    let batch = |Columns { columns, rows }| {
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        RecordBatch::try_new_with_options(schema.clone(), columns, &options)
+            .expect("results have the types of the output schema")
     };
-    Some((batch, diffs))
+    let mut batches: Vec<RecordBatch> = parts.into_iter().filter(|part| part.rows > 0).map(batch).collect();
+    match batches.len() {
+        0 => None,
+        1 => batches.pop(),
+        _ => Some(arrow::compute::concat_batches(schema, &batches).expect("the batches have one schema")),
+    }
+}
+
+/// What goes and what comes, as one delta if they are small.
+fn deltas_of(old: Option<RecordBatch>, new: Option<RecordBatch>) -> Vec<Delta> {
+    let delta = |batch, diff| Delta { batch, diffs: Diffs::Uniform(diff), origin: Origin::Derived };
+    let mut deltas: Vec<Delta> = Vec::with_capacity(2);
+    deltas.extend(old.map(|batch| delta(batch, -1)));
+    deltas.extend(new.map(|batch| delta(batch, 1)));
+    if let [old, new] = &deltas[..]
+        && old.len().max(new.len()) < SMALL_ROWS
+    {
+        let batch = arrow::compute::concat_batches(old.batch.schema_ref(), [&old.batch, &new.batch])
+            .expect("the batches have one schema");
+        let mut diffs = vec![-1; old.len()];
+        diffs.resize(batch.num_rows(), 1);
+        return vec![Delta::derived(batch, diffs)];
+    }
+    deltas
 }
 
 /// Error rows of groups whose result failed; the row shows the keys.

@@ -44,11 +44,6 @@ impl Changes {
         self.diffs.len()
     }
 
-    /// Whether no row goes.
-    pub(crate) fn all_come(&self) -> bool {
-        self.diffs.iter().all(|diff| *diff >= 0)
-    }
-
     /// Whether there are no rows.
     pub(crate) fn is_empty(&self) -> bool {
         self.diffs.is_empty()

@@ -61,6 +61,8 @@ pub struct Join {
     closed_ms: Option<i64>,
     /// Room for work, all zeros between uses.
     places: Vec<u32>,
+    /// Room for packed rows.
+    buffer: Vec<u8>,
 }
 
 impl Join {
@@ -89,6 +91,7 @@ impl Join {
             closing: BTreeMap::new(),
             closed_ms: None,
             places: Vec::new(),
+            buffer: Vec::new(),
         };
         join.clear();
         Ok(join)

@@ -15,7 +15,7 @@ use super::spec::{JoinKind, LEFT, RIGHT, Retain, Solo};
 use super::state::Side;
 use super::{Join, NEVER};
 use crate::broadcast_join::all_present;
-use crate::rows::{as_i64, value};
+use crate::rows::{as_i64, turns, value};
 
 /// Pairs or rows that go out as one batch.
 const BATCH_ROWS: usize = 1 << 14;
@@ -104,24 +104,27 @@ impl Join {
         origin: Origin,
         output: &mut Output,
     ) {
-        let changes = [LEFT, RIGHT]
-            .map(|side| Changes::gather(&deltas[side], &self.columns.keys[side], &self.columns.kept[side]));
-        if changes.iter().all(Changes::is_empty) {
-            return;
-        }
-        let enters = [LEFT, RIGHT].map(|side| self.find_keys(side, &deltas[side], &changes[side], closes, output));
-        if let Some(side) = self.streamed(&changes) {
-            self.enter(1 - side, &changes[1 - side], &enters[1 - side]);
-            self.meet(1 - side, &changes, origin, output);
-            self.stream(side, &changes, &enters[side], origin, output);
+        if let Some(side) = self.streamed(deltas) {
+            let other = 1 - side;
+            let changes = self.gather(other, &deltas[other]);
+            let enter = self.find_keys(other, &deltas[other], &changes, closes, output);
+            self.enter(other, &changes, &enter);
+            self.meet(other, &changes, origin, output);
+            for deltas in turns(&deltas[side]) {
+                let changes = self.gather(side, deltas);
+                let enter = self.find_keys(side, deltas, &changes, closes, output);
+                self.stream(side, &changes, &enter, origin, output);
+            }
             return self.settle();
         }
+        let changes = [LEFT, RIGHT].map(|side| self.gather(side, &deltas[side]));
+        let enters = [LEFT, RIGHT].map(|side| self.find_keys(side, &deltas[side], &changes[side], closes, output));
         for side in [LEFT, RIGHT] {
             self.enter(side, &changes[side], &enters[side]);
         }
         if self.spec.kind.shows_pairs() || self.condition.is_some() {
-            self.meet(LEFT, &changes, origin, output);
-            self.meet(RIGHT, &changes, origin, output);
+            self.meet(LEFT, &changes[LEFT], origin, output);
+            self.meet(RIGHT, &changes[RIGHT], origin, output);
         }
         for (side, Enter { alone, .. }) in enters.into_iter().enumerate() {
             if self.spec.kind.solo(side) != Solo::Never {
@@ -131,15 +134,20 @@ impl Join {
         self.settle();
     }
 
+    fn gather(&self, side: usize, deltas: &[Delta]) -> Changes {
+        Changes::gather(deltas, &self.columns.keys[side], &self.columns.kept[side])
+    }
+
     /// The side whose rows need not be told apart from those before: they all come, and matter only in pairs. Of two,
     /// the one with more rows.
     ///
     /// With changes dL and dR, the pairs change by L dR + dL (R + dR). So what comes to this side enters as if it
     /// had been there, once the changes of the other side have met what was there.
-    fn streamed(&self, changes: &[Changes; 2]) -> Option<usize> {
+    fn streamed(&self, deltas: &[Vec<Delta>; 2]) -> Option<usize> {
         let in_pairs = [LEFT, RIGHT].iter().all(|side| self.spec.kind.solo(*side) == Solo::Never);
-        let may = |side: &usize| in_pairs && changes[*side].all_come();
-        [LEFT, RIGHT].into_iter().filter(may).max_by_key(|side| changes[*side].len())
+        let may = |side: &usize| in_pairs && deltas[*side].iter().all(Delta::is_insert_only);
+        let rows = |side: &usize| deltas[*side].iter().map(Delta::len).sum::<usize>();
+        [LEFT, RIGHT].into_iter().filter(may).max_by_key(rows)
     }
 
     /// Finds the keys of the changes of a side, and what cannot match anything.
@@ -156,7 +164,7 @@ impl Join {
         if changes.is_empty() {
             return Enter { alone, entering };
         }
-        let keys = self.key_codec.encode(&changes.keys, changes.len());
+        let keys = self.key_codec.encode_in(std::mem::take(&mut self.buffer), &changes.keys, changes.len());
         let nulls_match = self.spec.null_equals_null || self.spec.kind == JoinKind::NullAwareAnti;
         let present = if nulls_match { None } else { all_present(&changes.keys) };
         let times: Option<ArrayRef> = match self.spec.retain {
@@ -180,6 +188,7 @@ impl Join {
                 entering.push((place, self.key(regions.at(row), keys.row(row), closes)));
             }
         }
+        self.buffer = keys.into_buffer();
         refuse(deltas, &late, output);
         if alone.comes_and_goes() {
             alone.consolidate(&self.codecs[side].encode(&changes.columns, changes.len()));
@@ -193,18 +202,19 @@ impl Join {
         if entering.is_empty() {
             return;
         }
-        let rows = self.codecs[side].encode(&changes.columns, changes.len());
+        let rows = self.codecs[side].encode_in(std::mem::take(&mut self.buffer), &changes.columns, changes.len());
         for (place, key) in entering {
             let row = *place as usize;
             self.sides[side].change(*key, rows.row(row), *place, changes.diffs[row]);
         }
+        self.buffer = rows.into_buffer();
     }
 
     /// Puts rows that come into the state, each with its pairs: what [`Join::enter`] and [`Join::meet`] do, at once.
     fn stream(
         &mut self,
         side: usize,
-        changes: &[Changes; 2],
+        changes: &Changes,
         Enter { entering, .. }: &Enter,
         origin: Origin,
         output: &mut Output,
@@ -213,10 +223,10 @@ impl Join {
         if entering.is_empty() {
             return;
         }
-        let rows = self.codecs[side].encode(&changes[side].columns, changes[side].len());
+        let rows = self.codecs[side].encode_in(std::mem::take(&mut self.buffer), &changes.columns, changes.len());
         let mut pairs = Pairs::default();
         for (place, key) in entering {
-            let diff = changes[side].diffs[*place as usize];
+            let diff = changes.diffs[*place as usize];
             let id = self.sides[side].add(*key, rows.row(*place as usize), diff);
             let mut next = self.sides[1 - side].first(*key);
             while let Some(other) = next {
@@ -230,6 +240,7 @@ impl Join {
                 }
             }
         }
+        self.buffer = rows.into_buffer();
         self.show_pairs(side, pairs, changes, origin, output);
     }
 
@@ -254,7 +265,7 @@ impl Join {
     }
 
     /// The pairs of the rows of one side that changed; those of two changed rows are met from the left.
-    fn meet(&mut self, side: usize, changes: &[Changes; 2], origin: Origin, output: &mut Output) {
+    fn meet(&mut self, side: usize, changes: &Changes, origin: Origin, output: &mut Output) {
         let counts = self.sides.iter().any(Side::counts_matches);
         let mut pairs = Pairs::default();
         // By place, because pairs change what is known of the rows.
@@ -284,21 +295,14 @@ impl Join {
         self.show_pairs(side, pairs, changes, origin, output);
     }
 
-    fn show_pairs(
-        &mut self,
-        side: usize,
-        mut pairs: Pairs,
-        changes: &[Changes; 2],
-        origin: Origin,
-        output: &mut Output,
-    ) {
+    fn show_pairs(&mut self, side: usize, mut pairs: Pairs, changes: &Changes, origin: Origin, output: &mut Output) {
         if pairs.diffs.is_empty() {
             return;
         }
         let mut emission = Emission { columns: &self.columns, origin, output };
         let other = 1 - side;
         let met = Rows::stored(&self.sides[other], &self.codecs[other], &pairs.ids[other], &mut self.places);
-        let changed = Rows::Changed(&changes[side], std::mem::take(&mut pairs.rows));
+        let changed = Rows::Changed(changes, std::mem::take(&mut pairs.rows));
         let mut rows = if side == LEFT { [changed, met] } else { [met, changed] };
         if let Some(condition) = &mut self.condition {
             let batch = emission.pairs(&rows, pairs.diffs.len());

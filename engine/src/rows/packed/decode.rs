@@ -10,7 +10,7 @@ use arrow::buffer::{Buffer, MutableBuffer, OffsetBuffer};
 use arrow::datatypes::DataType;
 use memchr::memchr2;
 
-use super::{END, ESCAPE, HEX_20, HEX_32, Kind, NULL, Sign};
+use super::{END, ESCAPE, HEX_20, HEX_32, Kind, NULL, Sign, TEXT_20, TEXT_32};
 
 /// Takes a column off the front of rows.
 pub(super) fn column(kind: Kind, data_type: &DataType, rows: &mut [&[u8]]) -> ArrayRef {
@@ -81,21 +81,37 @@ fn numbers(width: usize, sign: Sign, rows: &mut [&[u8]], nulls: &mut NullBufferB
 }
 
 fn texts(rows: &mut [&[u8]], nulls: &mut NullBufferBuilder) -> (OffsetBuffer<i32>, Buffer) {
+    if rows.iter().all(|row| row[0] == HEX_20) {
+        return addresses(rows, nulls);
+    }
     let mut ends: Vec<i32> = Vec::with_capacity(rows.len() + 1);
     ends.push(0);
-    let mut values: Vec<u8> = Vec::with_capacity(rows.len() * 42);
+    let mut values: Vec<u8> = Vec::with_capacity(rows.len() * TEXT_20);
     for row in rows {
         let marker = front(row, 1)[0];
         nulls.append(marker != NULL);
         match marker {
             NULL => {}
-            HEX_20 => push_hex::<20, 42>(front(row, 20), &mut values),
-            HEX_32 => push_hex::<32, 66>(front(row, 32), &mut values),
+            HEX_20 => push_hex::<20, TEXT_20>(front(row, 20), &mut values),
+            HEX_32 => push_hex::<32, TEXT_32>(front(row, 32), &mut values),
             _ => push_bytes(row, &mut values),
         }
         ends.push(i32::try_from(values.len()).expect("rows are decoded a few thousand at a time"));
     }
     (OffsetBuffer::new(ends.into()), values.into())
+}
+
+/// The same where all of it is 20 bytes in hex.
+fn addresses(rows: &mut [&[u8]], nulls: &mut NullBufferBuilder) -> (OffsetBuffer<i32>, Buffer) {
+    nulls.append_n_non_nulls(rows.len());
+    let mut values = vec![b'0'; rows.len() * TEXT_20];
+    for (text, row) in values.as_chunks_mut::<TEXT_20>().0.iter_mut().zip(rows.iter_mut()) {
+        text[1] = b'x';
+        hex::encode_to_slice(&front(row, 21)[1..], &mut text[2..]).expect("two digits a byte");
+    }
+    let ends = (0..=rows.len()).map(|row| row * TEXT_20);
+    let ends = ends.map(|end| i32::try_from(end).expect("rows are decoded a few thousand at a time"));
+    (OffsetBuffer::new(ends.collect::<Vec<i32>>().into()), values.into())
 }
 
 #[inline]

@@ -4,14 +4,10 @@ use arrow::array::{Array as _, ArrayRef, AsArray as _, BinaryArray, StringArray}
 use arrow::buffer::{Buffer, NullBuffer};
 use memchr::memchr2;
 
-use super::{END, ESCAPE, HEX_20, HEX_32, Kind, NULL, Sign, VALUE};
+use super::{END, ESCAPE, HEX_20, HEX_32, Kind, NULL, Sign, TEXT_20, TEXT_32, VALUE};
 
 /// Bytes of most text: an address.
 const USUAL: usize = 21;
-/// Characters of text that is 20 bytes in hex.
-const TEXT_20: usize = 42;
-/// Characters of text that is 32 bytes in hex.
-const TEXT_32: usize = 66;
 
 /// A column to be encoded.
 pub(super) struct Column {

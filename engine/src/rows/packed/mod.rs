@@ -30,6 +30,10 @@ const VALUE: u8 = 1;
 const HEX_20: u8 = 2;
 /// Before text that is 32 bytes in hex.
 const HEX_32: u8 = 4;
+/// Characters of text that is 20 bytes in hex.
+const TEXT_20: usize = 42;
+/// Characters of text that is 32 bytes in hex.
+const TEXT_32: usize = 66;
 /// Ends text and bytes.
 const END: u8 = 0;
 /// Before what would be taken for an end, or for this, which stands behind it plus one.
@@ -141,6 +145,14 @@ impl PackedRows {
         }
     }
 
+    /// Their memory, for [`PackedCodec::encode_in`].
+    pub fn into_buffer(self) -> Vec<u8> {
+        match self.0 {
+            Repr::Even { bytes, .. } | Repr::Uneven { bytes, .. } => bytes,
+            Repr::Arrow(_) => Vec::new(),
+        }
+    }
+
     /// The forms of their text.
     pub fn forms(&self) -> Option<&Forms> {
         match &self.0 {
@@ -176,11 +188,19 @@ impl PackedCodec {
 
     /// The rows of a batch that has exactly these columns.
     pub fn encode(&self, columns: &[ArrayRef], rows: usize) -> PackedRows {
+        self.encode_in(Vec::new(), columns, rows)
+    }
+
+    /// The same in the memory of a buffer, whatever it holds: first touches of memory cost more than the encoding.
+    pub fn encode_in(&self, mut buffer: Vec<u8>, columns: &[ArrayRef], rows: usize) -> PackedRows {
+        buffer.clear();
         let Some(kinds) = &self.kinds else { return PackedRows(Repr::Arrow(self.rows.encode(columns, rows))) };
         let mut columns: Vec<Column> =
             kinds.iter().zip(columns).map(|(kind, column)| Column::new(*kind, column)).collect();
-        let even = even_rows(&columns, rows);
-        PackedRows(even.unwrap_or_else(|| uneven_rows(&mut columns, rows)))
+        PackedRows(match even_rows(buffer, &columns, rows) {
+            Ok(even) => even,
+            Err(buffer) => uneven_rows(buffer, &mut columns, rows),
+        })
     }
 
     /// The rows as a batch.
@@ -224,23 +244,29 @@ impl PackedCodec {
     }
 }
 
-/// Column by column, where the values of each take equally many bytes.
-fn even_rows(columns: &[Column], rows: usize) -> Option<Repr> {
-    let widths: Vec<usize> = columns.iter().map(Column::even_width).collect::<Option<_>>()?;
+/// Column by column, where the values of each take equally many bytes; otherwise gives the buffer back.
+fn even_rows(mut bytes: Vec<u8>, columns: &[Column], rows: usize) -> Result<Repr, Vec<u8>> {
+    let Some(widths) = columns.iter().map(Column::even_width).collect::<Option<Vec<usize>>>() else {
+        return Err(bytes);
+    };
     let width = widths.iter().sum::<usize>();
-    let mut bytes = vec![NULL; rows * width];
+    bytes.resize(rows * width, NULL);
     let (mut place, mut forms) = (0, Vec::with_capacity(columns.len()));
     for (column, taken) in columns.iter().zip(widths) {
-        forms.push(column.write(Fields { bytes: &mut bytes, row: width, place })?);
+        let Some(form) = column.write(Fields { bytes: &mut bytes, row: width, place }) else {
+            bytes.clear();
+            return Err(bytes);
+        };
+        forms.push(form);
         place += taken;
     }
-    Some(Repr::Even { bytes, width, forms: Forms(forms) })
+    Ok(Repr::Even { bytes, width, forms: Forms(forms) })
 }
 
 /// Row by row, each as long as its values are.
-fn uneven_rows(columns: &mut [Column], rows: usize) -> Repr {
-    let width = columns.iter().map(Column::width).sum::<usize>();
-    let (mut bytes, mut ends) = (Vec::with_capacity(rows * width), Vec::with_capacity(rows));
+fn uneven_rows(mut bytes: Vec<u8>, columns: &mut [Column], rows: usize) -> Repr {
+    bytes.reserve(rows * columns.iter().map(Column::width).sum::<usize>());
+    let mut ends = Vec::with_capacity(rows);
     for row in 0..rows {
         columns.iter_mut().for_each(|column| column.append(row, &mut bytes));
         ends.push(bytes.len());
