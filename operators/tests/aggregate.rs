@@ -266,6 +266,46 @@ fn a_block_local_aggregate_is_linear() {
     }
 }
 
+/// What goes and what comes are deltas of their own where they are large, and one where they are small.
+#[test]
+fn changes_of_any_number_of_groups_add_up() {
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("pool", DataType::Int64, false),
+        Field::new("amount", DataType::Int64, false),
+    ]));
+    let newest = AggregateCall::new(F::Max, [1], "newest".to_owned());
+    let spec = AggregateSpec { input: schema.clone(), keys: vec![0], calls: vec![newest], closing: None };
+    let mut operator = Aggregate::new("view", spec).expect("a valid aggregate");
+    let (mut known, mut shown) = (std::collections::BTreeMap::<i64, i64>::new(), harness::Relation::new());
+    for (tick, (groups, deltas)) in [(9_000, 1), (6_000, 2), (4_000, 1), (9_000, 2)].into_iter().enumerate() {
+        let tick = i64::try_from(tick).expect("small");
+        let rows = |from: i64, to: i64| {
+            let amounts = (from..to).map(|pool| pool * 10 + tick).collect::<Int64Array>();
+            let columns: Vec<ArrayRef> = vec![Arc::new((from..to).collect::<Int64Array>()), Arc::new(amounts)];
+            Delta::of_block(RecordBatch::try_new(schema.clone(), columns).expect("one length"), 1, 5)
+        };
+        known.extend((0..groups).map(|pool| (pool, pool * 10 + tick)));
+        let progress =
+            Progress::at(u64::try_from(tick).expect("small"), &highwater_engine::testing::block(b'a', 5, None));
+        let mut output = Output::default();
+        // Each pool once, in large and in small deltas.
+        let input = vec![rows(0, 10), rows(10, 20), rows(20, groups - 4_096), rows(groups - 4_096, groups)];
+        let input = if groups > 4_200 { input } else { vec![rows(0, 10), rows(10, groups)] };
+        operator.on_tick(input, &progress, &mut output);
+        assert_eq!(output.deltas.len(), deltas, "tick {tick}");
+        for delta in &output.deltas {
+            (0..delta.len()).for_each(|row| {
+                harness::add(&mut shown, harness::text(&delta.batch, row), delta.diffs.at(row));
+            });
+        }
+        let (pools, amounts): (Vec<i64>, Vec<i64>) = known.iter().map(|(pool, newest)| (*pool, *newest)).unzip();
+        let columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(pools)), Arc::new(Int64Array::from(amounts))];
+        let want = RecordBatch::try_new(operator.output_schema().clone(), columns).expect("one length");
+        let want = harness::relation((0..want.num_rows()).map(|row| harness::text(&want, row)));
+        assert_same(&shown, &want, &format!("tick {tick}"));
+    }
+}
+
 #[test]
 fn a_row_for_a_closed_window_is_an_error_row() {
     let spec = AggregateSpec { input: schema(), keys: vec![WINDOW], calls: vec![], closing: Some(0) };

@@ -9,12 +9,13 @@ mod reference;
 #[path = "harness/sides.rs"]
 mod sides;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array as _, AsArray as _, BooleanArray, Float64Array, Int64Array, TimestampMillisecondArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
-use harness::{Random, Relation, Shape, assert_same, cells, relation};
+use harness::{Random, Relation, Shape, add, assert_same, cells, relation};
 use highwater_engine::model::{Delta, Origin, Progress};
 use highwater_engine::operator::{Output, Share, TablesOperator as _};
 use highwater_operators::join::{Join, JoinColumn, JoinError, JoinKind, JoinSpec, PairCondition, Retain};
@@ -232,6 +233,53 @@ fn a_second_match_changes_nothing() {
     assert_eq!(run(5, &[], &[(1, 9)], -1), 2);
     assert_eq!(run(6, &[(1, 1), (1, 2), (2, 3)], &[], -1), 0);
     assert_eq!(join.size().entries, 0);
+}
+
+/// Large deltas are taken one by one and small ones together, what only comes is not told apart from what was there:
+/// the pairs are the same.
+#[test]
+fn deltas_of_any_size_have_their_pairs() {
+    let spec = JoinSpec {
+        output: vec![JoinColumn::Left(0), JoinColumn::Left(1), JoinColumn::Right(1)],
+        ..simple(JoinKind::Inner)
+    };
+    let mut join = Join::new("join", spec, None).unwrap();
+    let mut random = Random::new(3);
+    let (mut rows, mut shown): ([Vec<(i64, i64)>; 2], Relation) = Default::default();
+    for tick in 1..8 {
+        let mut inputs: [Vec<Delta>; 2] = Default::default();
+        for (side, deltas) in inputs.iter_mut().enumerate() {
+            // A change of 4,096 rows stands by itself.
+            let sizes = if side == 0 { [5_000, 3, 2, 4_096, 1] } else { [900, 0, 2, 1, 0] };
+            for size in sizes {
+                let taken = if tick < 4 && side == 0 { 0 } else { random.index(size / 2 + 1).min(rows[side].len()) };
+                let mut changes: Vec<((i64, i64), i64)> = rows[side].drain(..taken).map(|row| (row, -1)).collect();
+                for _ in taken..size {
+                    let row = (small(&mut random, 4_000), small(&mut random, 3));
+                    rows[side].push(row);
+                    changes.push((row, 1));
+                }
+                let of_rows = batch(&changes.iter().map(|(row, _)| *row).collect::<Vec<_>>());
+                deltas.push(Delta::derived(of_rows, changes.iter().map(|(_, diff)| *diff).collect()));
+            }
+        }
+        let mut output = Output::default();
+        join.on_tick(inputs.into(), &progress(tick), &mut output);
+        for delta in &output.deltas {
+            (0..delta.len()).for_each(|row| add(&mut shown, cells(&delta.batch, row).join("|"), delta.diffs.at(row)));
+        }
+        let mut by_key: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+        rows[1].iter().for_each(|(key, row)| by_key.entry(*key).or_default().push(*row));
+        let pairs = rows[0].iter().flat_map(|(key, left)| {
+            by_key.get(key).into_iter().flatten().map(move |right| format!("{key}|{left}|{right}"))
+        });
+        assert_same(&shown, &relation(pairs), &format!("tick {tick}"));
+    }
+    assert!(join.size().entries <= rows.iter().map(Vec::len).sum());
+}
+
+fn small(random: &mut Random, limit: u64) -> i64 {
+    i64::try_from(random.below(limit)).unwrap()
 }
 
 #[test]

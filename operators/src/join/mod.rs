@@ -3,12 +3,13 @@
 //! Definition: out(t) = SQL's join of the two inputs accumulated up to t, by [`JoinKind`], over keys that
 //! are equal and a condition on the pair, with PostgreSQL's rules for NULL. As in `tests/reference/join.rs`.
 //!
-//! State: the rows of both sides by key, reduced to the columns that the output or the condition reads.
-//! [`Retain`] says what bounds it.
+//! State: the rows of both sides by key, reduced to the columns that the output or the condition reads, without the
+//! keys where rows show only in pairs. [`Retain`] says what bounds it.
 //! Reorg: a retraction takes its pairs back, and shows again what has lost its last match.
 //! Cost: the pairs of the rows that changed. Whether a row matches is a count (of its key, or of the row if there
 //! is a condition), so what a key holds is gone over only when its first match comes or its last goes, and then
-//! all of it changes. A `NOT IN` goes over everything when the first NULL comes or the last goes.
+//! all of it changes. A `NOT IN` goes over everything when the first NULL comes or the last goes. In an inner join
+//! the side of a tick that only grows enters and meets in one pass, delta by delta.
 //!
 //! Under [`Retain::Block`] the rows of a block go out as rows of that block, so that views over them stay linear.
 

@@ -238,10 +238,10 @@ fn from_digits(digits: u64) -> ([u8; 4], u64) {
     const EACH: u64 = 0x0101_0101_0101_0101;
     // Letters, and no digit, have bit 6, and are numbered from one there.
     let letter = digits >> 6 & EACH;
-    let values = (digits & 0xf * EACH) + letter * 9;
+    let values = (digits & (0xf * EACH)) + letter * 9;
     let is_letter = (values + 6 * EACH) >> 4 & EACH;
     let digits_again = values + u64::from(b'0') * EACH + is_letter * u64::from(b'a' - b'9' - 1);
-    let wrong = (digits_again ^ digits) | (values & 0xf0 * EACH);
+    let wrong = (digits_again ^ digits) | (values & (0xf0 * EACH));
     // Neighbours become one byte in every second place; then these move together.
     let bytes = (values << 4 | values >> 8) & 0x00ff_00ff_00ff_00ff;
     let bytes = (bytes | bytes >> 8) & 0x0000_ffff_0000_ffff;
