@@ -9,46 +9,46 @@ const BIT: u32 = 1 << 31;
 #[derive(Clone, Copy)]
 pub(super) struct Kept {
     /// The row before it, of the first row the last one; and whether the tick has touched it.
-    before: u32,
-    /// The row behind it, or [`NONE`].
-    pub(super) behind: u32,
+    previous: u32,
+    /// The row after it, or [`NONE`].
+    pub(super) next: u32,
     /// How often it is there; of a row that the tick has touched, where it is among these.
     pub(super) count: i64,
 }
 
 impl Kept {
     /// A row that the tick has not touched.
-    pub(super) fn new(before: u32, behind: u32, count: i64) -> Kept {
-        Kept { before, behind, count }
+    pub(super) fn new(previous: u32, next: u32, count: i64) -> Kept {
+        Kept { previous, next, count }
     }
 
     /// Of an id that no row has.
-    pub(super) const FREE: Kept = Kept { before: NONE, behind: NONE, count: 0 };
+    pub(super) const FREE: Kept = Kept { previous: NONE, next: NONE, count: 0 };
 
     /// The row before it, of the first row the last one.
-    pub(super) fn before(&self) -> u32 {
-        self.before & !BIT
+    pub(super) fn previous(&self) -> u32 {
+        self.previous & !BIT
     }
 
-    pub(super) fn set_before(&mut self, id: u32) {
-        self.before = self.before & BIT | id;
+    pub(super) fn set_previous(&mut self, id: u32) {
+        self.previous = self.previous & BIT | id;
     }
 
     /// Where it is among the rows that the tick has touched, if it is one.
     #[inline]
     pub(super) fn touched(&self) -> Option<usize> {
-        (self.before & BIT != 0).then(|| usize::try_from(self.count).expect("a place among them"))
+        (self.previous & BIT != 0).then(|| usize::try_from(self.count).expect("a place among them"))
     }
 
     /// The tick touches it.
     pub(super) fn touch(&mut self, place: usize) {
-        self.before |= BIT;
+        self.previous |= BIT;
         self.count = i64::try_from(place).expect("memory ends before 2^63 rows");
     }
 
     /// The end of the tick.
     pub(super) fn settle(&mut self, count: i64) {
-        self.before &= !BIT;
+        self.previous &= !BIT;
         self.count = count;
     }
 }

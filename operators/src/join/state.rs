@@ -135,7 +135,7 @@ impl Side {
         id
     }
 
-    /// A new row behind what the key has.
+    /// A new row after those that the key has.
     #[inline]
     fn append(&mut self, key: u32, bytes: &[u8], count: i64) -> u32 {
         let id = self.rows.insert(bytes);
@@ -152,9 +152,9 @@ impl Side {
             id
         } else {
             let first = &mut self.kept[group.first as usize];
-            let last = first.before();
-            first.set_before(id);
-            self.kept[last as usize].behind = id;
+            let last = first.previous();
+            first.set_previous(id);
+            self.kept[last as usize].next = id;
             last
         };
         self.kept[id as usize] = Kept::new(last, NONE, count);
@@ -216,7 +216,7 @@ impl Side {
         let mut next = group.first;
         while next != NONE {
             self.index_row(hash(key, self.rows.get(next)), key, next);
-            next = self.kept[next as usize].behind;
+            next = self.kept[next as usize].next;
         }
     }
 
@@ -266,15 +266,15 @@ impl Side {
         self.groups.get(key as usize).map(|group| group.first).filter(|id| *id != NONE)
     }
 
-    /// The row of the same key behind a row.
+    /// The row of the same key after a row.
     #[inline]
-    pub(super) fn behind(&self, id: u32) -> Option<u32> {
-        Some(self.kept[id as usize].behind).filter(|id| *id != NONE)
+    pub(super) fn next(&self, id: u32) -> Option<u32> {
+        Some(self.kept[id as usize].next).filter(|id| *id != NONE)
     }
 
     /// Ids of the rows of a key, those of the tick included.
     pub(super) fn rows_of(&self, key: u32) -> impl Iterator<Item = u32> {
-        std::iter::successors(self.first(key), |id| self.behind(*id))
+        std::iter::successors(self.first(key), |id| self.next(*id))
     }
 
     /// How many rows a key had before the tick and how that changes.
@@ -318,16 +318,16 @@ impl Side {
         let kept = std::mem::replace(&mut self.kept[id as usize], Kept::FREE);
         let group = &mut self.groups[key as usize];
         if group.first == id {
-            group.first = kept.behind;
+            group.first = kept.next;
         } else {
-            self.kept[kept.before() as usize].behind = kept.behind;
+            self.kept[kept.previous() as usize].next = kept.next;
         }
-        // What is behind the last row is the first one, which knows the last.
-        let behind = if kept.behind == NONE { group.first } else { kept.behind };
-        if behind == NONE {
+        // After the last row comes the first one, which knows the last.
+        let after = if kept.next == NONE { group.first } else { kept.next };
+        if after == NONE {
             group.set_indexed(false);
         } else {
-            self.kept[behind as usize].set_before(kept.before());
+            self.kept[after as usize].set_previous(kept.previous());
         }
         self.free(id);
     }
@@ -348,7 +348,7 @@ impl Side {
         let mut next = group.first;
         while next != NONE {
             let id = next;
-            next = self.kept[id as usize].behind;
+            next = self.kept[id as usize].next;
             if group.is_indexed() {
                 self.unindex(key, id);
             }

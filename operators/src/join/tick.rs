@@ -230,7 +230,7 @@ impl Join {
             let id = self.sides[side].add(*key, rows.row(*place as usize), diff);
             let mut next = self.sides[1 - side].first(*key);
             while let Some(other) = next {
-                next = self.sides[1 - side].behind(other);
+                next = self.sides[1 - side].next(other);
                 let count = self.sides[1 - side].slot(other).after();
                 if count != 0 {
                     pairs.add(side, id, other, *place, diff * count);
@@ -277,7 +277,7 @@ impl Join {
             }
             let mut next = self.sides[1 - side].first(touched.key);
             while let Some(id) = next {
-                next = self.sides[1 - side].behind(id);
+                next = self.sides[1 - side].next(id);
                 let other = self.sides[1 - side].slot(id);
                 if side == RIGHT && other.change != 0 {
                     continue;
