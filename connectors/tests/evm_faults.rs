@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use highwater_engine::clock::Stopwatch;
 use highwater_engine::source::SourceError;
-use highwater_testnode::{Builder, Chain, Effect, Node, Transport, When, alter};
+use highwater_testnode::{Builder, Chain, ClosedPort, Effect, Node, Transport, When, alter};
 use live::{DEVNET, Live, TABLES, follow, follow_both, listen, node, twins, usual};
 
 #[test]
@@ -294,10 +294,8 @@ fn another_chain_is_refused() {
 
 #[test]
 fn an_endpoint_that_is_not_there_is_named_without_its_key() {
-    let node = node(10, 20);
-    let port = node.http_url().rsplit(':').next().unwrap().to_owned();
-    drop(node);
-    let url = format!("http://127.0.0.1:{port}/v2/0123456789abcdef?key=topsecret");
+    let closed = ClosedPort::new();
+    let url = format!("http://127.0.0.1:{}/v2/0123456789abcdef?key=topsecret", closed.number());
     let live = Live::start(&usual(&url, &[]));
     let error = live.wait_for_error();
     let text = format!("{} {error:?} {}", highwater_engine::error::chain(&error), live.metrics());

@@ -28,6 +28,7 @@
 pub mod alter;
 mod builder;
 mod chain;
+mod closed;
 mod fault;
 mod filter;
 mod http;
@@ -44,6 +45,7 @@ mod trie;
 
 pub use builder::{Builder, Log, Transaction, address_of};
 pub use chain::{Block, Chain};
+pub use closed::ClosedPort;
 pub use fault::{Alter, Effect, FaultId, Transport, When};
 pub use manner::{Heads, Manner, RemovedLogs, Tag};
 pub use node::{Head, Node};

@@ -184,7 +184,8 @@ impl Node {
         self.shared.lock().hub.drop_all();
     }
 
-    /// Stops listening and drops every connection, as if the process had died. What the node knows stays.
+    /// Stops listening and drops every connection, as if the process had died. What the node knows stays, and so
+    /// does the port: connections to it are refused.
     pub fn stop(&self) {
         self.server.stop();
         self.shared.lock().hub.drop_all();
@@ -193,7 +194,7 @@ impl Node {
     /// Listens again on the same port.
     ///
     /// # Panics
-    /// If another process has taken the port meanwhile.
+    /// If another process takes the port in that moment.
     pub fn restart(&self) {
         self.server.listen(self.shared.clone());
     }

@@ -10,6 +10,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::closed::ClosedPort;
 use crate::fault::Effect;
 use crate::state::State;
 use crate::{http, socket};
@@ -59,6 +60,8 @@ pub(crate) struct Server {
     /// Taken when the server is dropped.
     runtime: Option<Runtime>,
     running: Mutex<Option<Running>>,
+    /// Keeps the port for as long as nobody listens on it.
+    closed: Mutex<Option<ClosedPort>>,
     /// 0 until the system has chosen one.
     port: AtomicU16,
 }
@@ -67,7 +70,12 @@ impl Server {
     pub(crate) fn start(shared: Arc<Shared>) -> Server {
         let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("testnode").enable_all().build();
         let runtime = runtime.expect("the runtime of the test node starts");
-        let server = Server { runtime: Some(runtime), running: Mutex::default(), port: AtomicU16::new(0) };
+        let server = Server {
+            runtime: Some(runtime),
+            running: Mutex::default(),
+            closed: Mutex::default(),
+            port: AtomicU16::new(0),
+        };
         server.listen(shared);
         server
     }
@@ -84,12 +92,17 @@ impl Server {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn closed(&self) -> MutexGuard<'_, Option<ClosedPort>> {
+        self.closed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Listens, on the port of before if there was one.
     pub(crate) fn listen(&self, shared: Arc<Shared>) {
         let mut running = self.running();
         if running.is_some() {
             return;
         }
+        drop(self.closed().take());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port()));
         let listener = listener.unwrap_or_else(|error| panic!("listening on port {} failed: {error}", self.port()));
         self.port.store(listener.local_addr().expect("a listener has an address").port(), Ordering::SeqCst);
@@ -105,6 +118,8 @@ impl Server {
             task.abort();
             // Nothing is ever sent: the iteration ends when the last sender is dropped.
             gone.iter().for_each(|()| {});
+            let closed = ClosedPort::at(self.port());
+            *self.closed() = Some(closed.expect("the port that was just given up can be taken again"));
         }
     }
 }

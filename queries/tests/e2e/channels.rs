@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use highwater_testnode::ClosedPort;
 use serde_json::Value;
 
 use crate::command::{Desk, Ran, accumulate, highwater, parse_lines, run};
@@ -143,8 +144,8 @@ fn a_dead_receiver_loses_nothing_and_the_ledger_tells() {
     assert_eq!(standing(&hook), wanted, "a dry run prints just what would be sent");
     assert!(receiver.got().is_empty(), "and sends nothing");
     // A port where nobody listens: all is tried a few times, then kept as dead letters.
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let dead = format!("hook.url=http://127.0.0.1:{nobody}/secret-path");
+    let closed = ClosedPort::new();
+    let dead = format!("hook.url=http://127.0.0.1:{}/secret-path", closed.number());
     let state = desk.at("state");
     let first = run(&[
         "run",

@@ -376,7 +376,7 @@ fn keys_are_nowhere() {
         assert!(!ran.stdout.contains(KEY) && !ran.stderr.contains(KEY), "{command:?}");
     }
     // Nobody listens: the error that ends the run does not show it either.
-    drop(node);
+    node.stop();
     let ran = desk.run(&["--out", &desk.at("dead")]);
     assert_eq!(ran.code, Some(1), "{}", ran.stderr);
     assert!(!ran.stdout.contains(KEY) && !ran.stderr.contains(KEY), "{}", ran.stderr);

@@ -1,6 +1,5 @@
 //! The webhook channel against a server that fails at every point, and what is said of it.
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use highwater_engine::sink::{Delivery, Sink, SinkConnector as _, SinkReport};
 use highwater_sinks::alert::Kind;
 use highwater_sinks::alert::console::{self, Attempt, Entry, Filter};
 use highwater_sinks::alert::webhook::WEBHOOK;
+use highwater_testnode::ClosedPort;
 
 use crate::server::{Got, Reply, Server};
 use crate::world::{QUICK, commit, note, options, request, tick};
@@ -111,8 +111,8 @@ fn a_cut_answer_is_an_answer() {
 #[test]
 fn a_refused_connection_ends_as_a_dead_letter_after_the_last_attempt() {
     let dir = tempfile::tempdir().unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let url = format!("http://127.0.0.1:{port}/hook/t0ps3cret");
+    let closed = ClosedPort::new();
+    let url = format!("http://127.0.0.1:{}/hook/t0ps3cret", closed.number());
     let (_, entry, attempts) = tell_one(dir.path(), &url, &[("retry_max", "3")]);
     assert_eq!((entry.state.as_str(), attempts.len()), ("dead", 3));
     assert_no_secret(&format!("{entry:?} {attempts:?}"));

@@ -1,7 +1,6 @@
 //! No secret in errors, logs or debug output, whatever a service says.
 
 use std::fmt::Write as _;
-use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
 use highwater_engine::sink::SinkConnector as _;
@@ -13,6 +12,7 @@ use highwater_sinks::alert::opsgenie::OPSGENIE;
 use highwater_sinks::alert::pagerduty::PAGERDUTY;
 use highwater_sinks::alert::slack::SLACK;
 use highwater_sinks::alert::telegram::TELEGRAM;
+use highwater_testnode::ClosedPort;
 use serde_json::json;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -88,8 +88,8 @@ fn nothing_that_a_service_repeats_comes_out() {
     tracing::subscriber::with_default(log.clone(), || {
         for connector in CHANNELS {
             let server = Server::start(&[repeated, repeated, repeated]);
-            let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            for base in [server.url(""), format!("http://127.0.0.1:{free}")] {
+            let closed = ClosedPort::new();
+            for base in [server.url(""), format!("http://127.0.0.1:{}", closed.number())] {
                 let given = given(&connector, &base);
                 let own: Vec<_> = SECRETS
                     .into_iter()
