@@ -13,7 +13,8 @@ pub(crate) fn run(arguments: &ReplayArguments) -> anyhow::Result<()> {
 fn job(data: &Path, out: &Path) -> String {
     format!(
         "CREATE SOURCE eth WITH (connector = 'parquet', path = '{}',
-  rename = 'arrive_block=block_number, block_time=block_timestamp');
+  rename = 'arrive_block=block_number, block_time=block_timestamp',
+  types = 'pool=ADDRESS, token=ADDRESS, token_sold=ADDRESS');
 
 CREATE MATERIALIZED VIEW newest_price WITH (unbounded = 'yes') AS
 SELECT token, hour, max_by(price, revision) AS price FROM eth.prices GROUP BY token, hour;
@@ -23,7 +24,7 @@ SELECT pool, window_start AS hour, count(*) AS total, sum(amount_sold * price) A
 FROM TUMBLE(eth.trades, block_timestamp, INTERVAL '1 hour') JOIN newest_price ON token = token_sold AND hour = window_start
 GROUP BY pool, window_start;
 
-CREATE SINK rows FROM q4 WITH (connector = 'parquet', path = '{}', mode = 'snapshot');
+CREATE SINK rows FROM q4 WITH (connector = 'parquet', path = '{}', mode = 'snapshot', binary = 'hex');
 ",
         data.display(),
         out.display()

@@ -10,12 +10,13 @@ use std::sync::Arc;
 
 use alloy_primitives::U256;
 use arrow::array::{
-    ArrayRef, AsArray, BinaryArray, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
+    Array as _, ArrayRef, AsArray, BinaryArray, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
     TimestampMillisecondArray, UInt32Array, UInt64Array,
 };
 use arrow::datatypes::{DataType, Int64Type, TimestampMillisecondType};
 use highwater_engine::error::{Class, Classified};
 use highwater_engine::model::evm;
+use highwater_engine::model::wide::{ADDRESS_TYPE, HASH_TYPE, wide_kind};
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 
@@ -198,6 +199,95 @@ fn any_file_is_a_table_under_other_names() {
     }
     assert_eq!(next, i64::try_from(rows).unwrap());
     assert!(outcome.runs.len() <= 2 * rows.div_ceil(16_384) + 1, "runs are as large as batches");
+}
+
+/// Text of every kind that files hold, as a dictionary and not, over row groups and batches.
+#[test]
+fn text_is_read_as_it_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("other.parquet");
+    let rows = 40_000_i64;
+    // Few values, then so many that the writer gives up its dictionary; empty, short (kept in the view) and long.
+    let value = |row: i64| match row % 7 {
+        0 => None,
+        1 => Some(String::new()),
+        2 => Some(format!("\u{e9}{}", row % 5)),
+        3 => Some(format!("0x{:040x}", row % 50)),
+        _ if row < 20_000 => Some("the same words again and again".to_owned()),
+        _ => Some(format!("{row}{}", "-".repeat(usize::try_from(row % 40).unwrap()))),
+    };
+    let values: Vec<Option<String>> = (0..rows).map(value).collect();
+    let text: ArrayRef = Arc::new(StringArray::from_iter(values.iter().cloned()));
+    let as_type = |to: DataType| arrow::compute::cast(&text, &to).unwrap();
+    let columns = vec![
+        ("block_number", ints(0..rows)),
+        ("plain", text.clone()),
+        ("large", as_type(DataType::LargeUtf8)),
+        ("view", as_type(DataType::Utf8View)),
+        ("dictionary", as_type(DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)))),
+    ];
+    write(&path, columns, 30_000);
+    let outcome = read_parquet(&path, &[], &[]);
+    assert!(outcome.error.is_none(), "{:?}", outcome.error);
+    for column in ["plain", "large", "view", "dictionary"] {
+        let parts = outcome.runs.iter().map(|delivered| &delivered.run.tables[0].batch);
+        let read: Vec<Option<String>> = parts
+            .flat_map(|batch| {
+                let texts = batch.column_by_name(column).unwrap().as_string::<i32>();
+                texts.iter().map(|text| text.map(str::to_owned)).collect::<Vec<_>>()
+            })
+            .collect();
+        assert_eq!(read, values, "{column}");
+    }
+}
+
+#[test]
+fn columns_have_the_types_that_are_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("trades.parquet");
+    let texts = |values: &[Option<&str>]| Arc::new(StringArray::from_iter(values.iter().copied())) as ArrayRef;
+    let pool = format!("0x{}Ab", "00".repeat(19));
+    let write_pools = |pools: &[Option<&str>]| {
+        let columns = vec![
+            ("block_number", ints(1..=3)),
+            ("pair", texts(pools)),
+            ("tx", bytes((1..=3).map(hash))),
+            ("amount", texts(&[Some("7"), None, Some("0xff")])),
+            ("price", Arc::new(Float64Array::from_iter_values([1.0, 2.0, 3.0]))),
+        ];
+        write(&path, columns, 2);
+    };
+    write_pools(&[Some(&pool), None, Some(&"11".repeat(20))]);
+    let given = |types| [("rename", "pair=pool"), ("types", types)];
+    let outcome = read_parquet(&path, &given("pool=address, tx=HASH, amount=UINT256"), &[]);
+    assert!(outcome.error.is_none(), "{:?}", outcome.error);
+    let batches: Vec<_> = outcome.runs.iter().map(|delivered| &delivered.run.tables[0].batch).collect();
+    let batch = arrow::compute::concat_batches(&batches[0].schema(), batches).unwrap();
+    let schema = batch.schema();
+    assert_eq!(schema.field_with_name("pool").unwrap().data_type(), &ADDRESS_TYPE);
+    assert_eq!(schema.field_with_name("tx").unwrap().data_type(), &HASH_TYPE);
+    assert!(wide_kind(schema.field_with_name("amount").unwrap()).is_some());
+    let column = |name| batch.column_by_name(name).unwrap().as_fixed_size_binary();
+    let mut last = [0; 20];
+    last[19] = 0xab;
+    assert_eq!(column("pool").iter().collect::<Vec<_>>(), [Some(&last[..]), None, Some(&[0x11; 20])]);
+    assert_eq!(column("tx").value(2), [3; 32]);
+    let amount = |row| U256::from_be_slice(column("amount").value(row));
+    assert_eq!((amount(0), column("amount").is_null(1), amount(2)), (U256::from(7), true, U256::from(255)));
+
+    let fails = |types, wanted: &[&str]| {
+        let error = read_parquet(&path, &given(types), &[]).error.expect(types);
+        assert!(wanted.iter().all(|part| error.to_string().contains(part)), "{error}");
+    };
+    fails("pol=ADDRESS", &["option types names a column pol, which no table has"]);
+    fails(
+        "price=ADDRESS",
+        &["trades.parquet", "column price cannot have the type that option types gives it", "Float64"],
+    );
+    fails("pool=ADRESS", &["types", "'pool=ADDRESS, amount_raw=UINT256'"]);
+    fails("pool=HASH", &["column pair", &pool, "is not 32 bytes in hex"]);
+    write_pools(&[Some(&pool), None, Some("0x12zz")]);
+    fails("pool=ADDRESS", &["column pair", "\"0x12zz\" is not 20 bytes in hex"]);
 }
 
 #[test]

@@ -253,6 +253,7 @@ impl Contents {
     /// Appends the rows of a generation in order, each as often as it counts.
     fn append_sorted<'a>(&self, generation: &'a Generation, rows: &mut Vec<&'a [u8]>) {
         let start = rows.len();
+        rows.reserve(generation.len());
         rows.extend(generation.rows_present());
         let all = &mut rows[start..];
         if self.forms.in_order() {
@@ -336,8 +337,10 @@ impl<'a> Closings<'a> {
 struct Generation {
     index: Index,
     rows: Arena,
-    /// By row id; never zero for a row that is there.
+    /// By row id; zero only for an id without a row.
     counts: Vec<i64>,
+    /// Rows, each as often as it counts.
+    present: usize,
 }
 
 impl Generation {
@@ -347,20 +350,21 @@ impl Generation {
             return;
         }
         let hash = Hash::of(row);
-        let (id, is_new) = self.index.find_or_insert(&mut self.rows, hash, row);
+        let (id, _) = self.index.find_or_insert(&mut self.rows, hash, row);
         if id as usize == self.counts.len() {
-            self.counts.push(diff);
-            return;
+            self.counts.push(0);
         }
         let count = &mut self.counts[id as usize];
-        *count = if is_new { diff } else { *count + diff };
+        let before = *count;
+        *count = before + diff;
+        self.present = self.present + times(*count) - times(before);
         if *count == 0 {
             self.index.remove(&mut self.rows, hash, id);
         }
     }
 
     fn count(&self, id: u32) -> usize {
-        usize::try_from(self.counts[id as usize]).unwrap_or(0)
+        times(self.counts[id as usize])
     }
 
     /// The rows in no order, each as often as it counts.
@@ -370,7 +374,7 @@ impl Generation {
 
     /// Rows, each as often as it counts.
     fn len(&self) -> usize {
-        self.index.ids().map(|id| self.count(id)).sum()
+        self.present
     }
 
     /// Rows taken back more often than sent.
@@ -382,7 +386,13 @@ impl Generation {
         self.index.clear();
         self.rows.clear();
         self.counts.clear();
+        self.present = 0;
     }
+}
+
+/// How often a row with this count is there.
+fn times(count: i64) -> usize {
+    usize::try_from(count).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -1,14 +1,17 @@
-//! The conversions themselves: one array in, one array out, nothing copied that need not be.
+//! The conversions themselves: one array in, one array out, nothing copied that need not be. Text comes as views or as
+//! a dictionary.
 
 use std::sync::Arc;
 
 use alloy_primitives::{U256, hex};
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryBuilder, FixedSizeBinaryBuilder, PrimitiveArray, TimestampMillisecondArray,
+    Array, ArrayRef, AsArray, BinaryBuilder, FixedSizeBinaryArray, FixedSizeBinaryBuilder, Int32Array, PrimitiveArray,
+    StringArray, StringViewArray, TimestampMillisecondArray,
 };
-use arrow::compute::{CastOptions, cast_with_options};
+use arrow::buffer::{Buffer, OffsetBuffer};
+use arrow::compute::{CastOptions, cast_with_options, take};
 use arrow::datatypes::{
-    DataType, Decimal128Type, Int64Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
+    DataType, Decimal128Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
     TimestampNanosecondType, TimestampSecondType,
 };
 use arrow::error::ArrowError;
@@ -16,15 +19,68 @@ use highwater_engine::model::wide::int256_array_from_twos;
 
 use super::mapping::Convert;
 
-/// Brings a column to its offered type. Fails on the first value that does not fit.
-pub(super) fn convert(array: &ArrayRef, how: Convert) -> Result<ArrayRef, ArrowError> {
+/// The values of a dictionary, and what they become; nothing if one does not fit.
+type Dictionary = (ArrayRef, Option<ArrayRef>);
+
+/// Brings a column to its offered type, batch after batch. Values of a dictionary are converted once, and not once
+/// for every row.
+#[derive(Debug, Default)]
+pub(super) struct Converter {
+    known: Option<Dictionary>,
+}
+
+impl Converter {
+    /// Converts a batch. Fails on the first value that does not fit.
+    pub(super) fn convert(&mut self, array: &ArrayRef, how: Convert) -> Result<ArrayRef, ArrowError> {
+        let Some(dictionary) = array.as_dictionary_opt::<Int32Type>() else { return convert(array, how) };
+        if how == Convert::Text {
+            return cast(array, &DataType::Utf8);
+        }
+        let known = self.known.take_if(|(values, _)| values.to_data().ptr_eq(&dictionary.values().to_data()));
+        let (_, converted) = self.known.insert(match known {
+            Some(known) => known,
+            None => {
+                let views = cast(dictionary.values(), &DataType::Utf8View)?;
+                (dictionary.values().clone(), convert(&views, how).ok())
+            }
+        });
+        match converted {
+            Some(converted) => gather(converted, dictionary.keys()),
+            // Rows may not have the value that does not fit.
+            None => convert(&cast(array, &DataType::Utf8View)?, how),
+        }
+    }
+}
+
+/// The values at the keys.
+fn gather(values: &ArrayRef, keys: &Int32Array) -> Result<ArrayRef, ArrowError> {
+    match values.data_type() {
+        _ if values.null_count() > 0 => take(values, keys, None),
+        DataType::FixedSizeBinary(20) => gather_fixed::<20>(values.as_fixed_size_binary(), keys),
+        DataType::FixedSizeBinary(32) => gather_fixed::<32>(values.as_fixed_size_binary(), keys),
+        _ => take(values, keys, None),
+    }
+}
+
+fn gather_fixed<const WIDTH: usize>(values: &FixedSizeBinaryArray, keys: &Int32Array) -> Result<ArrayRef, ArrowError> {
+    let (bytes, _) = values.value_data().as_chunks::<WIDTH>();
+    // A row that is NULL may have any key.
+    let value = |key: &i32| usize::try_from(*key).ok().and_then(|key| bytes.get(key)).copied().unwrap_or([0; WIDTH]);
+    let gathered: Vec<[u8; WIDTH]> = keys.values().iter().map(value).collect();
+    let width = i32::try_from(WIDTH).expect("a width is small");
+    let nulls = keys.nulls().cloned();
+    Ok(Arc::new(FixedSizeBinaryArray::try_new(width, Buffer::from_vec(gathered.into_flattened()), nulls)?))
+}
+
+/// Brings an array that is no dictionary to its offered type.
+fn convert(array: &ArrayRef, how: Convert) -> Result<ArrayRef, ArrowError> {
     match how {
         Convert::Same => Ok(array.clone()),
         Convert::Int => cast(array, &DataType::Int64),
         Convert::Wei => cast(array, &DataType::Decimal128(38, 0)),
         Convert::Time => time(array),
         Convert::Seconds => seconds(array),
-        Convert::Text => cast(array, &DataType::Utf8),
+        Convert::Text => Ok(Arc::new(text(array.as_string_view())?)),
         Convert::Fixed(width) => fixed(array, width),
         Convert::Bytes => bytes(array),
         Convert::Wide => wide(array),
@@ -34,6 +90,19 @@ pub(super) fn convert(array: &ArrayRef, how: Convert) -> Result<ArrayRef, ArrowE
 
 fn cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
     cast_with_options(array, to, &CastOptions { safe: false, ..CastOptions::default() })
+}
+
+/// Views of text as text of its own, in memory of the right size.
+fn text(views: &StringViewArray) -> Result<StringArray, ArrowError> {
+    let lengths = || views.iter().map(|value| value.map_or(0, str::len));
+    let total: usize = lengths().sum();
+    i32::try_from(total).map_err(|_| overflow(format_args!("text of {total} bytes in {} rows", views.len())))?;
+    let offsets = OffsetBuffer::<i32>::from_lengths(lengths());
+    let mut bytes = Vec::with_capacity(total);
+    for value in views.iter().flatten() {
+        bytes.extend_from_slice(value.as_bytes());
+    }
+    StringArray::try_new(offsets, bytes.into(), views.nulls().cloned())
 }
 
 fn utc(array: TimestampMillisecondArray) -> ArrayRef {
@@ -75,10 +144,9 @@ fn for_each_bytes(
     mut each: impl FnMut(Option<&[u8]>) -> Result<(), ArrowError>,
 ) -> Result<(), ArrowError> {
     match array.data_type() {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
-            let text = cast(array, &DataType::Utf8)?;
+        DataType::Utf8View => {
             let mut scratch = Vec::new();
-            for value in text.as_string::<i32>() {
+            for value in array.as_string_view() {
                 let Some(value) = value else {
                     each(None)?;
                     continue;
@@ -97,6 +165,9 @@ fn for_each_bytes(
 }
 
 fn fixed(array: &ArrayRef, width: i32) -> Result<ArrayRef, ArrowError> {
+    if let Some(views) = array.as_string_view_opt() {
+        return fixed_from_hex(views, width);
+    }
     let mut out = FixedSizeBinaryBuilder::with_capacity(array.len(), width);
     for_each_bytes(array, |value| {
         match value {
@@ -106,6 +177,19 @@ fn fixed(array: &ArrayRef, width: i32) -> Result<ArrayRef, ArrowError> {
         Ok(())
     })?;
     Ok(Arc::new(out.finish()))
+}
+
+/// Bytes of one length from text, which is read as hex.
+fn fixed_from_hex(text: &StringViewArray, width: i32) -> Result<ArrayRef, ArrowError> {
+    let each = usize::try_from(width).expect("a width is not negative");
+    let mut bytes = vec![0; each * text.len()];
+    for (value, place) in text.iter().zip(bytes.chunks_exact_mut(each)) {
+        if let Some(value) = value {
+            hex::decode_to_slice(value, place)
+                .map_err(|_| ArrowError::ComputeError(format!("the text {value:?} is not {width} bytes in hex")))?;
+        }
+    }
+    Ok(Arc::new(FixedSizeBinaryArray::try_new(width, bytes.into(), text.nulls().cloned())?))
 }
 
 fn bytes(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
@@ -127,8 +211,8 @@ fn wide(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
         Ok(())
     };
     match array.data_type() {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
-            for text in cast(array, &DataType::Utf8)?.as_string::<i32>() {
+        DataType::Utf8View => {
+            for text in array.as_string_view() {
                 push(text.map(wide_from_text).transpose()?)?;
             }
         }

@@ -1,10 +1,10 @@
 //! From the columns of a file to the columns a table offers: names of cryo, types of ours.
 
-use std::collections::BTreeMap;
-
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use highwater_engine::model::evm;
 use highwater_engine::model::wide::{EXTENSION_KEY, INT256_TWOS, WIDE_TYPE, int256_field, timestamp_type, wide_kind};
+
+use super::options::Settings;
 
 /// How the values of a column are brought to the type that is offered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,7 +27,7 @@ pub(super) enum Convert {
     Twos,
     /// Bytes or hex text to bytes.
     Bytes,
-    /// Any text to text.
+    /// Views or dictionaries of text to text.
     Text,
 }
 
@@ -60,25 +60,37 @@ const CRYO_NAMES: &[(&str, &str, &str)] = &[
 ];
 
 /// The columns that a file with this schema offers. `evm_table` is the table of ours that it holds, if
-/// any; `rename` maps names of the file to names wanted.
-pub(super) fn map_columns(schema: &Schema, evm_table: Option<&str>, rename: &BTreeMap<String, String>) -> Vec<Mapped> {
+/// any. Of the settings, `rename` maps names of the file to names wanted, and `types` gives types to these; the error
+/// tells which of them cannot be had.
+pub(super) fn map_columns(
+    schema: &Schema,
+    evm_table: Option<&str>,
+    settings: &Settings,
+) -> Result<Vec<Mapped>, String> {
     let ours = evm_table.and_then(evm::schema);
     let mut mapped: Vec<Mapped> = Vec::with_capacity(schema.fields().len());
     for (source, field) in schema.fields().iter().enumerate() {
-        let name = match rename.get(field.name()) {
+        let name = match settings.rename.get(field.name()) {
             Some(name) => Some(name.clone()),
             None => offered_name(field.name(), schema, evm_table),
         };
         // The first of two columns of one name wins, as in `X_binary` beside a plain `X`.
         let Some(name) = name.filter(|name| mapped.iter().all(|other| other.field.name() != name)) else { continue };
-        let target = ours.as_ref().and_then(|ours| ours.field_with_name(&name).ok());
+        let wanted = settings.types.get(&name).map(|wanted| wanted.clone().with_name(&name));
+        let target = wanted.as_ref().or_else(|| ours.as_ref()?.field_with_name(&name).ok());
         let (field, convert) = match target.and_then(|target| conversion(field, target).map(|how| (target, how))) {
             Some((target, convert)) => (target.clone().with_nullable(field.is_nullable()), convert),
+            None if wanted.is_some() => {
+                return Err(format!(
+                    "column {name} cannot have the type that option types gives it: it is {}",
+                    field.data_type()
+                ));
+            }
             None => widened(field, name),
         };
         mapped.push(Mapped { field, source, convert });
     }
-    mapped
+    Ok(mapped)
 }
 
 /// The name under which a column is offered; `None` for a copy of another column.
@@ -102,10 +114,18 @@ fn has(schema: &Schema, name: &str) -> bool {
     schema.column_with_name(name).is_some()
 }
 
+/// Whether a column is text, as text is read here.
+fn is_text(from: &DataType) -> bool {
+    match from {
+        DataType::Dictionary(_, values) => **values == DataType::Utf8,
+        _ => *from == DataType::Utf8View,
+    }
+}
+
 /// How a column of the file becomes the column `target` of ours, if it can.
 fn conversion(from: &Field, target: &Field) -> Option<Convert> {
     let (from_type, to) = (from.data_type(), target.data_type());
-    let is_text = matches!(from_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    let is_text = is_text(from_type);
     let is_bytes = matches!(
         from_type,
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_)
@@ -126,7 +146,7 @@ fn conversion(from: &Field, target: &Field) -> Option<Convert> {
         }
         DataType::FixedSizeBinary(width) => (is_text || is_bytes).then_some(Convert::Fixed(*width)),
         DataType::Binary => (is_text || is_bytes).then_some(Convert::Bytes),
-        DataType::Utf8 => (is_text || matches!(from_type, DataType::Dictionary(_, _))).then_some(Convert::Text),
+        DataType::Utf8 => is_text.then_some(Convert::Text),
         _ => None,
     }
 }
@@ -142,8 +162,7 @@ fn widened(field: &Field, name: String) -> (Field, Convert) {
         from if from.is_integer() => (DataType::Int64, Convert::Int),
         from if *from == timestamp_type() => (from.clone(), Convert::Same),
         DataType::Timestamp(_, _) => (timestamp_type(), Convert::Time),
-        DataType::LargeUtf8 | DataType::Utf8View => (DataType::Utf8, Convert::Text),
-        DataType::Dictionary(_, values) if values.as_ref() == &DataType::Utf8 => (DataType::Utf8, Convert::Text),
+        from if is_text(from) => (DataType::Utf8, Convert::Text),
         DataType::LargeBinary | DataType::BinaryView => (DataType::Binary, Convert::Bytes),
         other => (other.clone(), Convert::Same),
     };

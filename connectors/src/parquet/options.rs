@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use arrow::datatypes::{DataType, Field};
+use highwater_engine::model::wide::{ADDRESS_TYPE, HASH_TYPE, uint256_field};
 use highwater_engine::options::{OptionDoc, OptionError, Options};
 use highwater_engine::source::SourceError;
 
@@ -27,6 +29,13 @@ pub(super) const DOCS: &[OptionDoc] = &[
         default: "none",
         doc: "Other names for columns, in every table.",
         example: "to=to_address, block_time=block_timestamp",
+    },
+    OptionDoc {
+        name: "types",
+        kind: "list of column=type",
+        default: "those of the files",
+        doc: "Other types of columns (by their names in the job), in every table: ADDRESS, HASH or BYTES for hex text or bytes, UINT256 for decimal or hex text, numbers or bytes. A value that does not fit is an error.",
+        example: "pool=ADDRESS, amount_raw=UINT256",
     },
     OptionDoc {
         name: "chain",
@@ -60,6 +69,8 @@ pub(super) struct Settings {
     pub(super) path: PathBuf,
     pub(super) alias: BTreeMap<String, String>,
     pub(super) rename: BTreeMap<String, String>,
+    /// Fields without a name, by the name of the column.
+    pub(super) types: BTreeMap<String, Field>,
     pub(super) chain: Option<String>,
     pub(super) chain_id: u64,
     pub(super) blocks_per_tick: usize,
@@ -70,6 +81,7 @@ impl Settings {
         let path = options.require_path("path")?;
         let alias = take_pairs(&mut options, "alias")?;
         let rename = take_pairs(&mut options, "rename")?;
+        let types = take_types(&mut options)?;
         let chain = options.take_str("chain");
         let chain_id = options.take_u64("chain_id")?.unwrap_or(1);
         let blocks_per_tick = options.take_with("blocks_per_tick", "a whole number above 0", |text| {
@@ -84,6 +96,7 @@ impl Settings {
             path,
             alias,
             rename,
+            types,
             chain,
             chain_id,
             blocks_per_tick: blocks_per_tick.unwrap_or(BLOCKS_PER_TICK),
@@ -91,17 +104,36 @@ impl Settings {
     }
 }
 
-fn take_pairs(options: &mut Options, name: &'static str) -> Result<BTreeMap<String, String>, OptionError> {
-    let pairs = options.take_with(name, "a list such as 'a=b, c=d'", |text| {
-        text.split(',')
-            .map(str::trim)
-            .filter(|pair| !pair.is_empty())
-            .map(|pair| {
-                let (from, to) = pair.split_once('=')?;
-                let (from, to) = (from.trim(), to.trim());
-                (!from.is_empty() && !to.is_empty()).then(|| (from.to_owned(), to.to_owned()))
-            })
-            .collect()
+/// A column of a type that the option `types` knows.
+fn typed(name: &str) -> Option<Field> {
+    Some(match name.to_ascii_uppercase().as_str() {
+        "ADDRESS" => Field::new("", ADDRESS_TYPE, true),
+        "HASH" => Field::new("", HASH_TYPE, true),
+        "BYTES" => Field::new("", DataType::Binary, true),
+        "UINT256" => uint256_field("", true),
+        _ => return None,
+    })
+}
+
+fn take_types(options: &mut Options) -> Result<BTreeMap<String, Field>, OptionError> {
+    let expected = "a list such as 'pool=ADDRESS, amount_raw=UINT256' of the types ADDRESS, HASH, BYTES and UINT256";
+    let types = options.take_with("types", expected, |text| {
+        pairs(text)?.into_iter().map(|(column, name)| Some((column, typed(&name)?))).collect()
     })?;
-    Ok(pairs.unwrap_or_default())
+    Ok(types.unwrap_or_default())
+}
+
+fn take_pairs(options: &mut Options, name: &'static str) -> Result<BTreeMap<String, String>, OptionError> {
+    Ok(options.take_with(name, "a list such as 'a=b, c=d'", pairs)?.unwrap_or_default())
+}
+
+/// What `a=b, c=d` lists; `None` if it is no such list.
+fn pairs(text: &str) -> Option<BTreeMap<String, String>> {
+    let listed = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
+    let pair = |pair: &str| {
+        let (from, to) = pair.split_once('=')?;
+        let (from, to) = (from.trim(), to.trim());
+        (!from.is_empty() && !to.is_empty()).then(|| (from.to_owned(), to.to_owned()))
+    };
+    listed.map(pair).collect()
 }

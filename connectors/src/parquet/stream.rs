@@ -13,7 +13,7 @@ use highwater_engine::source::SourceError;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
-use super::convert::convert;
+use super::convert::Converter;
 use super::mapping::Convert;
 use super::table::{Origin, Table, TableFile};
 use crate::range::BlockRange;
@@ -67,6 +67,8 @@ impl Piece {
 /// Which column of a batch goes where.
 struct FilePlan {
     reader: ParquetRecordBatchReader,
+    /// By column of a batch.
+    converters: Vec<Converter>,
     /// For each wanted column: its index in the batch, and the conversion.
     wanted: Vec<Option<(usize, Convert)>>,
     number: (usize, Convert),
@@ -273,6 +275,7 @@ impl TableStream {
             (sources.binary_search(&source).expect("every used column is in the list"), how)
         };
         Ok(FilePlan {
+            converters: sources.iter().map(|_| Converter::default()).collect(),
             wanted: wanted.into_iter().map(|column| column.map(place)).collect(),
             number: place(number),
             time: time.map(place),
@@ -302,20 +305,21 @@ impl TableStream {
 }
 
 impl FilePlan {
-    fn piece(&self, batch: &RecordBatch) -> Result<Piece, ArrowError> {
-        let column = |(index, how): (usize, Convert)| {
-            convert(batch.column(index), how).map_err(|error| {
+    fn piece(&mut self, batch: &RecordBatch) -> Result<Piece, ArrowError> {
+        let mut column = |(index, how): (usize, Convert)| {
+            self.converters[index].convert(batch.column(index), how).map_err(|error| {
                 ArrowError::ComputeError(format!("column {}: {error}", batch.schema_ref().field(index).name()))
             })
         };
-        let columns = self.wanted.iter().map(|place| place.map(column).transpose());
-        let times = self.time.map(column).transpose()?;
+        let columns: Result<_, ArrowError> =
+            self.wanted.iter().map(|place| place.map(&mut column).transpose()).collect();
+        let times = self.time.map(&mut column).transpose()?;
         Ok(Piece {
-            columns: columns.collect::<Result<_, _>>()?,
+            columns: columns?,
             numbers: column(self.number)?.as_primitive::<Int64Type>().clone(),
             times: times.and_then(|times| times.as_primitive_opt::<TimestampMillisecondType>().cloned()),
-            hashes: self.hash.map(column).transpose()?.map(|hashes| hashes.as_fixed_size_binary().clone()),
-            parents: self.parent.map(column).transpose()?.map(|parents| parents.as_fixed_size_binary().clone()),
+            hashes: self.hash.map(&mut column).transpose()?.map(|hashes| hashes.as_fixed_size_binary().clone()),
+            parents: self.parent.map(&mut column).transpose()?.map(|parents| parents.as_fixed_size_binary().clone()),
             at: 0,
         })
     }

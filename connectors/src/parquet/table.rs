@@ -4,13 +4,15 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use highwater_engine::error::BoxError;
 use highwater_engine::model::evm;
 use highwater_engine::source::SourceError;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use parquet::file::metadata::RowGroupMetaData;
+use parquet::basic::Encoding;
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
+use parquet::schema::types::SchemaDescriptor;
 
 use super::layout::{self, TableFiles};
 use super::mapping::{Mapped, map_columns};
@@ -60,6 +62,47 @@ fn read_error(action: &'static str, path: &Path, source: impl Into<BoxError>) ->
     SourceError::Read { action, place: path.display().to_string(), source: source.into() }
 }
 
+/// Reads what a file says of itself.
+///
+/// Text is to be read as the file has it, as a dictionary or as views into its pages: what it becomes here, bytes or
+/// text of its own, is then made once a value of the dictionary, or in one step.
+fn load(file: &File) -> parquet::errors::Result<ArrowReaderMetadata> {
+    let metadata = ArrowReaderMetadata::load(file, ArrowReaderOptions::new())?;
+    let fields = metadata.schema().fields().iter().map(|field| {
+        let is_text = match field.data_type() {
+            DataType::Dictionary(_, values) => values.is_string(),
+            other => other.is_string(),
+        };
+        let read_as = match is_text {
+            false => return field.clone(),
+            true if is_dictionary(metadata.metadata(), field.name()) => {
+                DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
+            }
+            true => DataType::Utf8View,
+        };
+        Arc::new(field.as_ref().clone().with_data_type(read_as))
+    });
+    let schema = Schema::new_with_metadata(fields.collect::<Fields>(), metadata.schema().metadata().clone());
+    let options = ArrowReaderOptions::new().with_schema(Arc::new(schema));
+    ArrowReaderMetadata::try_new(metadata.metadata().clone(), options)
+}
+
+/// Whether all pages of a column say that they are dictionary encoded. Of others a dictionary would have to be made.
+fn is_dictionary(metadata: &ParquetMetaData, name: &str) -> bool {
+    let Some(leaf) = leaf_of(metadata.file_metadata().schema_descr(), name) else { return false };
+    metadata.row_groups().iter().all(|group| {
+        let encodings = group.column(leaf).page_encoding_stats_mask();
+        encodings.is_some_and(|encodings| {
+            encodings.is_only(Encoding::RLE_DICTIONARY) || encodings.is_only(Encoding::PLAIN_DICTIONARY)
+        })
+    })
+}
+
+/// The leaf of the Parquet schema that is a column at the top.
+fn leaf_of(schema: &SchemaDescriptor, name: &str) -> Option<usize> {
+    schema.columns().iter().position(|leaf| matches!(leaf.path().parts(), [only] if only == name))
+}
+
 /// Opens every table of a folder.
 pub(super) fn open_all(settings: &Settings) -> Result<Vec<Arc<Table>>, SourceError> {
     let found = layout::find(&settings.path, &settings.alias)?;
@@ -70,6 +113,12 @@ pub(super) fn open_all(settings: &Settings) -> Result<Vec<Arc<Table>>, SourceErr
     let mut tables = Vec::with_capacity(found.len());
     for files in found {
         tables.push(Table::open(files, settings)?);
+    }
+    let has = |name: &String| tables.iter().any(|table| table.schema.column_with_name(name).is_some());
+    if let Some(name) = settings.types.keys().find(|name| !has(name)) {
+        let place = settings.path.display().to_string();
+        let detail = format!("option types names a column {name}, which no table has");
+        return Err(SourceError::Malformed { place, detail });
     }
     let blocks = tables.iter().find(|table| table.name == "blocks");
     let knows = |name| blocks.is_some_and(|blocks: &Table| blocks.schema.column_with_name(name).is_some());
@@ -101,12 +150,13 @@ impl Table {
     /// Opens one of its files.
     pub(super) fn open_file(&self, path: &Path) -> Result<TableFile, SourceError> {
         let file = File::open(path).map_err(|error| read_error("opening", path, error))?;
-        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|error| {
+        let metadata = load(&file).map_err(|error| {
             let place = path.display().to_string();
             SourceError::Malformed { place, detail: format!("this is not a readable Parquet file: {error}") }
         })?;
         let evm_table = self.is_evm.then_some(self.name.as_str());
-        let columns = map_columns(metadata.schema(), evm_table, &self.settings.rename);
+        let columns = map_columns(metadata.schema(), evm_table, &self.settings)
+            .map_err(|detail| SourceError::Malformed { place: path.display().to_string(), detail })?;
         Ok(TableFile { path: path.to_owned(), file, metadata, columns })
     }
 
@@ -173,8 +223,7 @@ impl TableFile {
     /// The leaf of the Parquet schema that holds the block number.
     fn number_leaf(&self) -> Option<usize> {
         let name = self.metadata.schema().field(self.column("block_number")?.source).name().clone();
-        let leaves = self.metadata.parquet_schema().columns();
-        leaves.iter().position(|leaf| matches!(leaf.path().parts(), [only] if *only == name))
+        leaf_of(self.metadata.parquet_schema(), &name)
     }
 
     /// The first and last height that a row group says it has.

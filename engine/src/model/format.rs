@@ -10,9 +10,12 @@
 
 use std::fmt::Write as _;
 
+use alloy_primitives::hex::encode_to_slice;
 use arrow::array::{
     Array, AsArray, Decimal128Array, Decimal256Array, FixedSizeBinaryArray, GenericListArray, OffsetSizeTrait,
+    StringArray,
 };
+use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Decimal256Type, Field, Float32Type, Float64Type, Int8Type, Int16Type,
     Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
@@ -158,13 +161,29 @@ pub fn json_string(out: &mut String, text: &str) {
 
 /// Appends `0x` and lower-case hex.
 pub fn hex(out: &mut String, bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     out.reserve(2 + 2 * bytes.len());
     out.push_str("0x");
-    for byte in bytes {
-        out.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        out.push(char::from(DIGITS[usize::from(byte & 15)]));
+    for part in bytes.chunks(32) {
+        let mut digits = [0; 64];
+        let digits = &mut digits[..2 * part.len()];
+        encode_to_slice(part, digits).expect("two digits a byte");
+        out.push_str(std::str::from_utf8(digits).expect("digits are ASCII"));
     }
+}
+
+/// What [`hex`] makes of every value of a column, as a column.
+///
+/// # Panics
+/// If the text has 2^31 bytes.
+pub fn hex_column(array: &FixedSizeBinaryArray) -> StringArray {
+    let width = 2 + 2 * array.value_size();
+    let mut text = vec![b'0'; width * array.len()];
+    for (row, text) in text.chunks_exact_mut(width).enumerate() {
+        text[1] = b'x';
+        encode_to_slice(array.value(row), &mut text[2..]).expect("two digits a byte");
+    }
+    let offsets = OffsetBuffer::from_repeated_length(width, array.len());
+    StringArray::try_new(offsets, text.into(), array.nulls().cloned()).expect("digits are ASCII")
 }
 
 /// A count with thousands separated, for people: `1,234,567`.
@@ -244,7 +263,7 @@ fn other(out: &mut String, array: &dyn Array, row: usize) {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{ArrayRef, StringArray, TimestampMillisecondArray};
+    use arrow::array::{ArrayRef, TimestampMillisecondArray};
     use arrow::datatypes::Schema;
 
     use super::super::wide::{WIDE_TYPE, timestamp_type, uint256_field};
@@ -253,6 +272,22 @@ mod tests {
     #[test]
     fn counts_for_people() {
         assert_eq!([7, 123_456, 1_234_567].map(grouped), ["7", "123,456", "1,234,567"]);
+    }
+
+    #[test]
+    fn hex_of_any_length() {
+        for len in [0_usize, 1, 20, 31, 32, 33, 100] {
+            let bytes: Vec<u8> = (0..len).map(|byte| u8::try_from(byte * 7 % 256).expect("below 256")).collect();
+            let expected = bytes.iter().fold("0x".to_owned(), |text, byte| format!("{text}{byte:02x}"));
+            let mut text = String::new();
+            hex(&mut text, &bytes);
+            assert_eq!(text, expected);
+            let values = [Some(&bytes), None, Some(&bytes)];
+            let width = i32::try_from(len).expect("small");
+            let column = FixedSizeBinaryArray::try_from_sparse_iter_with_size(values.into_iter(), width);
+            let column = hex_column(&column.expect("values of one length"));
+            assert_eq!(column.iter().collect::<Vec<_>>(), [Some(&expected[..]), None, Some(&expected[..])]);
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use arrow::buffer::MutableBuffer;
 use arrow::datatypes::Field;
 use arrow::error::ArrowError;
 use highwater_engine::model::format;
-use highwater_engine::model::wide::{Wide, int256_to_twos};
+use highwater_engine::model::wide::{Wide, int256_to_twos, wide_kind};
 
 /// 10^38: the first number that `Decimal128(38, 0)` does not hold.
 const DECIMAL_END: u128 = 10_u128.pow(38);
@@ -74,6 +74,11 @@ pub(super) fn as_double(field: &Field, column: &ArrayRef) -> ArrayRef {
 
 /// Exact text: decimal digits of 256-bit integers, `0x…` of other bytes.
 pub(super) fn as_text(field: &Field, column: &ArrayRef) -> ArrayRef {
+    if let Some(bytes) = column.as_fixed_size_binary_opt()
+        && wide_kind(field).is_none()
+    {
+        return Arc::new(format::hex_column(bytes));
+    }
     let mut builder = StringBuilder::new();
     let mut text = String::new();
     for row in 0..column.len() {

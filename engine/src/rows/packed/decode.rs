@@ -18,15 +18,17 @@ pub(super) fn column(kind: Kind, data_type: &DataType, rows: &mut [&[u8]]) -> Ar
     match kind {
         Kind::Number(width, sign) => {
             let values = numbers(width, sign, rows, &mut nulls);
-            fixed(data_type, values, rows.len(), nulls)
+            fixed(data_type, values.into(), rows.len(), nulls)
         }
+        Kind::Plain(20) => fixed(data_type, plain::<20>(rows, &mut nulls), rows.len(), nulls),
+        Kind::Plain(32) => fixed(data_type, plain::<32>(rows, &mut nulls), rows.len(), nulls),
         Kind::Plain(width) => {
             let mut values = MutableBuffer::with_capacity(rows.len() * width);
             for row in rows.iter_mut() {
                 nulls.append(front(row, 1)[0] != NULL);
                 values.extend_from_slice(front(row, width));
             }
-            fixed(data_type, values, rows.len(), nulls)
+            fixed(data_type, values.into(), rows.len(), nulls)
         }
         Kind::Boolean => {
             let mut values = BooleanBufferBuilder::new(rows.len());
@@ -48,9 +50,21 @@ pub(super) fn column(kind: Kind, data_type: &DataType, rows: &mut [&[u8]]) -> Ar
     }
 }
 
-fn fixed(data_type: &DataType, values: MutableBuffer, len: usize, mut nulls: NullBufferBuilder) -> ArrayRef {
-    let data = ArrayData::builder(data_type.clone()).len(len).add_buffer(values.into()).nulls(nulls.finish());
+fn fixed(data_type: &DataType, values: Buffer, len: usize, mut nulls: NullBufferBuilder) -> ArrayRef {
+    let data = ArrayData::builder(data_type.clone()).len(len).add_buffer(values).nulls(nulls.finish());
     make_array(data.build().expect("as many bytes as the values have"))
+}
+
+/// Values of a width that is known here, so that none is a call.
+fn plain<const WIDTH: usize>(rows: &mut [&[u8]], nulls: &mut NullBufferBuilder) -> Buffer {
+    let mut values: Vec<[u8; WIDTH]> = Vec::with_capacity(rows.len());
+    for row in rows.iter_mut() {
+        nulls.append(front(row, 1)[0] != NULL);
+        let (value, rest) = row.split_first_chunk().expect("a value has its width");
+        values.push(*value);
+        *row = rest;
+    }
+    Buffer::from_vec(values.into_flattened())
 }
 
 fn numbers(width: usize, sign: Sign, rows: &mut [&[u8]], nulls: &mut NullBufferBuilder) -> MutableBuffer {

@@ -72,21 +72,27 @@ impl Column {
         match &self.values {
             Values::Number { width, sign, values } => {
                 match width {
-                    1 => write_numbers::<1>(values, *sign, nulls, fields),
-                    2 => write_numbers::<2>(values, *sign, nulls, fields),
-                    4 => write_numbers::<4>(values, *sign, nulls, fields),
-                    8 => write_numbers::<8>(values, *sign, nulls, fields),
-                    16 => write_numbers::<16>(values, *sign, nulls, fields),
-                    32 => write_numbers::<32>(values, *sign, nulls, fields),
+                    1 => write_each::<1>(values, nulls, fields, |value| ordered(value, *sign)),
+                    2 => write_each::<2>(values, nulls, fields, |value| ordered(value, *sign)),
+                    4 => write_each::<4>(values, nulls, fields, |value| ordered(value, *sign)),
+                    8 => write_each::<8>(values, nulls, fields, |value| ordered(value, *sign)),
+                    16 => write_each::<16>(values, nulls, fields, |value| ordered(value, *sign)),
+                    32 => write_each::<32>(values, nulls, fields, |value| ordered(value, *sign)),
                     _ => return None,
                 }
                 Some(0)
             }
             Values::Plain { width, values } => {
-                for (number, field) in fields.of(1 + width).enumerate() {
-                    if nulls.is_none_or(|nulls| nulls.is_valid(number)) {
-                        field[0] = VALUE;
-                        field[1..].copy_from_slice(&values[number * width..][..*width]);
+                match width {
+                    20 => write_each::<20>(values, nulls, fields, |value| value),
+                    32 => write_each::<32>(values, nulls, fields, |value| value),
+                    _ => {
+                        for (number, field) in fields.of(1 + width).enumerate() {
+                            if nulls.is_none_or(|nulls| nulls.is_valid(number)) {
+                                field[0] = VALUE;
+                                field[1..].copy_from_slice(&values[number * width..][..*width]);
+                            }
+                        }
                     }
                 }
                 Some(0)
@@ -150,12 +156,18 @@ fn even_length(offsets: &[i32]) -> Option<usize> {
     usize::try_from(length).ok().filter(|_| uneven == 0)
 }
 
+/// Values of a width that is known here, so that none is a call.
 #[inline]
-fn write_numbers<const WIDTH: usize>(values: &[u8], sign: Sign, nulls: Option<&NullBuffer>, fields: Fields<'_>) {
+fn write_each<const WIDTH: usize>(
+    values: &[u8],
+    nulls: Option<&NullBuffer>,
+    fields: Fields<'_>,
+    ordered: impl Fn([u8; WIDTH]) -> [u8; WIDTH],
+) {
     let (values, _) = values.as_chunks::<WIDTH>();
     let write = |(field, value): (&mut [u8], &[u8; WIDTH])| {
         field[0] = VALUE;
-        field[1..].copy_from_slice(&ordered(*value, sign));
+        field[1..].copy_from_slice(&ordered(*value));
     };
     let fields = fields.of(1 + WIDTH).zip(values);
     match nulls {

@@ -340,8 +340,12 @@ mod tests {
     }
 
     fn batch(values: &[Value]) -> RecordBatch {
-        let fixed = values.iter().map(|value| value.4.as_ref());
-        let fixed = FixedSizeBinaryArray::try_from_sparse_iter_with_size(fixed, 3).expect("three bytes each");
+        // Bytes of any width, and of those that have code of their own.
+        let fixed = |width: i32| {
+            let wide = |bytes: &[u8; 3]| bytes.iter().cycle().take(width.unsigned_abs() as usize).copied().collect();
+            let each = values.iter().map(|value| value.4.as_ref().map(wide));
+            FixedSizeBinaryArray::try_from_sparse_iter_with_size::<_, Vec<u8>>(each, width).expect("one width")
+        };
         let columns: Vec<ArrayRef> = vec![
             Arc::new(values.iter().map(|value| value.1.as_deref()).collect::<StringArray>()),
             Arc::new(values.iter().map(|value| value.0.0).collect::<Int64Array>()),
@@ -352,7 +356,9 @@ mod tests {
             Arc::new(values.iter().map(|value| value.0.5).collect::<Decimal128Array>()),
             Arc::new(values.iter().map(|value| value.2.as_deref()).collect::<BinaryArray>()),
             Arc::new(values.iter().map(|value| value.3).collect::<BooleanArray>()),
-            Arc::new(fixed),
+            Arc::new(fixed(3)),
+            Arc::new(fixed(20)),
+            Arc::new(fixed(32)),
         ];
         let field = |(name, column): (usize, &ArrayRef)| Field::new(name.to_string(), column.data_type().clone(), true);
         let schema = Schema::new(columns.iter().enumerate().map(field).collect::<Vec<_>>());
@@ -389,7 +395,7 @@ mod tests {
     proptest! {
         #[test]
         fn rows_come_back(values in proptest::collection::vec(value(text()), 1..30), skipped in 0_usize..3) {
-            check(&values, skipped, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], false);
+            check(&values, skipped, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11], false);
         }
 
         #[test]
@@ -398,7 +404,7 @@ mod tests {
                 proptest::collection::vec(value(address()), 1..30),
                 proptest::collection::vec(value("[ab\\x00\\x01\\x02]{0,3}"), 1..30),
             ],
-            first in 0_usize..10,
+            first in 0_usize..12,
         ) {
             check(&values, 0, &[first, 0, 9, 1], true);
         }
@@ -420,8 +426,8 @@ mod tests {
             if let Some(odd) = odd {
                 values[0].1 = Some(odd);
             }
-            check(&values, skipped, &[0, 1, 2, 3, 4, 5, 6, 8, 9], one_form);
-            check(&values, skipped, &[9, 8, 6, 5, 4, 3, 2, 1, 0], one_form);
+            check(&values, skipped, &[0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11], one_form);
+            check(&values, skipped, &[11, 10, 9, 8, 6, 5, 4, 3, 2, 1, 0], one_form);
         }
 
         #[test]
