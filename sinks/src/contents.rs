@@ -363,13 +363,10 @@ impl Generation {
         }
     }
 
-    fn count(&self, id: u32) -> usize {
-        times(self.counts[id as usize])
-    }
-
-    /// The rows in no order, each as often as it counts.
+    /// The rows as they lie in memory, each as often as it counts.
     fn rows_present(&self) -> impl Iterator<Item = &[u8]> {
-        self.index.ids().flat_map(|id| std::iter::repeat_n(self.rows.get(id), self.count(id)))
+        let present = (0..).zip(&self.counts).filter(|(_, count)| **count > 0);
+        present.flat_map(|(id, count)| std::iter::repeat_n(self.rows.get(id), times(*count)))
     }
 
     /// Rows, each as often as it counts.
@@ -379,7 +376,7 @@ impl Generation {
 
     /// Rows taken back more often than sent.
     fn negative(&self) -> usize {
-        self.index.ids().filter(|id| self.counts[*id as usize] < 0).count()
+        self.counts.iter().filter(|count| **count < 0).count()
     }
 
     fn clear(&mut self) {

@@ -129,8 +129,10 @@ fn small(number: usize) -> Result<u32, ArrowError> {
 
 /// The first bytes as a number: decides most comparisons without touching the row.
 pub(crate) fn prefix(bytes: &[u8]) -> u64 {
-    let mut prefix = [0; 8];
-    let len = bytes.len().min(8);
-    prefix[..len].copy_from_slice(&bytes[..len]);
+    let prefix = bytes.first_chunk().copied().unwrap_or_else(|| {
+        let mut prefix = [0; 8];
+        prefix[..bytes.len()].copy_from_slice(bytes);
+        prefix
+    });
     u64::from_be_bytes(prefix)
 }
