@@ -15,6 +15,11 @@ impl Stopwatch {
         Stopwatch(Instant::now())
     }
 
+    /// When it was started, for libraries that go on measuring from there.
+    pub fn started(&self) -> Instant {
+        self.0
+    }
+
     /// Wall time since the start.
     pub fn elapsed(&self) -> Duration {
         self.0.elapsed()

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use highwater_engine::model::{BlockHash, BlockRef, Delta, Progress};
-use highwater_engine::operator::{Route, Share, TablesOperator as _};
+use highwater_engine::operator::{Output, Route, Share, TablesOperator as _};
 use highwater_operators::recursion::{Binding, Body, Recursion, RecursionError, RecursionSpec};
 use recursion_bodies::*;
 use reference::{Cell, Row};
@@ -97,8 +97,40 @@ fn a_path_that_is_gone_needs_no_rounds() {
     workers.tick(vec![vec![Delta::of_block(write(&path), -1, 1)], Vec::new()], &progress(2));
     assert!(workers.rows.is_empty() && workers.failure.is_none());
     assert_eq!(workers.workers[0].size().entries, 0);
-    assert_eq!(workers.workers[0].size().bytes, 0);
     assert_eq!(workers.workers[0].routes(), vec![Route::First, Route::First]);
+}
+
+/// The rows of all rounds are counted, those of the tick before they are merged too; what has come and gone is not.
+#[test]
+fn the_size_is_that_of_the_rounds() {
+    let path: Vec<Row> = (0..50_u64).map(|node| vec![int(node), int(node + 1)]).collect();
+    let reached = 50 * 51 / 2;
+    let mut workers = Workers::new(&spec(closure(true), 60), 1);
+    let mut sizes = Vec::new();
+    for tick in 0..40 {
+        let diff = if tick % 2 == 0 { 1 } else { -1 };
+        workers.tick(vec![vec![Delta::of_block(write(&path), diff, 1)], Vec::new()], &progress(tick + 1));
+        assert_eq!(workers.rows.len(), if diff == 1 { reached } else { 0 });
+        sizes.push(workers.workers[0].size().bytes);
+    }
+    // Each pair is in the result, by itself and by its end; in three words a row at the least.
+    assert!(sizes[0] > 2 * 24 * reached, "{sizes:?}");
+    assert!(sizes[0] < 1_000 * reached, "{sizes:?}");
+    // An arrangement may put off merging what cancels, but not for ever.
+    assert!(sizes.iter().all(|size| *size < 2 * sizes[0]), "{sizes:?}");
+}
+
+/// A few rows that become many within one tick end the job, not the process.
+#[test]
+fn a_limit_holds_within_a_tick() {
+    let path: Vec<Row> = (0..1_000_u64).map(|node| vec![int(node), int(node + 1)]).collect();
+    let recursion = Recursion::new("view", spec(closure(true), 2_000)).unwrap();
+    let mut recursion = recursion.with_state_limit(Some(4 << 20));
+    let mut output = Output::default();
+    recursion.on_tick(vec![vec![Delta::of_block(write(&path), 1, 1)], Vec::new()], &progress(1), &mut output);
+    let reason = output.failure.expect("half a million pairs take more");
+    assert!(reason.contains("4 MB") && reason.contains("state.limit_mb"), "{reason}");
+    assert!(output.deltas.is_empty());
 }
 
 #[test]

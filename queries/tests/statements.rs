@@ -106,6 +106,20 @@ fn a_state_budget_ends_the_job_with_the_name_of_the_operator() {
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success(), "{text}");
     assert!(text.contains("its limit is 1 MB") && text.contains("pairs/join-0"), "{text}");
+    // Within one tick, before anything was counted between ticks.
+    let recursive = "SET state.limit_mb = 4;
+        CREATE SOURCE eth WITH (connector = 'simulator', blocks = '500', reorg_rate = '0');
+        CREATE MATERIALIZED VIEW later WITH (unbounded = 'yes') AS
+        WITH RECURSIVE reach (a, b) AS (
+            SELECT block_number, block_number + 1 FROM eth.blocks
+            UNION SELECT reach.a, blocks.block_number + 1 FROM reach JOIN eth.blocks ON reach.b = blocks.block_number)
+        SELECT a, count(*) AS n FROM reach GROUP BY a;
+        CREATE SINK out FROM later WITH (connector = 'stdout');";
+    std::fs::write(&file, recursive).unwrap();
+    let output = highwater(&["run", file.to_str().unwrap(), "--quiet"]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{text}");
+    assert!(text.contains("more than the 4 MB") && text.contains("later/recursion-0"), "{text}");
     std::fs::write(&file, job("'lots'")).unwrap();
     let output = highwater(&["check", file.to_str().unwrap()]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("state.limit_mb is a whole number"));

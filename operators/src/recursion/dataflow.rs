@@ -3,16 +3,21 @@
 //! What does not depend on a binding stands outside of the loop and is brought in arranged, so that edges
 //! are indexed once, whatever the number of rounds.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use differential_dataflow::consolidation::consolidate;
 use differential_dataflow::input::InputSession;
 use differential_dataflow::lattice::Lattice;
+use differential_dataflow::logging::{
+    BatchEvent, BatcherEvent, DifferentialEvent, DifferentialEventBuilder, DropEvent, MergeEvent,
+};
 use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
 use differential_dataflow::operators::iterate::VecVariable;
 use differential_dataflow::trace::implementations::ValSpine;
 use differential_dataflow::trace::wrappers::enter::TraceEnter;
+use highwater_engine::clock::Stopwatch;
 use timely::WorkerConfig;
 use timely::communication::allocator::Allocator;
 use timely::communication::allocator::thread::Thread;
@@ -47,14 +52,16 @@ pub(super) struct Session {
     result: Collected,
     aside: Aside,
     time: u64,
+    bytes: Rc<Cell<i64>>,
 }
 
 impl Session {
     /// A dataflow that has seen nothing. The bodies were checked when the plan was made.
     pub(super) fn new(spec: &RecursionSpec, plan: &Plan) -> Result<Session, RecursionError> {
         let allocator = Allocator::Thread(Thread::default());
-        // Without a time it reads no clock.
-        let mut worker = Worker::new(WorkerConfig::default(), allocator, None);
+        // The time is for the log alone, which a worker has only with one.
+        let mut worker = Worker::new(WorkerConfig::default(), allocator, Some(Stopwatch::start().started()));
+        let bytes = count_bytes(&worker);
         let mut inputs: Vec<InputSession<u64, Row, i64>> = plan.fed().map(|_| InputSession::new()).collect();
         let (probe, result, aside) = (ProbeHandle::new(), Rc::default(), Aside::default());
         worker.dataflow::<u64, _, _>(|scope| {
@@ -66,7 +73,12 @@ impl Session {
             };
             render(scope, spec, &mut outside, &probe, &result)
         })?;
-        Ok(Session { inputs, worker, probe, result, aside, time: 0 })
+        Ok(Session { inputs, worker, probe, result, aside, time: 0, bytes })
+    }
+
+    /// Bytes held, approximately.
+    pub(super) fn bytes(&self) -> usize {
+        usize::try_from(self.bytes.get()).unwrap_or(0)
     }
 
     /// Adds to a relation at the coming tick.
@@ -74,8 +86,9 @@ impl Session {
         rows.into_iter().for_each(|(row, diff)| self.inputs[input].update(row, diff));
     }
 
-    /// Works the tick off and gives what it changed.
-    pub(super) fn tick(&mut self) -> Changes {
+    /// Works the tick off and gives what it changed. Gives up, for a reason, once it holds more than `limit` bytes:
+    /// a few rows may become any number of them within one tick.
+    pub(super) fn tick(&mut self, limit: Option<usize>) -> Changes {
         self.time += 1;
         for input in &mut self.inputs {
             input.advance_to(self.time);
@@ -83,6 +96,12 @@ impl Session {
         }
         while self.probe.less_than(&self.time) {
             self.worker.step();
+            if let Some(limit) = limit
+                && self.bytes() > limit
+            {
+                self.aside.fail(|| beyond(limit));
+                break;
+            }
         }
         let mut rows = self.result.take();
         consolidate(&mut rows);
@@ -90,6 +109,44 @@ impl Session {
         errors.retain(|_, diff| *diff != 0);
         Changes { rows, errors, failure: self.aside.failure.take() }
     }
+}
+
+/// Bytes of an update in an arrangement: its key, its value, where they start and end, its round and its difference;
+/// less where updates share a key.
+const UPDATE_BYTES: usize = 2 * size_of::<Row>() + 2 * size_of::<usize>() + size_of::<Round>() + size_of::<i64>();
+
+/// Counts the bytes that the arrangements of a worker hold, and what waits to be arranged, from what they say of
+/// themselves: some events a batch and merge, none a row. Long rows are counted without their bytes on the heap, which
+/// arrangements share.
+fn count_bytes(worker: &Worker) -> Rc<Cell<i64>> {
+    let bytes = Rc::new(Cell::new(0));
+    let counted = bytes.clone();
+    let of_updates = |updates: usize| i64::try_from(updates * UPDATE_BYTES).expect("as many bytes are in memory");
+    let change = move |event| match event {
+        DifferentialEvent::Batch(BatchEvent { length, .. }) => of_updates(length),
+        DifferentialEvent::Merge(MergeEvent { length1, length2, complete: Some(merged), .. }) => {
+            of_updates(merged) - of_updates(length1) - of_updates(length2)
+        }
+        DifferentialEvent::Drop(DropEvent { length, .. }) => -of_updates(length),
+        DifferentialEvent::Batcher(BatcherEvent { size_diff, .. }) => {
+            i64::try_from(size_diff).expect("as many bytes are in memory")
+        }
+        DifferentialEvent::Merge(_) | DifferentialEvent::MergeShortfall(_) | DifferentialEvent::TraceShare(_) => 0,
+    };
+    let mut log = worker.log_register().expect("a worker with a time has a log");
+    log.insert::<DifferentialEventBuilder, _>("differential/arrange", move |_, events| {
+        let changes = events.iter_mut().flat_map(|events| events.drain(..)).map(|(_, event)| change(event));
+        counted.set(counted.get() + changes.sum::<i64>());
+    });
+    bytes
+}
+
+fn beyond(limit: usize) -> String {
+    format!(
+        "the rounds of a recursion take more than the {} MB that the job may take; bound what it starts from by a window or \
+         a temporal filter, or how far it goes by a condition, or raise state.limit_mb",
+        limit.div_ceil(1 << 20)
+    )
 }
 
 /// A relation by a key, and with which rest of its rows.

@@ -9,7 +9,7 @@
 //! round, so the retraction of an edge is no more than the insertion of one.
 //!
 //! State: for each relation that a join or an aggregate reads, its rows and the rounds in which they come and
-//! go; it grows and shrinks with the inputs. Saved are the inputs; loading works the rounds out again.
+//! go, with a limit that holds within a tick too; it grows and shrinks with the inputs. Saved are the inputs; loading works the rounds out again.
 //! Reorg: a retraction is a change like any other.
 //! Errors: rows that an expression inside cannot evaluate and that are there at the end of a tick. A tick that
 //! needs more rounds than allowed ends the job.
@@ -64,6 +64,8 @@ pub struct Recursion {
     failure: Option<String>,
     result: Held,
     active: bool,
+    /// Bytes that the rounds may take.
+    limit: Option<usize>,
 }
 
 /// A relation from outside.
@@ -109,7 +111,14 @@ impl Recursion {
             failure: None,
             result: Held::default(),
             active: true,
+            limit: None,
         })
+    }
+
+    /// The same, ending with a reason once its rounds take more bytes than this, be it amid a tick.
+    #[must_use]
+    pub fn with_state_limit(self, bytes: Option<usize>) -> Recursion {
+        Recursion { limit: bytes, ..self }
     }
 
     /// Columns of the output: those of the result binding.
@@ -213,7 +222,7 @@ impl TablesOperator for Recursion {
             changes.iter().for_each(|(row, diff)| self.inputs[index].add(row.clone(), *diff));
             session.feed(index, changes);
         }
-        let changes = session.tick();
+        let changes = session.tick(self.limit);
         if let Some(reason) = &changes.failure {
             // What is in the loop now is not the answer to anything.
             self.failure = Some(reason.clone());
@@ -257,7 +266,7 @@ impl TablesOperator for Recursion {
             session.feed(index, input.rows.iter().map(|(row, count)| (row.clone(), *count)));
         }
         // It was told before the state was saved.
-        let changes = session.tick();
+        let changes = session.tick(self.limit);
         changes.rows.iter().for_each(|(row, diff)| self.result.add(row, *diff));
         self.failure = changes.failure;
         self.session = Some(session);
@@ -267,9 +276,10 @@ impl TablesOperator for Recursion {
     fn size(&self) -> StateSize {
         let held = || self.inputs.iter().map(|input| input.held).chain([self.result]);
         let positive = |sum: i64| usize::try_from(sum).unwrap_or(0);
+        let rounds = self.session.as_ref().map_or(0, Session::bytes);
         StateSize {
             entries: positive(held().map(|held| held.rows).sum()),
-            bytes: positive(held().map(|held| held.bytes).sum()),
+            bytes: positive(held().map(|held| held.bytes).sum()) + rounds,
         }
     }
 }

@@ -179,9 +179,9 @@ impl Workers {
 
     pub(crate) fn restart(&mut self, count: usize) {
         let state: Vec<RecordBatch> = self.workers.iter().flat_map(|worker| worker.save().unwrap()).collect();
-        let size = self.workers[0].size();
+        let entries = self.workers[0].size().entries;
         self.start(count, &state);
-        assert_eq!(self.workers[0].size(), size);
+        assert_eq!(self.workers[0].size().entries, entries);
     }
 
     pub(crate) fn tick(&mut self, inputs: Vec<Vec<Delta>>, progress: &Progress) {

@@ -269,6 +269,7 @@ impl<'p> Renderer<'p, '_, '_> {
             }
             NodeKind::Recursion(recursion) => {
                 let operator = recursion::make(recursion).expect("every operator was made once before");
+                let operator = operator.with_state_limit(self.plan.state_limit_bytes());
                 let inputs = recursion.inputs.iter().zip(operator.routes());
                 let inputs: Vec<_> = inputs.map(|(input, route)| (self.node(input, errors), route)).collect();
                 self.several_inputs(&inputs, &recursion.id, Box::new(operator), errors)
