@@ -1,14 +1,14 @@
-//! The conversions themselves: one array in, one array out, nothing copied that need not be. Text comes as views or as
-//! a dictionary.
+//! The conversions themselves: one array in, one array out, nothing copied that need not be. Text that becomes bytes
+//! comes as views or as a dictionary.
 
 use std::sync::Arc;
 
 use alloy_primitives::{U256, hex};
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryBuilder, FixedSizeBinaryArray, FixedSizeBinaryBuilder, Int32Array, PrimitiveArray,
-    StringArray, StringViewArray, TimestampMillisecondArray,
+    StringViewArray, TimestampMillisecondArray,
 };
-use arrow::buffer::{Buffer, OffsetBuffer};
+use arrow::buffer::Buffer;
 use arrow::compute::{CastOptions, cast_with_options, take};
 use arrow::datatypes::{
     DataType, Decimal128Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
@@ -32,10 +32,9 @@ pub(super) struct Converter {
 impl Converter {
     /// Converts a batch. Fails on the first value that does not fit.
     pub(super) fn convert(&mut self, array: &ArrayRef, how: Convert) -> Result<ArrayRef, ArrowError> {
-        let Some(dictionary) = array.as_dictionary_opt::<Int32Type>() else { return convert(array, how) };
-        if how == Convert::Text {
-            return cast(array, &DataType::Utf8);
-        }
+        let Some(dictionary) = array.as_dictionary_opt::<Int32Type>().filter(|_| how.is_to_bytes()) else {
+            return convert(array, how);
+        };
         let known = self.known.take_if(|(values, _)| values.to_data().ptr_eq(&dictionary.values().to_data()));
         let (_, converted) = self.known.insert(match known {
             Some(known) => known,
@@ -80,7 +79,7 @@ fn convert(array: &ArrayRef, how: Convert) -> Result<ArrayRef, ArrowError> {
         Convert::Wei => cast(array, &DataType::Decimal128(38, 0)),
         Convert::Time => time(array),
         Convert::Seconds => seconds(array),
-        Convert::Text => Ok(Arc::new(text(array.as_string_view())?)),
+        Convert::Text => cast(array, &DataType::Utf8),
         Convert::Fixed(width) => fixed(array, width),
         Convert::Bytes => bytes(array),
         Convert::Wide => wide(array),
@@ -90,19 +89,6 @@ fn convert(array: &ArrayRef, how: Convert) -> Result<ArrayRef, ArrowError> {
 
 fn cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
     cast_with_options(array, to, &CastOptions { safe: false, ..CastOptions::default() })
-}
-
-/// Views of text as text of its own, in memory of the right size.
-fn text(views: &StringViewArray) -> Result<StringArray, ArrowError> {
-    let lengths = || views.iter().map(|value| value.map_or(0, str::len));
-    let total: usize = lengths().sum();
-    i32::try_from(total).map_err(|_| overflow(format_args!("text of {total} bytes in {} rows", views.len())))?;
-    let offsets = OffsetBuffer::<i32>::from_lengths(lengths());
-    let mut bytes = Vec::with_capacity(total);
-    for value in views.iter().flatten() {
-        bytes.extend_from_slice(value.as_bytes());
-    }
-    StringArray::try_new(offsets, bytes.into(), views.nulls().cloned())
 }
 
 fn utc(array: TimestampMillisecondArray) -> ArrayRef {

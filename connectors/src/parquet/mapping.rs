@@ -27,8 +27,15 @@ pub(super) enum Convert {
     Twos,
     /// Bytes or hex text to bytes.
     Bytes,
-    /// Views or dictionaries of text to text.
+    /// Any text to text.
     Text,
+}
+
+impl Convert {
+    /// Whether text does not stay text.
+    pub(super) fn is_to_bytes(self) -> bool {
+        matches!(self, Convert::Fixed(_) | Convert::Wide | Convert::Bytes)
+    }
 }
 
 /// One offered column and where its values are.
@@ -114,11 +121,11 @@ fn has(schema: &Schema, name: &str) -> bool {
     schema.column_with_name(name).is_some()
 }
 
-/// Whether a column is text, as text is read here.
-fn is_text(from: &DataType) -> bool {
+/// Whether a column is text of any kind.
+pub(super) fn is_text(from: &DataType) -> bool {
     match from {
-        DataType::Dictionary(_, values) => **values == DataType::Utf8,
-        _ => *from == DataType::Utf8View,
+        DataType::Dictionary(_, values) => values.is_string(),
+        _ => from.is_string(),
     }
 }
 
@@ -162,6 +169,7 @@ fn widened(field: &Field, name: String) -> (Field, Convert) {
         from if from.is_integer() => (DataType::Int64, Convert::Int),
         from if *from == timestamp_type() => (from.clone(), Convert::Same),
         DataType::Timestamp(_, _) => (timestamp_type(), Convert::Time),
+        DataType::Utf8 => (DataType::Utf8, Convert::Same),
         from if is_text(from) => (DataType::Utf8, Convert::Text),
         DataType::LargeBinary | DataType::BinaryView => (DataType::Binary, Convert::Bytes),
         other => (other.clone(), Convert::Same),

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use highwater_engine::error::BoxError;
 use highwater_engine::model::evm;
 use highwater_engine::source::SourceError;
@@ -15,7 +15,7 @@ use parquet::file::statistics::Statistics;
 use parquet::schema::types::SchemaDescriptor;
 
 use super::layout::{self, TableFiles};
-use super::mapping::{Mapped, map_columns};
+use super::mapping::{Mapped, is_text, map_columns};
 use super::options::Settings;
 
 /// The columns that every chain table begins with.
@@ -62,27 +62,30 @@ fn read_error(action: &'static str, path: &Path, source: impl Into<BoxError>) ->
     SourceError::Read { action, place: path.display().to_string(), source: source.into() }
 }
 
-/// Reads what a file says of itself.
-///
-/// Text is to be read as the file has it, as a dictionary or as views into its pages: what it becomes here, bytes or
-/// text of its own, is then made once a value of the dictionary, or in one step.
-fn load(file: &File) -> parquet::errors::Result<ArrowReaderMetadata> {
-    let metadata = ArrowReaderMetadata::load(file, ArrowReaderOptions::new())?;
-    let fields = metadata.schema().fields().iter().map(|field| {
-        let is_text = match field.data_type() {
-            DataType::Dictionary(_, values) => values.is_string(),
-            other => other.is_string(),
-        };
-        let read_as = match is_text {
-            false => return field.clone(),
-            true if is_dictionary(metadata.metadata(), field.name()) => {
-                DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
-            }
-            true => DataType::Utf8View,
+/// The same file with other types for the text that becomes bytes: such text is read as the file has it, as a dictionary
+/// or as views into its pages, for it is not kept.
+fn with_text_as_it_is(
+    metadata: ArrowReaderMetadata,
+    columns: &[Mapped],
+) -> parquet::errors::Result<ArrowReaderMetadata> {
+    let read_as = |index: usize, field: &FieldRef| {
+        let becomes_bytes = |column: &Mapped| column.source == index && column.convert.is_to_bytes();
+        if !is_text(field.data_type()) || !columns.iter().any(becomes_bytes) {
+            return field.clone();
+        }
+        let read_as = if is_dictionary(metadata.metadata(), field.name()) {
+            DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
+        } else {
+            DataType::Utf8View
         };
         Arc::new(field.as_ref().clone().with_data_type(read_as))
-    });
-    let schema = Schema::new_with_metadata(fields.collect::<Fields>(), metadata.schema().metadata().clone());
+    };
+    let schema = metadata.schema();
+    let fields: Fields = schema.fields().iter().enumerate().map(|(index, field)| read_as(index, field)).collect();
+    if fields == *schema.fields() {
+        return Ok(metadata);
+    }
+    let schema = Schema::new_with_metadata(fields, schema.metadata().clone());
     let options = ArrowReaderOptions::new().with_schema(Arc::new(schema));
     ArrowReaderMetadata::try_new(metadata.metadata().clone(), options)
 }
@@ -150,13 +153,12 @@ impl Table {
     /// Opens one of its files.
     pub(super) fn open_file(&self, path: &Path) -> Result<TableFile, SourceError> {
         let file = File::open(path).map_err(|error| read_error("opening", path, error))?;
-        let metadata = load(&file).map_err(|error| {
-            let place = path.display().to_string();
-            SourceError::Malformed { place, detail: format!("this is not a readable Parquet file: {error}") }
-        })?;
+        let malformed = |detail: String| SourceError::Malformed { place: path.display().to_string(), detail };
+        let unreadable = |error| malformed(format!("this is not a readable Parquet file: {error}"));
+        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(unreadable)?;
         let evm_table = self.is_evm.then_some(self.name.as_str());
-        let columns = map_columns(metadata.schema(), evm_table, &self.settings)
-            .map_err(|detail| SourceError::Malformed { place: path.display().to_string(), detail })?;
+        let columns = map_columns(metadata.schema(), evm_table, &self.settings).map_err(malformed)?;
+        let metadata = with_text_as_it_is(metadata, &columns).map_err(unreadable)?;
         Ok(TableFile { path: path.to_owned(), file, metadata, columns })
     }
 

@@ -15,21 +15,29 @@ use super::spec::{Columns, Shown};
 use super::state::Side;
 use crate::broadcast_join::taken;
 
+/// Rows of so many bytes are decoded as often as they are there.
+const SHORT: usize = 24;
+
 /// Rows of one side in the order of the output.
 pub(super) enum Rows<'a> {
     /// Of the tick's changes, and which rows of them.
     Changed(&'a Changes, Vec<u32>),
-    /// Decoded, and which rows of them; `None`: each once.
+    /// Decoded, and which rows of them; `None`: all.
     Stored(Vec<ArrayRef>, Option<Vec<u32>>),
     /// No row: NULLs.
     Missing,
 }
 
 impl Rows<'_> {
-    /// Kept rows, each decoded once however often it is there. `places` is all zeros, before and after.
+    /// Kept rows, each decoded once however often it is there; short ones are decoded sooner than told apart. `places`
+    /// is all zeros, before and after.
     pub(super) fn stored(side: &Side, codec: &PackedCodec, ids: &[u32], places: &mut Vec<u32>) -> Rows<'static> {
         if codec.schema().fields().is_empty() {
             return Rows::Stored(Vec::new(), None);
+        }
+        if codec.fixed_width().is_some_and(|width| width <= SHORT) {
+            let batch = codec.decode(ids.iter().map(|id| side.bytes_of(*id)));
+            return Rows::Stored(batch.columns().to_vec(), None);
         }
         places.resize(places.len().max(side.slots()), 0);
         let (mut distinct, mut index) = (Vec::with_capacity(ids.len()), Vec::with_capacity(ids.len()));

@@ -186,6 +186,16 @@ impl PackedCodec {
         self.rows.schema()
     }
 
+    /// Bytes of every row, if its types alone tell.
+    pub fn fixed_width(&self) -> Option<usize> {
+        let width = |kind: &Kind| match kind {
+            Kind::Number(width, _) | Kind::Plain(width) => Some(1 + width),
+            Kind::Boolean => Some(2),
+            Kind::Text | Kind::Bytes => None,
+        };
+        self.kinds.as_ref()?.iter().map(width).sum()
+    }
+
     /// The rows of a batch that has exactly these columns.
     pub fn encode(&self, columns: &[ArrayRef], rows: usize) -> PackedRows {
         self.encode_in(Vec::new(), columns, rows)
@@ -379,6 +389,9 @@ mod tests {
         let portable = codec.portable(&bytes);
         let expected = codec.rows.encode(batch.columns(), batch.num_rows());
         assert_eq!(decoded.num_rows(), batch.num_rows());
+        let fixed = codec.fixed_width();
+        assert_eq!(fixed.is_none(), columns.contains(&0) || columns.contains(&7));
+        assert!(fixed.is_none_or(|width| bytes.iter().all(|row| row.len() == width)));
         for one in 0..bytes.len() {
             // Bytes, because NaN is not equal to itself.
             assert_eq!(portable.row(one), expected.row(one));
