@@ -42,7 +42,7 @@ enum Command {
     /// The first ten contracts by gas of every window, from Parquet to Parquet
     Q3(replay::ReplayArguments),
     /// Trades at prices that are corrected later, and their hourly volume, from Parquet to Parquet
-    Q4(replay::ReplayArguments),
+    Q4(q4::Q4Arguments),
     /// Connected components: one edge, through the operator, as WITH RECURSIVE, and by hand on differential
     Q5(q5::Q5Arguments),
     /// First alerts of failing contracts, from Parquet to Parquet

@@ -3,18 +3,29 @@
 
 use std::path::Path;
 
+use clap::Args;
+
 use crate::replay::{ReplayArguments, replay};
 
-pub(crate) fn run(arguments: &ReplayArguments) -> anyhow::Result<()> {
-    replay("q4", arguments, job)
+#[derive(Debug, Args)]
+pub(crate) struct Q4Arguments {
+    #[command(flatten)]
+    replay: ReplayArguments,
+    /// Leave addresses the text that the files have
+    #[arg(long)]
+    text: bool,
+}
+
+pub(crate) fn run(arguments: &Q4Arguments) -> anyhow::Result<()> {
+    replay("q4", &arguments.replay, |data, out| job(data, out, arguments.text))
 }
 
 /// The job as a user writes it. A price may be corrected at any time, so trades are kept for ever.
-fn job(data: &Path, out: &Path) -> String {
+fn job(data: &Path, out: &Path, text: bool) -> String {
+    let types = if text { "" } else { ",\n  types = 'pool=ADDRESS, token=ADDRESS, token_sold=ADDRESS'" };
     format!(
         "CREATE SOURCE eth WITH (connector = 'parquet', path = '{}',
-  rename = 'arrive_block=block_number, block_time=block_timestamp',
-  types = 'pool=ADDRESS, token=ADDRESS, token_sold=ADDRESS');
+  rename = 'arrive_block=block_number, block_time=block_timestamp'{types});
 
 CREATE MATERIALIZED VIEW newest_price WITH (unbounded = 'yes') AS
 SELECT token, hour, max_by(price, revision) AS price FROM eth.prices GROUP BY token, hour;

@@ -1,5 +1,5 @@
 //! The conversions themselves: one array in, one array out, nothing copied that need not be. Text that becomes bytes
-//! comes as views or as a dictionary.
+//! comes as views or as a dictionary, text that stays may come as one.
 
 use std::sync::Arc;
 
@@ -32,9 +32,10 @@ pub(super) struct Converter {
 impl Converter {
     /// Converts a batch. Fails on the first value that does not fit.
     pub(super) fn convert(&mut self, array: &ArrayRef, how: Convert) -> Result<ArrayRef, ArrowError> {
-        let Some(dictionary) = array.as_dictionary_opt::<Int32Type>().filter(|_| how.is_to_bytes()) else {
-            return convert(array, how);
-        };
+        let Some(dictionary) = array.as_dictionary_opt::<Int32Type>() else { return convert(array, how) };
+        if !how.is_to_bytes() {
+            return cast(array, &DataType::Utf8);
+        }
         let known = self.known.take_if(|(values, _)| values.to_data().ptr_eq(&dictionary.values().to_data()));
         let (_, converted) = self.known.insert(match known {
             Some(known) => known,

@@ -9,7 +9,7 @@ use super::options::Settings;
 /// How the values of a column are brought to the type that is offered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Convert {
-    /// They are not.
+    /// They are not, unless they are text that is read as a dictionary.
     Same,
     /// Any whole number to 63 bits.
     Int,

@@ -21,6 +21,9 @@ use super::options::Settings;
 /// The columns that every chain table begins with.
 const COMMON: [&str; 5] = ["chain", "chain_id", "block_number", "block_hash", "block_timestamp"];
 
+/// Bytes that a value of a column takes in a file, its part of the dictionary included, if it comes again and again.
+const REPEATED_BYTES: i64 = 8;
+
 /// Where the values of an offered column come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Origin {
@@ -62,21 +65,21 @@ fn read_error(action: &'static str, path: &Path, source: impl Into<BoxError>) ->
     SourceError::Read { action, place: path.display().to_string(), source: source.into() }
 }
 
-/// The same file with other types for the text that becomes bytes: such text is read as the file has it, as a dictionary
-/// or as views into its pages, for it is not kept.
+/// The same file with other types for text that is better read as the file has it: as a dictionary, where values come
+/// again and again, or else as views into its pages, where it becomes bytes and is not kept.
 fn with_text_as_it_is(
     metadata: ArrowReaderMetadata,
     columns: &[Mapped],
 ) -> parquet::errors::Result<ArrowReaderMetadata> {
     let read_as = |index: usize, field: &FieldRef| {
-        let becomes_bytes = |column: &Mapped| column.source == index && column.convert.is_to_bytes();
-        if !is_text(field.data_type()) || !columns.iter().any(becomes_bytes) {
-            return field.clone();
-        }
-        let read_as = if is_dictionary(metadata.metadata(), field.name()) {
-            DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
-        } else {
-            DataType::Utf8View
+        let column = columns.iter().find(|column| column.source == index && is_text(field.data_type()));
+        let Some(column) = column else { return field.clone() };
+        let read_as = match column.convert.is_to_bytes() {
+            _ if is_repeated(metadata.metadata(), field.name()) => {
+                DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
+            }
+            true => DataType::Utf8View,
+            false => return field.clone(),
         };
         Arc::new(field.as_ref().clone().with_data_type(read_as))
     };
@@ -90,14 +93,16 @@ fn with_text_as_it_is(
     ArrowReaderMetadata::try_new(metadata.metadata().clone(), options)
 }
 
-/// Whether all pages of a column say that they are dictionary encoded. Of others a dictionary would have to be made.
-fn is_dictionary(metadata: &ParquetMetaData, name: &str) -> bool {
+/// Whether the values of a column are few, in dictionaries: then a value takes some bits in the file. All pages must say
+/// that they are of a dictionary, for of others one would have to be made.
+fn is_repeated(metadata: &ParquetMetaData, name: &str) -> bool {
     let Some(leaf) = leaf_of(metadata.file_metadata().schema_descr(), name) else { return false };
     metadata.row_groups().iter().all(|group| {
-        let encodings = group.column(leaf).page_encoding_stats_mask();
-        encodings.is_some_and(|encodings| {
+        let column = group.column(leaf);
+        let is_dictionary = column.page_encoding_stats_mask().is_some_and(|encodings| {
             encodings.is_only(Encoding::RLE_DICTIONARY) || encodings.is_only(Encoding::PLAIN_DICTIONARY)
-        })
+        });
+        is_dictionary && column.uncompressed_size() < REPEATED_BYTES * column.num_values()
     })
 }
 
