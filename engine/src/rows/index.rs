@@ -12,7 +12,7 @@ use super::Arena;
 const SEED: u64 = 0x6869_6768_7761_7465;
 
 /// Half of the hash of a row: tells most other rows apart, and is all that an index needs to grow.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Hash(u32);
 
 impl Hash {
@@ -33,7 +33,7 @@ impl Hash {
 
 /// Whether two rows are equal. Most keys have 16 to 32 bytes, for which calling out costs more than looking.
 #[inline]
-pub(super) fn is_equal(one: &[u8], other: &[u8]) -> bool {
+fn is_equal(one: &[u8], other: &[u8]) -> bool {
     if !(16..=32).contains(&one.len()) || one.len() != other.len() {
         return one == other;
     }
@@ -63,12 +63,6 @@ impl Index {
     pub fn find(&self, arena: &Arena, hash: Hash, row: &[u8]) -> Option<u32> {
         let found = self.table.find(hash.spread(), |entry| entry.hash == hash && is_equal(arena.get(entry.id), row));
         found.map(|entry| entry.id)
-    }
-
-    /// The first row with a hash: most likely the row with it. Does not look into the arena.
-    #[inline]
-    pub(super) fn first_of(&self, hash: Hash) -> Option<u32> {
-        self.table.find(hash.spread(), |entry| entry.hash == hash).map(|entry| entry.id)
     }
 
     /// The id of a row, which is put into the arena if it is not there, and whether it was not.

@@ -3,13 +3,10 @@
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use super::index::is_equal;
 use super::{Arena, Hash, Index};
 
 /// The table of an id without a key.
 const GONE: u32 = u32::MAX;
-/// Keys that are looked for at once.
-const TOGETHER: usize = 32;
 
 /// Maps keys to dense ids. Ids of removed keys are used again.
 ///
@@ -74,50 +71,11 @@ impl KeyTable {
     /// The id of a key of a region, which is added if it is new.
     #[inline]
     pub fn find_or_insert_in(&mut self, region: i64, key: &[u8]) -> u32 {
-        self.enter(region);
-        self.find_or_insert_here(Hash::of(key), key)
-    }
-
-    /// Appends the ids of keys, each with its region, in their order; those that are new are added.
-    ///
-    /// Some keys at a time and step by step: hash, place in the table, bytes. So the processor waits for several places
-    /// of memory at once, where key by key it waits for each.
-    pub fn find_or_insert_all<'a>(&mut self, keys: impl IntoIterator<Item = (i64, &'a [u8])>, ids: &mut Vec<u32>) {
-        let mut keys = keys.into_iter().peekable();
-        while let Some((region, _)) = keys.peek() {
-            let region = *region;
-            self.enter(region);
-            let mut together = [(Hash::default(), &[][..], GONE); TOGETHER];
-            let mut len = 0;
-            while len < TOGETHER
-                && let Some((_, key)) = keys.next_if(|(of, _)| *of == region)
-            {
-                together[len] = (Hash::of(key), key, GONE);
-                len += 1;
-            }
-            let together = &mut together[..len];
-            let index = &self.tables[self.current as usize].index;
-            together.iter_mut().for_each(|(hash, _, likely)| *likely = index.first_of(*hash).unwrap_or(GONE));
-            for (hash, key, likely) in together {
-                let is_it = *likely != GONE && is_equal(self.arena.get(*likely), key);
-                ids.push(if is_it { *likely } else { self.find_or_insert_here(*hash, key) });
-            }
-        }
-    }
-
-    /// Makes the table of a region the current one.
-    #[inline]
-    fn enter(&mut self, region: i64) {
         if self.tables.get(self.current as usize).is_none_or(|table| table.region != region) {
             self.turn_to(region);
         }
-    }
-
-    /// The id of a key of the current region.
-    #[inline]
-    fn find_or_insert_here(&mut self, hash: Hash, key: &[u8]) -> u32 {
         let index = &mut self.tables[self.current as usize].index;
-        let (id, is_new) = index.find_or_insert(&mut self.arena, hash, key);
+        let (id, is_new) = index.find_or_insert(&mut self.arena, Hash::of(key), key);
         if is_new {
             match self.table_of.get_mut(id as usize) {
                 Some(table) => *table = self.current,
@@ -127,6 +85,7 @@ impl KeyTable {
         id
     }
 
+    /// Makes the table of a region the current one.
     #[cold]
     fn turn_to(&mut self, region: i64) {
         if self.tables.get(self.current as usize).is_some_and(|table| table.index.is_empty()) {
@@ -208,34 +167,6 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Many keys at once have the ids that they have one by one, also where ids are given again.
-        #[test]
-        fn many_keys_are_as_one_by_one(
-            batches in proptest::collection::vec(
-                (proptest::collection::vec((0_i64..3, 0_usize..40, 0_u8..90), 0..150), 0_u8..90),
-                1..6,
-            ),
-        ) {
-            let (mut table, mut one_by_one) = (KeyTable::default(), KeyTable::default());
-            for (batch, gone) in batches {
-                // One key is in one region only.
-                let keys: Vec<(i64, Vec<u8>)> = batch
-                    .into_iter()
-                    .map(|(region, len, byte)| (region, [&[region.to_le_bytes()[0]], &vec![byte; len][..]].concat()))
-                    .collect();
-                let mut ids = Vec::new();
-                table.find_or_insert_all(keys.iter().map(|(region, key)| (*region, &key[..])), &mut ids);
-                let expected: Vec<u32> =
-                    keys.iter().map(|(region, key)| one_by_one.find_or_insert_in(*region, key)).collect();
-                prop_assert_eq!(&ids, &expected);
-                prop_assert!(keys.iter().zip(&ids).all(|((_, key), id)| table.key(*id) == key));
-                for id in ids.into_iter().filter(|id| id % 90 == u32::from(gone)) {
-                    table.remove(id);
-                    one_by_one.remove(id);
-                }
-            }
-        }
-
         /// Keys keep their ids until they are removed, whatever the order of regions, also where one empties.
         #[test]
         fn ids_are_those_of_a_map(

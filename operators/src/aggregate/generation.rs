@@ -105,6 +105,7 @@ impl Generation {
         let rows = slice.batch.num_rows();
         let old_existing = self.existing.len();
         self.map_groups(slice, rows);
+        self.grow();
         self.remember(old_existing);
         self.count_rows(slice.diffs);
         for (call, accumulator) in spec.calls.iter().zip(&mut self.accumulators) {
@@ -131,16 +132,19 @@ impl Generation {
     fn map_groups(&mut self, slice: &Slice<'_>, rows: usize) {
         self.groups.clear();
         self.groups.reserve(rows);
-        let keys = (slice.offset..slice.offset + rows).map(|row| (slice.regions.at(row), slice.keys.row(row)));
-        self.keys.find_or_insert_all(keys, &mut self.groups);
-        self.grow();
-        for group in &self.groups {
-            let (group, index) = (*group, *group as usize);
+        for row in slice.offset..slice.offset + rows {
+            let group = self.keys.find_or_insert_in(slice.regions.at(row), slice.keys.row(row));
+            let index = group as usize;
+            if index >= self.touched_at.len() {
+                self.touched_at.push(0);
+                self.counts.push(0);
+            }
             if self.touched_at[index] != self.serial {
                 self.touched_at[index] = self.serial;
                 let exists = if self.global { self.published } else { self.counts[index] > 0 };
                 if exists { &mut self.existing } else { &mut self.created }.push(group);
             }
+            self.groups.push(group);
         }
     }
 

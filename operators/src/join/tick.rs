@@ -160,8 +160,9 @@ impl Join {
         output: &mut Output,
     ) -> Enter {
         let mut alone = Solos::default();
+        let mut entering = Vec::with_capacity(changes.len());
         if changes.is_empty() {
-            return Enter { alone, entering: Vec::new() };
+            return Enter { alone, entering };
         }
         let keys = self.key_codec.encode_in(std::mem::take(&mut self.buffer), &changes.keys, changes.len());
         let nulls_match = self.spec.null_equals_null || self.spec.kind == JoinKind::NullAwareAnti;
@@ -174,7 +175,6 @@ impl Join {
         let shows_unmatched = self.spec.kind.solo(side).shows(false);
         let regions = self.regions.of(&changes.keys);
         let mut late = Vec::new();
-        let mut places: Vec<u32> = Vec::with_capacity(changes.len());
         for row in 0..changes.len() {
             let (place, diff) = (u32::try_from(row).expect("a tick has fewer than 2^32 rows"), changes.diffs[row]);
             let closes = times.map_or(closes, |times| value(times, row));
@@ -185,16 +185,7 @@ impl Join {
                     alone.add(place, diff, false);
                 }
             } else if diff != 0 {
-                places.push(place);
-            }
-        }
-        let mut ids = Vec::with_capacity(places.len());
-        let rows = places.iter().map(|place| *place as usize);
-        self.keys.find_or_insert_all(rows.map(|row| (regions.at(row), keys.row(row))), &mut ids);
-        let entering: Vec<(u32, u32)> = places.into_iter().zip(ids).collect();
-        if times.is_some() || closes.is_some() {
-            for (place, key) in &entering {
-                self.note_closing(*key, times.map_or(closes, |times| value(times, *place as usize)));
+                entering.push((place, self.key(regions.at(row), keys.row(row), closes)));
             }
         }
         self.buffer = keys.into_buffer();
@@ -261,12 +252,7 @@ impl Join {
     /// The id of a key, and a note of when it is dropped.
     pub(super) fn key(&mut self, region: i64, bytes: &[u8], closes: Option<i64>) -> u32 {
         let key = self.keys.find_or_insert_in(region, bytes);
-        self.note_closing(key, closes);
-        key
-    }
-
-    fn note_closing(&mut self, key: u32, closes: Option<i64>) {
-        let Some(closes) = closes else { return };
+        let Some(closes) = closes else { return key };
         if key as usize >= self.closes.len() {
             self.closes.resize(key as usize + 1, NEVER);
         }
@@ -275,6 +261,7 @@ impl Join {
             *noted = closes;
             self.closing.entry(closes).or_default().push(key);
         }
+        key
     }
 
     /// The pairs of the rows of one side that changed; those of two changed rows are met from the left.
