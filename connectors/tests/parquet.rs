@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
 
-use alloy_primitives::U256;
+use alloy_primitives::{U256, hex};
 use arrow::array::{
     Array as _, ArrayRef, AsArray, BinaryArray, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
     TimestampMillisecondArray, UInt32Array, UInt64Array,
@@ -217,10 +217,13 @@ fn text_is_read_as_it_was_written() {
         _ => Some(format!("{row}{}", "-".repeat(usize::try_from(row % 40).unwrap()))),
     };
     let values: Vec<Option<String>> = (0..rows).map(value).collect();
+    let few: Vec<Option<String>> = (0..rows).map(|row| (row % 7 > 0).then(|| format!("0x{:040x}", row % 90))).collect();
     let text: ArrayRef = Arc::new(StringArray::from_iter(values.iter().cloned()));
     let as_type = |to: DataType| arrow::compute::cast(&text, &to).unwrap();
     let columns = vec![
         ("block_number", ints(0..rows)),
+        ("nothing", Arc::new(StringArray::new_null(values.len()))),
+        ("few", Arc::new(StringArray::from_iter(few.iter().cloned()))),
         ("plain", text.clone()),
         ("large", as_type(DataType::LargeUtf8)),
         ("view", as_type(DataType::Utf8View)),
@@ -229,7 +232,9 @@ fn text_is_read_as_it_was_written() {
     write(&path, columns, 30_000);
     let outcome = read_parquet(&path, &[], &[]);
     assert!(outcome.error.is_none(), "{:?}", outcome.error);
-    for column in ["plain", "large", "view", "dictionary"] {
+    let nothing = vec![None; values.len()];
+    let columns = ["plain", "large", "view", "dictionary"].map(|column| (column, &values));
+    for (column, values) in columns.into_iter().chain([("few", &few), ("nothing", &nothing)]) {
         let parts = outcome.runs.iter().map(|delivered| &delivered.run.tables[0].batch);
         let read: Vec<Option<String>> = parts
             .flat_map(|batch| {
@@ -237,8 +242,19 @@ fn text_is_read_as_it_was_written() {
                 texts.iter().map(|text| text.map(str::to_owned)).collect::<Vec<_>>()
             })
             .collect();
-        assert_eq!(read, values, "{column}");
+        assert_eq!(read, *values, "{column}");
     }
+    let as_bytes = read_parquet(&path, &[("types", "few=ADDRESS, nothing=ADDRESS")], &[]);
+    assert!(as_bytes.error.is_none(), "{:?}", as_bytes.error);
+    let mut row = 0;
+    for batch in as_bytes.runs.iter().map(|delivered| &delivered.run.tables[0].batch) {
+        let column = |name| batch.column_by_name(name).unwrap().as_fixed_size_binary();
+        for (few_bytes, nothing) in column("few").iter().zip(column("nothing")) {
+            assert_eq!((few_bytes.map(hex::encode_prefixed), nothing), (few[row].clone(), None));
+            row += 1;
+        }
+    }
+    assert_eq!(row, few.len());
 }
 
 #[test]

@@ -9,7 +9,8 @@
 //! round, so the retraction of an edge is no more than the insertion of one.
 //!
 //! State: for each relation that a join or an aggregate reads, its rows and the rounds in which they come and
-//! go, with a limit that holds within a tick too; it grows and shrinks with the inputs. Saved are the inputs; loading works the rounds out again.
+//! go, with a limit that holds within a tick too; it grows and shrinks with the inputs. Saved are the inputs;
+//! loading works the rounds out again.
 //! Reorg: a retraction is a change like any other.
 //! Errors: rows that an expression inside cannot evaluate and that are there at the end of a tick. A tick that
 //! needs more rounds than allowed ends the job.
