@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use alloy_primitives::{U256, hex};
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryBuilder, FixedSizeBinaryArray, FixedSizeBinaryBuilder, Int32Array, PrimitiveArray,
+    Array, ArrayRef, AsArray, BinaryBuilder, FixedSizeBinaryArray, FixedSizeBinaryBuilder, PrimitiveArray,
     StringViewArray, TimestampMillisecondArray,
 };
-use arrow::buffer::Buffer;
 use arrow::compute::{CastOptions, cast_with_options, take};
 use arrow::datatypes::{
     DataType, Decimal128Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
@@ -19,8 +18,13 @@ use highwater_engine::model::wide::int256_array_from_twos;
 
 use super::mapping::Convert;
 
-/// The values of a dictionary, and what they become; nothing if one does not fit.
-type Dictionary = (ArrayRef, Option<ArrayRef>);
+/// The values of a dictionary, and what they become.
+#[derive(Debug)]
+struct Dictionary {
+    values: ArrayRef,
+    /// `None`: one of them does not fit.
+    converted: Option<ArrayRef>,
+}
 
 /// Brings a column to its offered type, batch after batch. Values of a dictionary are converted once, and not once
 /// for every row.
@@ -32,47 +36,26 @@ pub(super) struct Converter {
 impl Converter {
     /// Converts a batch. Fails on the first value that does not fit.
     pub(super) fn convert(&mut self, array: &ArrayRef, how: Convert) -> Result<ArrayRef, ArrowError> {
-        let Some(dictionary) = array.as_dictionary_opt::<Int32Type>() else { return convert(array, how) };
-        if !how.is_to_bytes() {
-            return cast(array, &DataType::Utf8);
-        }
-        let known = self.known.take_if(|(values, _)| values.to_data().ptr_eq(&dictionary.values().to_data()));
-        let (_, converted) = self.known.insert(match known {
-            Some(known) => known,
-            None => {
-                let views = cast(dictionary.values(), &DataType::Utf8View)?;
-                (dictionary.values().clone(), convert(&views, how).ok())
+        let Some(dictionary) = array.as_dictionary_opt::<Int32Type>().filter(|_| how.is_to_bytes()) else {
+            return convert(array, how);
+        };
+        let values = dictionary.values();
+        let known = match self.known.take() {
+            Some(known) if known.values.to_data().ptr_eq(&values.to_data()) => known,
+            _ => {
+                let converted = convert(&cast(values, &DataType::Utf8View)?, how).ok();
+                Dictionary { values: values.clone(), converted }
             }
-        });
-        match converted {
-            Some(converted) => gather(converted, dictionary.keys()),
+        };
+        match &self.known.insert(known).converted {
+            Some(converted) => take(converted, dictionary.keys(), None),
             // Rows may not have the value that does not fit.
             None => convert(&cast(array, &DataType::Utf8View)?, how),
         }
     }
 }
 
-/// The values at the keys.
-fn gather(values: &ArrayRef, keys: &Int32Array) -> Result<ArrayRef, ArrowError> {
-    match values.data_type() {
-        _ if values.null_count() > 0 => take(values, keys, None),
-        DataType::FixedSizeBinary(20) => gather_fixed::<20>(values.as_fixed_size_binary(), keys),
-        DataType::FixedSizeBinary(32) => gather_fixed::<32>(values.as_fixed_size_binary(), keys),
-        _ => take(values, keys, None),
-    }
-}
-
-fn gather_fixed<const WIDTH: usize>(values: &FixedSizeBinaryArray, keys: &Int32Array) -> Result<ArrayRef, ArrowError> {
-    let (bytes, _) = values.value_data().as_chunks::<WIDTH>();
-    // A row that is NULL may have any key.
-    let value = |key: &i32| usize::try_from(*key).ok().and_then(|key| bytes.get(key)).copied().unwrap_or([0; WIDTH]);
-    let gathered: Vec<[u8; WIDTH]> = keys.values().iter().map(value).collect();
-    let width = i32::try_from(WIDTH).expect("a width is small");
-    let nulls = keys.nulls().cloned();
-    Ok(Arc::new(FixedSizeBinaryArray::try_new(width, Buffer::from_vec(gathered.into_flattened()), nulls)?))
-}
-
-/// Brings an array that is no dictionary to its offered type.
+/// Brings an array to its offered type; one that becomes bytes is no dictionary.
 fn convert(array: &ArrayRef, how: Convert) -> Result<ArrayRef, ArrowError> {
     match how {
         Convert::Same => Ok(array.clone()),

@@ -9,7 +9,7 @@ use super::options::Settings;
 /// How the values of a column are brought to the type that is offered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Convert {
-    /// They are not, unless they are text that is read as a dictionary.
+    /// They are not.
     Same,
     /// Any whole number to 63 bits.
     Int,
@@ -144,6 +144,7 @@ fn conversion(from: &Field, target: &Field) -> Option<Convert> {
             let same = from_type == to && (wide_kind(from) == wide_kind(target) || from.metadata().is_empty());
             known.then_some(if same { Convert::Same } else { Convert::Wide })
         }
+        DataType::Utf8 => is_text.then_some(Convert::Text),
         _ if from_type == to => Some(Convert::Same),
         DataType::Int64 => from_type.is_integer().then_some(Convert::Int),
         DataType::Decimal128(38, 0) => from_type.is_integer().then_some(Convert::Wei),
@@ -153,7 +154,6 @@ fn conversion(from: &Field, target: &Field) -> Option<Convert> {
         }
         DataType::FixedSizeBinary(width) => (is_text || is_bytes).then_some(Convert::Fixed(*width)),
         DataType::Binary => (is_text || is_bytes).then_some(Convert::Bytes),
-        DataType::Utf8 => is_text.then_some(Convert::Text),
         _ => None,
     }
 }
@@ -169,7 +169,6 @@ fn widened(field: &Field, name: String) -> (Field, Convert) {
         from if from.is_integer() => (DataType::Int64, Convert::Int),
         from if *from == timestamp_type() => (from.clone(), Convert::Same),
         DataType::Timestamp(_, _) => (timestamp_type(), Convert::Time),
-        DataType::Utf8 => (DataType::Utf8, Convert::Same),
         from if is_text(from) => (DataType::Utf8, Convert::Text),
         DataType::LargeBinary | DataType::BinaryView => (DataType::Binary, Convert::Bytes),
         other => (other.clone(), Convert::Same),

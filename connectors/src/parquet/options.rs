@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use arrow::datatypes::{DataType, Field};
-use highwater_engine::model::wide::{ADDRESS_TYPE, HASH_TYPE, uint256_field};
+use highwater_engine::model::wide::{Wide, named_type, wide_kind};
 use highwater_engine::options::{OptionDoc, OptionError, Options};
 use highwater_engine::source::SourceError;
 
@@ -104,15 +104,12 @@ impl Settings {
     }
 }
 
-/// A column of a type that the option `types` knows.
+/// A column of a type that the option `types` knows. Numbers of files are not read as signed ones of 256 bits.
 fn typed(name: &str) -> Option<Field> {
-    Some(match name.to_ascii_uppercase().as_str() {
-        "ADDRESS" => Field::new("", ADDRESS_TYPE, true),
-        "HASH" => Field::new("", HASH_TYPE, true),
-        "BYTES" => Field::new("", DataType::Binary, true),
-        "UINT256" => uint256_field("", true),
-        _ => return None,
-    })
+    if name.eq_ignore_ascii_case("BYTES") {
+        return Some(Field::new("", DataType::Binary, true));
+    }
+    named_type(name).filter(|field| wide_kind(field) != Some(Wide::Signed))
 }
 
 fn take_types(options: &mut Options) -> Result<BTreeMap<String, Field>, OptionError> {

@@ -21,7 +21,7 @@ use super::options::Settings;
 /// The columns that every chain table begins with.
 const COMMON: [&str; 5] = ["chain", "chain_id", "block_number", "block_hash", "block_timestamp"];
 
-/// Bytes that a value of a column takes in a file, its part of the dictionary included, if it comes again and again.
+/// Text comes again and again where a row takes fewer bytes of a file than this, its part of the dictionary included.
 const REPEATED_BYTES: i64 = 8;
 
 /// Where the values of an offered column come from.
@@ -65,21 +65,21 @@ fn read_error(action: &'static str, path: &Path, source: impl Into<BoxError>) ->
     SourceError::Read { action, place: path.display().to_string(), source: source.into() }
 }
 
-/// The same file with other types for text that is better read as the file has it: as a dictionary, where values come
+/// The same file with other types for text that is better read as it is stored: as a dictionary, where values come
 /// again and again, or else as views into its pages, where it becomes bytes and is not kept.
-fn with_text_as_it_is(
+fn with_text_as_stored(
     metadata: ArrowReaderMetadata,
     columns: &[Mapped],
 ) -> parquet::errors::Result<ArrowReaderMetadata> {
     let read_as = |index: usize, field: &FieldRef| {
         let column = columns.iter().find(|column| column.source == index && is_text(field.data_type()));
         let Some(column) = column else { return field.clone() };
-        let read_as = match column.convert.is_to_bytes() {
-            _ if is_repeated(metadata.metadata(), field.name()) => {
-                DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
-            }
-            true => DataType::Utf8View,
-            false => return field.clone(),
+        let read_as = if is_repeated(metadata.metadata(), field.name()) {
+            DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
+        } else if column.convert.is_to_bytes() {
+            DataType::Utf8View
+        } else {
+            return field.clone();
         };
         Arc::new(field.as_ref().clone().with_data_type(read_as))
     };
@@ -93,8 +93,8 @@ fn with_text_as_it_is(
     ArrowReaderMetadata::try_new(metadata.metadata().clone(), options)
 }
 
-/// Whether the values of a column are few, in dictionaries: then a value takes some bits in the file. All pages must say
-/// that they are of a dictionary, for of others one would have to be made.
+/// Whether a column has few values, each of them often, in dictionaries. All its pages must say that they are of one:
+/// for others it would have to be made.
 fn is_repeated(metadata: &ParquetMetaData, name: &str) -> bool {
     let Some(leaf) = leaf_of(metadata.file_metadata().schema_descr(), name) else { return false };
     metadata.row_groups().iter().all(|group| {
@@ -163,7 +163,7 @@ impl Table {
         let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(unreadable)?;
         let evm_table = self.is_evm.then_some(self.name.as_str());
         let columns = map_columns(metadata.schema(), evm_table, &self.settings).map_err(malformed)?;
-        let metadata = with_text_as_it_is(metadata, &columns).map_err(unreadable)?;
+        let metadata = with_text_as_stored(metadata, &columns).map_err(unreadable)?;
         Ok(TableFile { path: path.to_owned(), file, metadata, columns })
     }
 

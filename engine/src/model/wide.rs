@@ -50,6 +50,17 @@ pub fn int256_field(name: &str, nullable: bool) -> Field {
     Field::new(name, WIDE_TYPE, nullable).with_metadata(extension(INT256))
 }
 
+/// A column of a type that SQL names for chain data, in any case: `ADDRESS`, `HASH` or `BYTES32`, `UINT256`, `INT256`.
+pub fn named_type(name: &str) -> Option<Field> {
+    Some(match name.to_ascii_uppercase().as_str() {
+        "ADDRESS" => Field::new("", ADDRESS_TYPE, true),
+        "HASH" | "BYTES32" => Field::new("", HASH_TYPE, true),
+        "UINT256" => uint256_field("", true),
+        "INT256" => int256_field("", true),
+        _ => return None,
+    })
+}
+
 /// The metadata of an extension type.
 pub fn extension(name: &str) -> HashMap<String, String> {
     HashMap::from([(EXTENSION_KEY.to_owned(), name.to_owned())])

@@ -15,7 +15,7 @@ use super::spec::{Columns, Shown};
 use super::state::Side;
 use crate::broadcast_join::taken;
 
-/// Rows of so many bytes are decoded as often as they are there.
+/// Rows of up to so many bytes are decoded as often as they are there.
 const SHORT: usize = 24;
 
 /// Rows of one side in the order of the output.

@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion_common::Result;
 use datafusion_expr::planner::TypePlanner;
 use datafusion_sql::sqlparser::ast::DataType as SqlType;
-use highwater_engine::model::wide::{ADDRESS_TYPE, HASH_TYPE, Wide};
+use highwater_engine::model::wide::{Wide, named_type};
 
 use super::function::wide_field;
 
@@ -23,13 +23,7 @@ impl TypePlanner for ChainTypes {
             // Arithmetic in 64 bits without a sign would wrap around.
             SqlType::BigIntUnsigned(_) => Field::new("", DataType::Decimal128(20, 0), true),
             SqlType::Custom(name, arguments) if arguments.is_empty() => {
-                match name.to_string().to_ascii_uppercase().as_str() {
-                    "ADDRESS" => Field::new("", ADDRESS_TYPE, true),
-                    "HASH" | "BYTES32" => Field::new("", HASH_TYPE, true),
-                    "UINT256" => wide_field("", Wide::Unsigned, true),
-                    "INT256" => wide_field("", Wide::Signed, true),
-                    _ => return Ok(None),
-                }
+                return Ok(named_type(&name.to_string()).map(Arc::new));
             }
             _ => return Ok(None),
         };

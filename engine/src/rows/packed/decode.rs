@@ -123,9 +123,7 @@ fn addresses(rows: &mut [&[u8]], nulls: &mut NullBufferBuilder) -> (OffsetBuffer
         text[1] = b'x';
         hex::encode_to_slice(&front(row, 21)[1..], &mut text[2..]).expect("two digits a byte");
     }
-    let ends = (0..=rows.len()).map(|row| row * TEXT_20);
-    let ends = ends.map(|end| i32::try_from(end).expect("rows are decoded a few thousand at a time"));
-    (OffsetBuffer::new(ends.collect::<Vec<i32>>().into()), values.into())
+    (OffsetBuffer::from_repeated_length(TEXT_20, rows.len()), values.into())
 }
 
 #[inline]
