@@ -109,7 +109,11 @@ fn random_call(random: &mut Random, index: usize, sketches: bool) -> AggregateCa
         2 => (F::PercentileCont, vec![random.pick(&NUMBERS)]),
         3 => (random.pick(&[F::PercentileDisc, F::Mode]), vec![any]),
         4 => (random.pick(&[F::BitAnd, F::BitOr, F::BitXor]), vec![random.pick(&[AMOUNT, SMALL, WIDE, SIGNED])]),
-        5 => (random.pick(&[F::MinBy, F::MaxBy]), vec![any, random.index(COLUMNS)]),
+        5 if random.chance(50) => (random.pick(&[F::MinBy, F::MaxBy]), vec![any, random.index(COLUMNS)]),
+        5 => {
+            let numbers = [AMOUNT, SMALL, PRICE, QUARTERS];
+            (random.pick(&[F::MinBy, F::MaxBy]), vec![random.pick(&numbers), random.pick(&numbers)])
+        }
         6 if random.chance(20) => (F::StringAgg, vec![NAME]),
         6 if random.chance(10) => (F::SingleValue, vec![any]),
         6 => (random.pick(&[F::ArrayAgg, F::FirstValue, F::LastValue, F::NthValue]), vec![any]),

@@ -46,17 +46,42 @@ pub(super) struct Columns {
     pub(super) rows: usize,
 }
 
+/// How many rows a group has, which exists while it has any, and whether the tick touches it.
+///
+/// Twice the number, and 1 if touched: groups are gone to at random, so what is read together lies together.
+#[derive(Clone, Copy, Default)]
+struct Presence(i64);
+
+impl Presence {
+    fn rows(self) -> i64 {
+        self.0 >> 1
+    }
+
+    fn add(&mut self, rows: i64) {
+        self.0 += rows << 1;
+    }
+
+    /// The tick touches it; whether for the first time.
+    fn touch(&mut self) -> bool {
+        let first = self.0 & 1 == 0;
+        self.0 |= 1;
+        first
+    }
+
+    /// The end of the tick.
+    fn settle(&mut self) {
+        self.0 &= !1;
+    }
+}
+
 /// Groups with their states.
 ///
 /// Dropping a generation forgets its groups without retracting their rows: that is how closed windows
 /// leave memory, and why the tables stay small enough for the cache.
 pub(super) struct Generation {
     keys: KeyTable,
-    /// Rows of each group; a group exists while it has any.
-    counts: Vec<i64>,
-    /// The touch serial at which each group was last touched.
-    touched_at: Vec<u32>,
-    serial: u32,
+    /// By group.
+    presence: Vec<Presence>,
     accumulators: Vec<Box<dyn Accumulator>>,
     /// The one group of an aggregate without keys: always there.
     global: bool,
@@ -81,9 +106,7 @@ impl Generation {
         }
         let mut generation = Generation {
             keys: KeyTable::default(),
-            counts: Vec::new(),
-            touched_at: Vec::new(),
-            serial: 1,
+            presence: Vec::new(),
             before: vec![Vec::new(); accumulators.len()],
             accumulators,
             global: spec.keys.is_empty(),
@@ -135,13 +158,12 @@ impl Generation {
         for row in slice.offset..slice.offset + rows {
             let group = self.keys.find_or_insert_in(slice.regions.at(row), slice.keys.row(row));
             let index = group as usize;
-            if index >= self.touched_at.len() {
-                self.touched_at.push(0);
-                self.counts.push(0);
+            if index >= self.presence.len() {
+                self.presence.push(Presence::default());
             }
-            if self.touched_at[index] != self.serial {
-                self.touched_at[index] = self.serial;
-                let exists = if self.global { self.published } else { self.counts[index] > 0 };
+            let presence = &mut self.presence[index];
+            if presence.touch() {
+                let exists = if self.global { self.published } else { presence.rows() > 0 };
                 if exists { &mut self.existing } else { &mut self.created }.push(group);
             }
             self.groups.push(group);
@@ -150,8 +172,7 @@ impl Generation {
 
     fn grow(&mut self) {
         let slots = self.keys.slots();
-        self.touched_at.resize(slots, 0);
-        self.counts.resize(slots, 0);
+        self.presence.resize(slots, Presence::default());
         self.accumulators.iter_mut().for_each(|accumulator| accumulator.resize(slots));
     }
 
@@ -169,11 +190,11 @@ impl Generation {
     }
 
     fn count_rows(&mut self, diffs: &Diffs) {
-        let counts = self.counts.as_mut_slice();
+        let presence = self.presence.as_mut_slice();
         match diffs {
-            Diffs::Uniform(diff) => self.groups.iter().for_each(|group| counts[*group as usize] += diff),
+            Diffs::Uniform(diff) => self.groups.iter().for_each(|group| presence[*group as usize].add(*diff)),
             Diffs::Rows(diffs) => {
-                self.groups.iter().zip(diffs.iter()).for_each(|(group, diff)| counts[*group as usize] += diff);
+                self.groups.iter().zip(diffs.iter()).for_each(|(group, diff)| presence[*group as usize].add(*diff));
             }
         }
     }
@@ -202,7 +223,7 @@ impl Generation {
 
         let mut keep_before = vec![true; existing];
         let mut keep_after: Vec<bool> =
-            touched.iter().map(|group| self.global || self.counts[*group as usize] > 0).collect();
+            touched.iter().map(|group| self.global || self.presence[*group as usize].rows() > 0).collect();
         let failures = self.failures(&touched, failed, &mut keep_before, &mut keep_after);
         drop_unchanged(&before, &after, &mut keep_before, &mut keep_after);
 
@@ -253,19 +274,14 @@ impl Generation {
     /// Ends the tick: groups without rows go, and nothing is touched any more.
     fn forget(&mut self) {
         for group in self.existing.drain(..).chain(self.created.drain(..)) {
-            if self.counts[group as usize] == 0 && !self.global {
+            let presence = &mut self.presence[group as usize];
+            presence.settle();
+            if presence.rows() == 0 && !self.global {
                 self.accumulators.iter_mut().for_each(|accumulator| accumulator.reset(group));
                 self.keys.remove(group);
             }
         }
         self.published = true;
-        self.serial = match self.serial.checked_add(1) {
-            Some(serial) => serial,
-            None => {
-                self.touched_at.fill(0);
-                1
-            }
-        };
     }
 
     /// Rows of blocks up to this height are not taken back any more.
@@ -276,8 +292,7 @@ impl Generation {
     /// Forgets everything, keeping memory.
     pub(super) fn clear(&mut self) {
         self.keys.clear();
-        self.counts.clear();
-        self.touched_at.clear();
+        self.presence.clear();
         self.accumulators.iter_mut().for_each(|accumulator| accumulator.resize(0));
     }
 
@@ -289,8 +304,7 @@ impl Generation {
     /// Bytes held, approximately.
     pub(super) fn bytes(&self) -> usize {
         self.keys.bytes()
-            + self.counts.capacity() * 8
-            + self.touched_at.capacity() * 4
+            + self.presence.capacity() * size_of::<Presence>()
             + self.accumulators.iter().map(|accumulator| accumulator.bytes()).sum::<usize>()
     }
 
@@ -303,7 +317,7 @@ impl Generation {
         order.sort_unstable_by(|a, b| keys.row(*a).cmp(&keys.row(*b)));
         order.iter().for_each(|place| saved.keys.append_value(keys.row(*place)));
         let groups: Vec<u32> = order.iter().map(|place| groups[*place]).collect();
-        saved.counts.extend(groups.iter().map(|group| self.counts[*group as usize]));
+        saved.counts.extend(groups.iter().map(|group| self.presence[*group as usize].rows()));
         for (accumulator, states) in self.accumulators.iter().zip(&mut saved.states) {
             states.extend(accumulator.save(&groups));
         }
@@ -320,7 +334,7 @@ impl Generation {
         let group = self.keys.find_or_insert_in(region, key);
         self.grow();
         self.published = true;
-        self.counts[group as usize] = count;
+        self.presence[group as usize].add(count);
         for (accumulator, state) in self.accumulators.iter_mut().zip(states) {
             accumulator.load(group, state)?;
         }

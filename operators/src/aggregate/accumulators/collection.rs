@@ -1,5 +1,5 @@
-//! `array_agg`, `string_agg`, `first_value`, `last_value`, `nth_value`, `min_by`, `max_by` and
-//! `single_value`: the values of each group in an order.
+//! `array_agg`, `string_agg`, `first_value`, `last_value`, `nth_value`, `min_by`, `max_by` (of what is not a small
+//! number) and `single_value`: the values of each group in an order.
 //!
 //! Values are ordered by what the call asks for, then by themselves (ascending, NULL last), so that
 //! there is one answer whatever came first.

@@ -73,7 +73,8 @@ impl<T> Numbers<T> {
     }
 }
 
-fn reinterpret(array: &ArrayRef, to: &DataType) -> ArrayRef {
+/// The same numbers as another type.
+pub(super) fn reinterpret(array: &ArrayRef, to: &DataType) -> ArrayRef {
     if array.data_type() == to {
         return array.clone();
     }

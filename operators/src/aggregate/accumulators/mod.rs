@@ -6,6 +6,7 @@ mod collection;
 mod count;
 mod distinct;
 mod exact_float;
+mod extreme_by;
 mod extreme_kinds;
 mod extremes;
 mod float;
@@ -22,6 +23,7 @@ mod pair_sums;
 mod pairs;
 mod pending;
 mod short_row;
+mod sortable;
 mod spread;
 mod wide;
 mod wide_integer;
@@ -131,7 +133,15 @@ pub(crate) fn accumulator(spec: &AggregateSpec, call: &AggregateCall) -> Result<
     let arguments = spec.arguments(call)?;
     AggregateSpec::output_type(function, &arguments)?;
     let Some(field) = arguments.first().copied() else { return Ok(Box::new(count::Count::default())) };
-    if function.is_ordered() || matches!(function, F::MinBy | F::MaxBy | F::SingleValue) {
+    let by = match function {
+        F::MinBy => Some(extremes::Side::Smallest),
+        F::MaxBy => Some(extremes::Side::Largest),
+        _ => None,
+    };
+    if let Some(numbers) = by.and_then(|side| extreme_by::ExtremeBy::new(side, &arguments)) {
+        return Ok(Box::new(numbers));
+    }
+    if function.is_ordered() || by.is_some() || function == F::SingleValue {
         // A collection counts its values: it needs no help to show each once.
         let order: Result<Vec<(&Field, SortOptions)>, AggregateError> =
             call.order_by.iter().map(|(index, options)| Ok((spec.field(*index)?, *options))).collect();
