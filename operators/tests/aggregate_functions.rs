@@ -129,7 +129,7 @@ fn random_call(random: &mut Random, index: usize, sketches: bool) -> AggregateCa
     if function.is_within_group() && random.chance(60) {
         call.order_by = vec![(call.arguments[0], options(random))];
     }
-    if function.is_ordered() {
+    if function.takes_order() && (function.is_ordered() || random.chance(40)) {
         let columns = if call.distinct { vec![call.arguments[0]] } else { (0..COLUMNS).collect() };
         call.order_by = (0..random.index(3)).map(|_| (random.pick(&columns), options(random))).collect();
     }

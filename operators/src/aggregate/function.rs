@@ -81,9 +81,10 @@ pub enum AggregateFunction {
     LastValue,
     /// The value at a position of that list.
     NthValue,
-    /// `min_by(x, y)`: the x where y is least; of several the least x. NULL y are ignored, NULL x are not.
+    /// `min_by(x, y)`: the x where y is least; of several the first in the order asked for, then the least x. NULL y
+    /// are ignored, NULL x are not.
     MinBy,
-    /// `max_by(x, y)`: the x where y is greatest; of several the least x.
+    /// `max_by(x, y)`: the x where y is greatest; of several as [`AggregateFunction::MinBy`].
     MaxBy,
     /// The value of the only row, NULL without a row, an error row with several: a subquery as a value.
     SingleValue,
@@ -163,6 +164,11 @@ impl AggregateFunction {
     pub fn is_ordered(self) -> bool {
         use AggregateFunction as F;
         matches!(self, F::ArrayAgg | F::StringAgg | F::FirstValue | F::LastValue | F::NthValue)
+    }
+
+    /// Whether it makes a difference in which order values come.
+    pub fn takes_order(self) -> bool {
+        self.is_ordered() || matches!(self, AggregateFunction::MinBy | AggregateFunction::MaxBy)
     }
 
     /// Whether the order of the values, if any, is that of the argument (`WITHIN GROUP`).

@@ -221,7 +221,7 @@ impl AggregateSpec {
             order => {
                 // A value that counts once has one place: the order cannot be that of something else.
                 let placed = |(column, _): &(usize, SortOptions)| call.arguments.contains(column);
-                function.is_ordered() && (!call.distinct || order.iter().all(placed))
+                function.takes_order() && (!call.distinct || order.iter().all(placed))
             }
         };
         if !follows {

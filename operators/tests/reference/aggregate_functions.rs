@@ -94,12 +94,13 @@ impl Members<'_> {
 
     /// By the order asked for, then by value.
     fn sort(&mut self) {
-        let mut order: Vec<(usize, SortOptions)> = self.call.order_by.clone();
+        let mut order: Vec<(usize, SortOptions)> = Vec::new();
         match self.call.function {
             F::MinBy => order.push((self.call.arguments[1], LAST)),
             F::MaxBy => order.push((self.call.arguments[1], SortOptions { descending: true, nulls_first: false })),
             _ => {}
         }
+        order.extend_from_slice(&self.call.order_by);
         order.push((self.call.arguments[0], LAST));
         let comparators: Vec<_> = order
             .iter()

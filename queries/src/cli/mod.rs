@@ -159,6 +159,9 @@ pub enum CliError {
     /// Statements gave other rows than their file says.
     #[error("{0} statements do not agree")]
     Disagree(usize),
+    /// Files without a statement that was run prove nothing.
+    #[error("no statement was run: the files have none, or all are for other engines")]
+    NothingRun,
     /// A file cannot be written.
     #[error("writing {} failed", path.display())]
     Write {
@@ -212,6 +215,7 @@ impl CliError {
             | CliError::Connect(_)
             | CliError::Told
             | CliError::Disagree(_)
+            | CliError::NothingRun
             | CliError::TestsFailed(_) => 1,
             CliError::Closed => 0,
             _ => 2,

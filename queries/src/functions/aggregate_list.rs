@@ -296,15 +296,17 @@ pub(crate) static DEFINITIONS: &[Definition] = &[
         "min_by",
         &["arg_min"],
         F::MinBy,
-        "min_by(x, y) -> the type of x",
-        "The x of the row with the least y that is not NULL; of several the least x. Also called `arg_min`.",
+        "min_by(x, y [ORDER BY …]) -> the type of x",
+        "The x of the row with the least y that is not NULL; of several the first in the order, then the least x. Also \
+         called `arg_min`.",
     ),
     plain(
         "max_by",
         &["arg_max"],
         F::MaxBy,
-        "max_by(x, y) -> the type of x",
-        "The x of the row with the greatest y that is not NULL; of several the least x. Also called `arg_max`.",
+        "max_by(x, y [ORDER BY …]) -> the type of x",
+        "The x of the row with the greatest y that is not NULL; of several the first in the order, then the least x. \
+         Also called `arg_max`.",
     ),
     plain(
         "approx_distinct",

@@ -14,6 +14,7 @@ use highwater_operators::aggregate::{AggregateFunction, AggregateSpec};
 use super::aggregate_list::{Constants, DEFINITIONS, Definition, SINGLE_VALUE};
 use super::columns::is_text;
 use super::function::{FunctionDoc, wide_field};
+use crate::plan::type_name;
 
 /// The aggregate functions SQL knows; only for planning.
 pub(crate) fn all() -> Vec<Arc<AggregateUDF>> {
@@ -143,7 +144,7 @@ impl Aggregate {
                 DataType::Decimal64(_, scale) => Ok(DataType::Decimal128(18, *scale)),
                 _ if number => Ok(given.clone()),
                 _ if given.is_null() => Ok(DataType::Int64),
-                _ => self.misfit(&given.to_string()),
+                _ => self.misfit(&type_name(given)),
             },
             Takes::Anything if !matches!(given, DataType::Dictionary(..)) => Ok(given.clone()),
             Takes::Integer if given.is_null() => Ok(DataType::Int64),
@@ -151,7 +152,7 @@ impl Aggregate {
             Takes::Text if given.is_null() => Ok(DataType::Utf8),
             Takes::Text if is_text(given) => Ok(given.clone()),
             Takes::Truth if given.is_null() || given == &DataType::Boolean => Ok(DataType::Boolean),
-            _ => self.misfit(&given.to_string()),
+            _ => self.misfit(&type_name(given)),
         }
     }
 
@@ -163,7 +164,7 @@ impl Aggregate {
             Constants::Fraction | Constants::FractionAndError | Constants::Error if given.is_numeric() => {
                 Ok(DataType::Float64)
             }
-            _ => self.misfit(&format!("…, {given}")),
+            _ => self.misfit(&format!("…, {}", type_name(given))),
         }
     }
 

@@ -11,6 +11,8 @@ use datafusion_expr::{
 };
 use highwater_engine::model::wide::{INT256, UINT256, WIDE_TYPE, Wide, extension, wide_kind};
 
+use crate::plan::type_name;
+
 /// What the reference page says about one SQL function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FunctionDoc {
@@ -152,7 +154,7 @@ impl Udf {
     }
 
     fn misfit<T>(&self, types: &[DataType]) -> Result<T> {
-        let types = types.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let types = types.iter().map(type_name).collect::<Vec<_>>().join(", ");
         plan_err!("{} does not take ({types}); it is {}", self.function.doc.name, self.function.doc.signature)
     }
 }

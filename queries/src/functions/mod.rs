@@ -108,6 +108,7 @@ pub const EXCLUDED: &[(&str, &str)] = &[
     ("now", "reads the wall clock: our now() is the block time"),
     ("current_date", "reads the wall clock"),
     ("current_time", "reads the wall clock"),
+    ("generate_series", "is a relation, as in PostgreSQL: a list of numbers is `range`"),
     ("input_file_name", "knows only DataFusion's own file scans"),
     ("file_row_index", "knows only DataFusion's own file scans"),
     ("version", "names DataFusion's version, which is no data"),

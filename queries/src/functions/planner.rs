@@ -1,8 +1,9 @@
 //! Operators while SQL becomes a plan, before DataFusion would judge their types.
 
 use datafusion_common::{DFSchema, Result};
-use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion_expr::{Expr, Operator};
+use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr};
+use datafusion_expr::{Expr, GetFieldAccess, Operator};
+use datafusion_functions_nested::expr_fn::array_element;
 use datafusion_sql::sqlparser::ast::BinaryOperator;
 
 use super::operators::plan_binary;
@@ -46,5 +47,16 @@ impl ExprPlanner for WidePlanner {
             Some(planned) => Ok(PlannerResult::Planned(planned)),
             None => Ok(PlannerResult::Original(RawBinaryExpr { op, left, right })),
         }
+    }
+
+    /// `array_agg(x)[i]` is an element of the list; DataFusion would make it a call of its own `nth_value`.
+    fn plan_field_access(&self, access: RawFieldAccessExpr, _: &DFSchema) -> Result<PlannerResult<RawFieldAccessExpr>> {
+        let RawFieldAccessExpr { field_access, expr } = access;
+        Ok(match (field_access, expr) {
+            (GetFieldAccess::ListIndex { key }, list @ Expr::AggregateFunction(_)) => {
+                PlannerResult::Planned(array_element(list, *key))
+            }
+            (field_access, expr) => PlannerResult::Original(RawFieldAccessExpr { field_access, expr }),
+        })
     }
 }

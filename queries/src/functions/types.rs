@@ -20,6 +20,10 @@ impl TypePlanner for ChainTypes {
         let field = match sql_type {
             SqlType::UInt256 => wide_field("", Wide::Unsigned, true),
             SqlType::Int256 => wide_field("", Wide::Signed, true),
+            // Standard SQL for VARCHAR, which has no longest length here either.
+            SqlType::CharacterVarying(_) | SqlType::CharVarying(_) | SqlType::Character(_) => {
+                Field::new("", DataType::Utf8, true)
+            }
             // Arithmetic in 64 bits without a sign would wrap around.
             SqlType::BigIntUnsigned(_) => Field::new("", DataType::Decimal128(20, 0), true),
             SqlType::Custom(name, arguments) if arguments.is_empty() => {

@@ -14,12 +14,10 @@ use super::registry::registry;
 /// The column that numbers the rows of a partition.
 pub(super) const PLACE: &str = "place of distinct on";
 
-/// Rewrites each `DISTINCT ON` that says which row.
+/// Rewrites each `DISTINCT ON`.
 pub(super) fn first_of_each(plan: LogicalPlan) -> Result<LogicalPlan> {
     let plan = plan.transform_up_with_subqueries(|plan| match plan {
-        LogicalPlan::Distinct(Distinct::On(distinct)) if distinct.sort_expr.is_some() => {
-            numbered(distinct).map(Transformed::yes)
-        }
+        LogicalPlan::Distinct(Distinct::On(distinct)) => numbered(distinct).map(Transformed::yes),
         other => Ok(Transformed::no(other)),
     })?;
     Ok(plan.data)

@@ -7,6 +7,7 @@ use datafusion_sql::sqlparser::tokenizer::Span as TokenSpan;
 
 use super::registry::registry;
 use crate::diagnostic::{Code, Diagnostic, Span, did_you_mean, nearest};
+use crate::functions;
 use crate::sql::LineIndex;
 
 /// A mistake found inside DataFusion's planner, where places are sqlparser's.
@@ -142,7 +143,22 @@ impl Place<'_> {
     }
 
     fn plan(&self, text: &str, span: Option<Span>) -> Diagnostic {
+        if let Some((function, _)) = text.split_once(" does not take (") {
+            // Of one of our functions, inside of what DataFusion says about it.
+            let place = span.or(self.word(function.rsplit(' ').next().unwrap_or_default()));
+            let own = text.rsplit_once("Error during planning: ").map_or(text, |(_, own)| own);
+            return self.other(Code::TypeMismatch, own, place);
+        }
         if let Some(name) = between(text, "Invalid function '", "'") {
+            if name == "array" {
+                return Diagnostic::new(Code::Unsupported, "ARRAY(subquery) is not supported yet", span)
+                    .or_at(self.find(name))
+                    .with_hint("write (SELECT array_agg(x ORDER BY …) FROM …), which is NULL where there is no row");
+            }
+            if let Some((_, reason)) = functions::EXCLUDED.iter().find(|(excluded, _)| *excluded == name) {
+                let message = format!("function \"{name}\" does not stand here: it {reason}");
+                return Diagnostic::new(Code::Unsupported, message, span).or_at(self.find(name));
+            }
             let names = registry().names();
             return Diagnostic::new(Code::UnknownFunction, format!("function \"{name}\" does not exist"), span)
                 .or_at(self.find(name))
@@ -155,7 +171,7 @@ impl Place<'_> {
             return self.unknown_type(text, span);
         }
         if text.contains("unique expression names") {
-            let name = between(text, " AS ", "\"").unwrap_or_default();
+            let name = named(between(text, "\"", "\"").unwrap_or_default());
             return Diagnostic::new(Code::DuplicateName, format!("two columns are named \"{name}\""), span)
                 .or_at(self.find(name))
                 .with_hint("rename one of them with AS");
@@ -225,6 +241,17 @@ const TYPES: &[&str] = &[
     "address",
     "hash",
 ];
+
+/// What a column is called that DataFusion shows as this.
+fn named(expr: &str) -> &str {
+    let cast = expr.strip_prefix("CAST(").and_then(|rest| rest.strip_suffix(')')?.rsplit_once(" AS "));
+    if let Some((inner, _)) = cast {
+        return named(inner);
+    }
+    let name = expr.rsplit_once(" AS ").map_or(expr, |(_, alias)| alias);
+    let plain = name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '.'));
+    if plain { name.rsplit('.').next().unwrap_or(name) } else { name }
+}
 
 fn between<'t>(text: &'t str, before: &str, after: &str) -> Option<&'t str> {
     let start = text.find(before)? + before.len();

@@ -48,6 +48,7 @@ mod subqueries;
 mod tables;
 mod temporal;
 mod unique;
+mod using;
 mod window;
 mod words;
 
@@ -70,6 +71,7 @@ pub use relational::{
 };
 pub(crate) use unique::columns as unique_columns;
 pub use words::sql_type;
+pub(crate) use words::type_name;
 
 /// An expression in a type; itself where it has it.
 fn cast_unless(

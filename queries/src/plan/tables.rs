@@ -16,7 +16,7 @@ use highwater_engine::options::parse_duration;
 
 use super::catalog::LoadRequest;
 use super::context::Relation;
-use super::ir::ReloadedTable;
+use super::ir::{PlannedOption, ReloadedTable};
 use super::job::Planner;
 use super::lower::Lowerer;
 use super::options::take;
@@ -38,6 +38,9 @@ impl Planner<'_> {
             }
             None => {
                 let (mut request, at) = self.request(&table.name, &table.options, "connector")?;
+                if request.connector.is_empty() {
+                    return Err(without_connector(&request.options, table));
+                }
                 request.schema = declared.clone();
                 reload = self.reload(&table.name, &mut request)?;
                 let what = format!("table \"{}\"", table.name.text);
@@ -177,6 +180,19 @@ impl Planner<'_> {
             .with_note(error.to_string())
         })
     }
+}
+
+fn without_connector(options: &[PlannedOption], table: &TableStatement) -> Diagnostic {
+    let Some(option) = options.first() else {
+        let message = format!("table \"{}\" does not say where its rows come from", table.name.text);
+        return Diagnostic::new(Code::UnknownConnector, message, table.name.span).with_hint("connector = 'csv', …");
+    };
+    let message = format!("a table without a connector has no option \"{}\"", option.name);
+    let hint = match option.name.replace('_', "").as_str() {
+        "appendonly" => "write APPEND ONLY after the columns",
+        _ => "say where its rows come from: connector = 'csv', …; or leave WITH out and use INSERT",
+    };
+    Diagnostic::new(Code::BadOption, message, option.name_span).with_hint(hint)
 }
 
 fn is_timestamp(data_type: &DataType) -> bool {

@@ -7,12 +7,13 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion_sql::sqlparser::ast::{
-    Expr, Ident, Query, SelectItem, SetExpr, UnaryOperator, VisitMut as _, VisitorMut,
+    Expr, Ident, OrderBy, OrderByKind, Query, SelectItem, SetExpr, UnaryOperator, VisitMut as _, VisitorMut,
+    visit_expressions,
 };
 
 use crate::sql::normal;
 
-/// Tells apart the columns of all queries inside a query.
+/// Tells apart the columns of all queries inside a query, and in all of it casts from what it is ordered by.
 pub(super) fn inside(query: &mut Query) {
     let _: ControlFlow<()> = query.visit(&mut Inner { depth: 0 });
 }
@@ -25,6 +26,7 @@ impl VisitorMut for Inner {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        casts(query);
         if self.depth > 0 {
             columns(&mut query.body);
         }
@@ -36,6 +38,44 @@ impl VisitorMut for Inner {
         self.depth -= 1;
         ControlFlow::Continue(())
     }
+}
+
+/// Names casts of columns by which their query is ordered: `n::TEXT … ORDER BY n` means the text, as in PostgreSQL; an
+/// expression over n means the column of the table, beside which the cast needs another name.
+fn casts(query: &mut Query) {
+    let Some(OrderBy { kind: OrderByKind::Expressions(order), .. }) = &query.order_by else { return };
+    let SetExpr::Select(select) = query.body.as_mut() else { return };
+    for (index, item) in select.projection.iter_mut().enumerate() {
+        let SelectItem::UnnamedExpr(expr @ Expr::Cast { .. }) = &*item else { continue };
+        let column = match bare(expr) {
+            Expr::Identifier(ident) => ident,
+            Expr::CompoundIdentifier(idents) => idents.last().expect("it has parts"),
+            _ => continue,
+        };
+        let is_column = |expr: &Expr| matches!(expr, Expr::Identifier(ident) if normal(ident) == normal(column));
+        let alias = if order.iter().any(|order| is_column(&order.expr)) {
+            column.clone()
+        } else if order.iter().any(|order| mentions(&order.expr, column)) {
+            Ident::with_quote('"', format!("{}:{}", normal(column), index + 1))
+        } else {
+            continue;
+        };
+        *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+    }
+}
+
+/// Whether a column of this name is in an expression, whatever table it is said to be of.
+fn mentions(expr: &Expr, column: &Ident) -> bool {
+    let found = visit_expressions(expr, |part: &Expr| {
+        let ident = match part {
+            Expr::Identifier(ident) => Some(ident),
+            Expr::CompoundIdentifier(idents) => idents.last(),
+            _ => None,
+        };
+        let is_it = ident.is_some_and(|ident| normal(ident) == normal(column));
+        if is_it { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    found.is_break()
 }
 
 /// Tells apart the columns of a query, where nobody reads them by name.
@@ -83,7 +123,7 @@ pub(crate) fn columns(body: &mut SetExpr) {
 /// An expression without what does not change what it is named.
 fn bare(expr: &Expr) -> &Expr {
     match expr {
-        Expr::UnaryOp { op: UnaryOperator::Plus, expr } | Expr::Nested(expr) => bare(expr),
+        Expr::UnaryOp { op: UnaryOperator::Plus, expr } | Expr::Nested(expr) | Expr::Cast { expr, .. } => bare(expr),
         other => other,
     }
 }

@@ -14,6 +14,11 @@ use highwater_engine::model::wide::{Wide, wide_kind};
 use super::lower::duration;
 use super::window::interval_ms;
 
+/// A type in the words of the language, as far as it can be told without its column.
+pub(crate) fn type_name(data_type: &DataType) -> String {
+    sql_type(&Field::new("value", data_type.clone(), true))
+}
+
 /// The type of a column in the words of the language.
 pub fn sql_type(field: &Field) -> String {
     match wide_kind(field) {
@@ -36,7 +41,9 @@ pub fn sql_type(field: &Field) -> String {
         DataType::FixedSizeBinary(width) => format!("BYTES({width})"),
         DataType::Timestamp(TimeUnit::Millisecond, Some(_)) => "TIMESTAMP".to_owned(),
         DataType::Date32 => "DATE".to_owned(),
+        DataType::Interval(_) => "INTERVAL".to_owned(),
         DataType::List(item) => format!("{}[]", sql_type(item)),
+        DataType::Null => "NULL".to_owned(),
         other => other.to_string(),
     }
 }

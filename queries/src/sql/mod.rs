@@ -26,7 +26,7 @@ pub use ast::{
 pub use documentation::{STATEMENTS, StatementDoc};
 pub(crate) use location::LineIndex;
 pub use parser::parse;
-pub(crate) use parser::{RECURSION_LIMIT, normal};
+pub(crate) use parser::{DIALECT, RECURSION_LIMIT, normal};
 pub use pieces::{is_complete, statement_spans};
 pub use session::{SessionStatement, SubscribeStatement, parse_session};
 pub(crate) use session::{function_name, functions_read, relations_read};

@@ -17,8 +17,8 @@ use super::ast::{
 };
 use super::depth::{DEPTH, too_deep};
 use super::tokens::{
-    cut_left_asof, cut_mutually, cut_on_error, cut_watermark, free_names, is_word, lower_first, not_end, shown,
-    split_location, word_of,
+    cut_left_asof, cut_mutually, cut_on_error, cut_watermark, free_names, is_word, keep_emit, lower_first, not_end,
+    shown, split_location, word_of,
 };
 use crate::diagnostic::{Code, Diagnostic, Span, did_you_mean};
 use crate::plan::Emit;
@@ -26,7 +26,7 @@ use crate::plan::Emit;
 /// The setting of a query that holds the limit of its recursion.
 pub(crate) const RECURSION_LIMIT: &str = "recursion_limit";
 
-pub(super) static DIALECT: GenericDialect = GenericDialect {};
+pub(crate) static DIALECT: GenericDialect = GenericDialect {};
 
 /// Reads a job. Every statement that cannot be read gives one diagnostic.
 pub fn parse(text: &str) -> Result<Job, Vec<Diagnostic>> {
@@ -90,7 +90,7 @@ impl<'a> Reader<'a> {
         let (solid, on_error_stop) = cut_on_error(solid);
         let (solid, recursion_limit) = cut_mutually(cut_left_asof(solid));
         let (solid, watermark) = cut_watermark(solid);
-        let solid = free_names(solid);
+        let solid = keep_emit(free_names(solid));
         let parser = Parser::new(&DIALECT).with_tokens_with_locations(solid);
         Some(Reader { parser, lines, span, on_error_stop, recursion_limit, watermark, in_session: false })
     }

@@ -12,7 +12,7 @@ use datafusion_sql::sqlparser::tokenizer::Token;
 use super::ast::{Job, Name, QUERY, SinkFrom, Statement, ViewStatement};
 use super::parser::{Read, Reader, normal, pieces};
 use super::tokens::word_of;
-use crate::diagnostic::{Diagnostic, Span};
+use crate::diagnostic::{Code, Diagnostic, Span};
 
 /// A statement of a session.
 #[derive(Debug, Clone)]
@@ -111,6 +111,11 @@ impl SessionStatement {
             _ => None,
         }
     }
+}
+
+fn named_twice(values: &[(Name, String)]) -> Option<&Name> {
+    let mut known = std::collections::BTreeSet::new();
+    values.iter().map(|(name, _)| name).find(|name| !known.insert(&name.text))
 }
 
 /// The plain names that a query reads, in order, and the functions it calls.
@@ -227,6 +232,9 @@ impl Reader<'_> {
                 None => refused("this form of INSERT"),
             },
             Parsed::Update(update) => match self.update(update) {
+                Some(SessionStatement::Update { ref values, .. }) if let Some(twice) = named_twice(values) => Err(
+                    Diagnostic::new(Code::DuplicateName, format!("column \"{}\" is set twice", twice.text), twice.span),
+                ),
                 Some(statement) => Ok(statement),
                 None => refused("this form of UPDATE"),
             },

@@ -44,6 +44,22 @@ pub(super) fn cut_mutually(mut tokens: Vec<TokenWithSpan>) -> (Vec<TokenWithSpan
     (tokens, limit)
 }
 
+/// Keeps `EMIT` behind a query from being the alias of what the query ends with.
+pub(super) fn keep_emit(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    for at in 0..tokens.len() {
+        let word = |offset: usize, word: &str| tokens.get(at + offset).is_some_and(|token| is_word(&token.token, word));
+        let how = word(1, "changes") || word(1, "on") && (word(2, "window") && word(3, "close") || word(2, "finality"));
+        let emits = word(0, "emit") && how;
+        if let Token::Word(word) = &mut tokens[at].token
+            && emits
+        {
+            // A word that is never an alias and that no query goes on with.
+            word.keyword = Keyword::EXPLAIN;
+        }
+    }
+    tokens
+}
+
 /// Lets columns have names that begin an index in other dialects: PostgreSQL's CREATE TABLE has none.
 pub(super) fn free_names(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let indexes = [Keyword::KEY, Keyword::INDEX, Keyword::FULLTEXT, Keyword::SPATIAL];

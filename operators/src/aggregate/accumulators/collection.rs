@@ -100,10 +100,10 @@ impl Default for Values {
 pub(super) struct Collection {
     made: Made,
     distinct: bool,
-    /// The second argument is the order and not shown.
+    /// The second argument is the first thing to order by, and not shown.
     by: bool,
     data_type: DataType,
-    /// Order columns, then the value.
+    /// What is ordered by, then the value.
     converter: RowConverter,
     groups: Vec<Values>,
     entries: usize,
@@ -130,12 +130,12 @@ impl Collection {
         let descending = call.function == F::MaxBy;
         let own = SortOptions { descending: false, nulls_first: false };
         let mut fields: Vec<SortField> = Vec::with_capacity(order.len() + 2);
-        for (field, options) in order {
-            fields.push(SortField::new_with_options(field.data_type().clone(), *options));
-        }
         for field in arguments.iter().skip(1) {
             let options = SortOptions { descending, nulls_first: false };
             fields.push(SortField::new_with_options(field.data_type().clone(), options));
+        }
+        for (field, options) in order {
+            fields.push(SortField::new_with_options(field.data_type().clone(), *options));
         }
         fields.push(SortField::new_with_options(value.data_type().clone(), own));
         Ok(Collection {
@@ -279,10 +279,8 @@ impl Accumulator for Collection {
     }
 
     fn update(&mut self, rows: &Rows<'_>) {
-        let mut columns: Vec<ArrayRef> = rows.order.to_vec();
-        if self.by {
-            columns.extend_from_slice(&rows.arguments[1..]);
-        }
+        let mut columns = if self.by { rows.arguments[1..].to_vec() } else { Vec::new() };
+        columns.extend_from_slice(rows.order);
         columns.push(rows.argument().clone());
         if self.distinct {
             columns = columns.iter().map(normalized).collect();

@@ -138,10 +138,11 @@ pub(crate) fn accumulator(spec: &AggregateSpec, call: &AggregateCall) -> Result<
         F::MaxBy => Some(extremes::Side::Largest),
         _ => None,
     };
-    if let Some(numbers) = by.and_then(|side| extreme_by::ExtremeBy::new(side, &arguments)) {
+    let unordered = by.filter(|_| call.order_by.is_empty());
+    if let Some(numbers) = unordered.and_then(|side| extreme_by::ExtremeBy::new(side, &arguments)) {
         return Ok(Box::new(numbers));
     }
-    if function.is_ordered() || by.is_some() || function == F::SingleValue {
+    if function.takes_order() || function == F::SingleValue {
         // A collection counts its values: it needs no help to show each once.
         let order: Result<Vec<(&Field, SortOptions)>, AggregateError> =
             call.order_by.iter().map(|(index, options)| Ok((spec.field(*index)?, *options))).collect();

@@ -6,6 +6,7 @@
 
 mod compare;
 mod incomplete;
+mod script;
 mod text;
 
 use std::collections::BTreeMap;
@@ -103,15 +104,15 @@ pub(crate) fn execute(args: &SltArgs, streams: Streams) -> Result<(), CliError> 
     let total = all.agree + all.differ + all.refusals();
     let _ = writeln!(text, "{} of {total} statements agree", all.agree);
     print(&text)?;
-    if all.differ > 0 { Err(CliError::Disagree(all.differ)) } else { Ok(()) }
+    match (total, all.differ) {
+        (0, _) => Err(CliError::NothingRun),
+        (_, 0) => Ok(()),
+        (_, differ) => Err(CliError::Disagree(differ)),
+    }
 }
 
 fn run_file(file: &Path, args: &SltArgs) -> Result<(Tally, String), CliError> {
-    let script = std::fs::read_to_string(file)
-        .map_err(|source| CliError::ReadScript { path: file.to_owned(), source: Box::new(source) })?;
-    drop(script);
-    let records = sqllogictest::parse_file::<DefaultColumnType>(file)
-        .map_err(|source| CliError::ReadScript { path: file.to_owned(), source: Box::new(source) })?;
+    let records = script::records(file, &args.label).map_err(|(path, source)| CliError::ReadScript { path, source })?;
     let mut script = Script::new(args);
     for record in records {
         if script.record(record).is_break() {

@@ -33,6 +33,11 @@ impl Lowerer<'_> {
             return Err(self.unsupported(&format!("the aggregate {name}"), name));
         };
         let mut function = definition.function;
+        let constant = |argument: &Expr| matches!(argument, Expr::Literal(..));
+        if function == AggregateFunction::Count && call.params.distinct && call.params.args.iter().all(constant) {
+            let mistake = self.unsupported("count(DISTINCT *)", name);
+            return Err(mistake.with_hint("write SELECT count(*) FROM (SELECT DISTINCT … FROM …)"));
+        }
         let arity = function.arity().min(call.params.args.len());
         let (mut values, constants) = call.params.args.split_at(arity);
         let parameters = self.parameters(definition, constants, call.params.null_treatment, schema)?;
@@ -74,7 +79,7 @@ impl Lowerer<'_> {
             let mistake = self.unsupported(&format!("{name}(DISTINCT …)"), name);
             return Err(mistake.with_hint("aggregate over SELECT DISTINCT in a subquery"));
         }
-        if !function.is_ordered() && !function.is_within_group() {
+        if !function.takes_order() && !function.is_within_group() {
             // As in PostgreSQL an order may be given where it makes no difference.
             return Ok(Vec::new());
         }
