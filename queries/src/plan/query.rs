@@ -130,17 +130,20 @@ fn group_frames(plan: LogicalPlan) -> datafusion_common::Result<LogicalPlan> {
             let names = NamePreserver::new(&plan);
             plan.map_expressions(|expr| {
                 let name = names.save(&expr);
-                let Expr::WindowFunction(mut call) = expr else { return Ok(Transformed::no(expr)) };
-                let frame = &call.params.window_frame;
-                let far = |bound: &WindowFrameBound| match bound {
-                    WindowFrameBound::Preceding(value) | WindowFrameBound::Following(value) => !value.is_null(),
-                    WindowFrameBound::CurrentRow => false,
-                };
-                if frame.units == WindowFrameUnits::Range && !far(&frame.start_bound) && !far(&frame.end_bound) {
-                    let (start, end) = (frame.start_bound.clone(), frame.end_bound.clone());
-                    call.params.window_frame = WindowFrame::new_bounds(WindowFrameUnits::Groups, start, end);
-                }
-                Ok(Transformed::yes(name.restore(Expr::WindowFunction(call))))
+                let expr = expr.transform_up(|part| {
+                    let Expr::WindowFunction(mut call) = part else { return Ok(Transformed::no(part)) };
+                    let frame = &call.params.window_frame;
+                    let far = |bound: &WindowFrameBound| match bound {
+                        WindowFrameBound::Preceding(value) | WindowFrameBound::Following(value) => !value.is_null(),
+                        WindowFrameBound::CurrentRow => false,
+                    };
+                    if frame.units == WindowFrameUnits::Range && !far(&frame.start_bound) && !far(&frame.end_bound) {
+                        let (start, end) = (frame.start_bound.clone(), frame.end_bound.clone());
+                        call.params.window_frame = WindowFrame::new_bounds(WindowFrameUnits::Groups, start, end);
+                    }
+                    Ok(Transformed::yes(Expr::WindowFunction(call)))
+                })?;
+                Ok(Transformed::yes(name.restore(expr.data)))
             })
         }
         other => Ok(Transformed::no(other)),
