@@ -39,9 +39,10 @@ pub(super) fn easy(plan: &LogicalPlan, above: Above) -> Result<bool> {
     }
     match plan {
         LogicalPlan::Filter(filter) => easy_filter(filter, above),
-        LogicalPlan::SubqueryAlias(alias) => easy(&alias.input, above),
         _ if !own_reads(plan)? => match plan {
             LogicalPlan::Projection(projection) => easy(&projection.input, above),
+            // It loses the columns of conditions below an alias, and below two of these steps.
+            LogicalPlan::Distinct(_) | LogicalPlan::Aggregate(_) if above.grouped => Ok(false),
             LogicalPlan::Distinct(Distinct::All(input)) => easy(input, Above { grouped: true, total: false }),
             LogicalPlan::Aggregate(aggregate) => {
                 let allowed = !aggregate.group_expr.is_empty() || above.total;

@@ -27,6 +27,12 @@ use self::push::Pushing;
 use super::errors::PlanIssue;
 use crate::diagnostic::Code;
 
+/// Marks relations that are computed for each left row by a subquery inside of them alone; DataFusion marks those
+/// that read the left row themselves.
+pub(super) fn marked(plan: LogicalPlan) -> Result<LogicalPlan> {
+    reads::marked(plan, &mut Vec::new())
+}
+
 /// Takes subqueries apart that DataFusion does not.
 pub(super) fn unnested(plan: LogicalPlan) -> Result<LogicalPlan> {
     taken_apart(plan, &mut 0)

@@ -1,11 +1,15 @@
 //! The columns of outer rows that a plan reads, and other columns in their place.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use datafusion_common::tree_node::{Transformed, TreeNode as _, TreeNodeRecursion};
-use datafusion_common::{Column, DFSchema, Result};
+use datafusion_common::{Column, DFSchema, DFSchemaRef, ExprSchema as _, JoinType, Result, Spans};
 use datafusion_expr::expr::{Exists, InSubquery, SetComparison};
-use datafusion_expr::{Expr, Join, LogicalPlan, Subquery};
+use datafusion_expr::{Expr, Join, LogicalPlan, LogicalPlanBuilder, Subquery};
+
+use super::refused;
+use crate::diagnostic::Code;
 
 /// The outer columns that a plan and the subqueries inside of it read, without those that are theirs alone.
 pub(super) fn of_plan(plan: &LogicalPlan) -> Result<BTreeSet<Column>> {
@@ -67,6 +71,52 @@ pub(super) fn lateral(join: &Join) -> Option<&Subquery> {
         },
         _ => None,
     }
+}
+
+/// Marks right sides of joins that read their left side only in subqueries. What a relation further out has too is
+/// left to it.
+pub(super) fn marked(plan: LogicalPlan, around: &mut Vec<DFSchemaRef>) -> Result<LogicalPlan> {
+    let plan = match plan {
+        LogicalPlan::Join(mut join) => {
+            let is_lateral = lateral(&join).is_some();
+            join.left = Arc::new(marked(Arc::unwrap_or_clone(join.left), around)?);
+            around.extend(is_lateral.then(|| join.left.schema().clone()));
+            join.right = Arc::new(marked(Arc::unwrap_or_clone(join.right), around)?);
+            around.truncate(around.len() - usize::from(is_lateral));
+            marked_join(join, around)?
+        }
+        other => other.map_children(|input| marked(input, around).map(Transformed::yes))?.data,
+    };
+    let scope: Vec<DFSchemaRef> = plan.inputs().into_iter().map(|input| input.schema().clone()).collect();
+    let count = scope.len();
+    around.extend(scope);
+    let plan = plan.map_subqueries(|subquery| marked(subquery, around).map(Transformed::yes))?.data;
+    around.truncate(around.len() - count);
+    Ok(plan)
+}
+
+fn marked_join(mut join: Join, around: &[DFSchemaRef]) -> Result<LogicalPlan> {
+    if lateral(&join).is_some() || !matches!(join.join_type, JoinType::Inner | JoinType::Left) {
+        return Ok(LogicalPlan::Join(join));
+    }
+    let schema = join.left.schema();
+    let mut columns: BTreeSet<Column> = of_plan(&join.right)?;
+    columns.retain(|column| schema.has_column(column));
+    if let Some(column) = columns.iter().find(|column| around.iter().any(|outer| outer.has_column(column))) {
+        let message = format!("\"{}\" may be of either of two relations around this subquery", column.flat_name());
+        return Err(refused(Code::AmbiguousColumn, &message, "give one of them another alias", [column].into_iter()));
+    }
+    let Some(column) = columns.iter().next() else { return Ok(LogicalPlan::Join(join)) };
+    let field = schema.field_from_column(column)?.clone();
+    let outer_ref_columns = vec![Expr::OuterReferenceColumn(field, column.clone())];
+    let inside = |subquery| LogicalPlan::Subquery(Subquery { subquery, outer_ref_columns, spans: Spans::new() });
+    join.right = Arc::new(match Arc::unwrap_or_clone(join.right) {
+        LogicalPlan::SubqueryAlias(alias) => {
+            LogicalPlanBuilder::from(inside(alias.input)).alias(alias.alias)?.build()?
+        }
+        other => inside(Arc::new(other)),
+    });
+    Ok(LogicalPlan::Join(join))
 }
 
 /// Columns in the place of outer ones.
