@@ -34,6 +34,11 @@ pub fn prepare<V: VisitMut>(query: &mut V) {
                 let args = std::iter::once(expr.clone()).chain(types).collect();
                 *expr = call(CASE, args);
             }
+            Expr::AnyOp { right, .. } if !matches!(**right, Expr::Subquery(_)) && !is_null(right) => {
+                let unknown = unknown_element((**right).clone());
+                *expr =
+                    Expr::BinaryOp { left: Box::new(expr.clone()), op: BinaryOperator::Or, right: Box::new(unknown) };
+            }
             Expr::IsDistinctFrom(_, right) | Expr::IsNotDistinctFrom(_, right) if is_logical(right) => {
                 *expr = regrouped(expr.clone());
             }
@@ -41,6 +46,17 @@ pub fn prepare<V: VisitMut>(query: &mut V) {
         }
         ControlFlow::Continue(())
     });
+}
+
+/// NULL if a NULL is in the array, else false: what a comparison with ANY element is if none of them is true, and what
+/// DataFusion forgets.
+fn unknown_element(array: Expr) -> Expr {
+    let place = call("array_position", vec![array, Expr::Value(Value::Null.into())]);
+    call("nullif", vec![Expr::IsNotNull(Box::new(place)), Expr::Value(Value::Boolean(true).into())])
+}
+
+fn is_null(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(ValueWithSpan { value: Value::Null, .. }))
 }
 
 fn is_logical(expr: &Expr) -> bool {

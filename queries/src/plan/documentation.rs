@@ -93,7 +93,16 @@ pub const DIFFERENCES: &[&str] = &[
     "0.0 and -0.0 are equal in comparisons and joins; GROUP BY, PARTITION BY, DISTINCT, UNION and INTERSECT keep them apart, \
      as DataFusion does. `x + 0.0` is one zero.",
     "A statement has at most 500 operators, joins or set operations that follow on each other.",
-    "Division of integers by integers is whole, as in PostgreSQL; DECIMAL divided by an integer is DECIMAL.",
+    "Division of integers by integers is whole, as in PostgreSQL; DECIMAL divided by DECIMAL or an integer is DECIMAL with \
+     four more digits than the dividend, and what is behind them is cut, not rounded.",
+    "A number with a point in the text of a query is DOUBLE, NUMERIC in PostgreSQL: `0.1 + 0.2 = 0.3` is false. NUMERIC \
+     without digits is DECIMAL(38, 10).",
+    "A cast of DOUBLE or DECIMAL to an integer cuts what is behind the point; PostgreSQL rounds.",
+    "`^` is bitwise XOR (PostgreSQL: power, here `power(x, y)`; its XOR `#` is not read), and `&` binds no closer than `|`.",
+    "INTERVALs are compared and grouped by months, then days, then time: 24 hours are not one day.",
+    "The length of VARCHAR(n) and CHAR(n) is not checked.",
+    "Literals of TIMESTAMP are between the years 1677 and 2262.",
+    "In a session a view that reads a view with error rows shows what can be evaluated; the errors are in `<view>_errors`.",
 ];
 
 /// The table functions: how each is written, and what it does.

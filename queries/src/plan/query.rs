@@ -44,6 +44,7 @@ use crate::functions;
 pub(super) fn raw_plan(query: &Query, context: &Context, place: &Place<'_>) -> Result<LogicalPlan, Diagnostic> {
     let mut query = query.clone();
     context.macros.inline(&mut query, place)?;
+    recursion::refuse_order(&query, place)?;
     using::written_out(&mut query, context, place);
     unique::inside(&mut query);
     asof::mark(&mut query).map_err(|error| place.diagnose(&error))?;

@@ -88,7 +88,9 @@ pub const STATEMENTS: &[StatementDoc] = &[
     session("query", "Its rows, maintained as a view while the rows of its tables come. LIMIT needs no ORDER BY here."),
     session(
         "CREATE MATERIALIZED VIEW name [EMIT ON WINDOW CLOSE] AS query [EMIT ON WINDOW CLOSE]",
-        "With EMIT the view has only rows that are final by the watermarks of its tables.",
+        "With EMIT the view has only rows that are final by the watermarks of its tables. It shows the time that says so: \
+         the column of the watermark, or the end of its window (TUMBLE, HOP, SESSION, CUMULATE, date_trunc), which is \
+         among the keys of every GROUP BY, join and PARTITION BY on the way.",
     ),
     session("DROP TABLE | VIEW | FUNCTION [IF EXISTS] name [CASCADE]", "Takes a definition away."),
     session(
