@@ -98,7 +98,8 @@ pub const DIFFERENCES: &[&str] = &[
     "A number with a point in the text of a query is DOUBLE, NUMERIC in PostgreSQL: `0.1 + 0.2 = 0.3` is false. NUMERIC \
      without digits is DECIMAL(38, 10).",
     "A cast of DOUBLE or DECIMAL to an integer cuts what is behind the point; PostgreSQL rounds.",
-    "`^` is bitwise XOR (PostgreSQL: power, here `power(x, y)`; its XOR `#` is not read), and `&` binds no closer than `|`.",
+    "`^` is bitwise XOR (PostgreSQL: power, here `power(x, y)`; its XOR `#` is not read); `&` binds closer than `|`, and shifts closer \
+     than both (PostgreSQL: from left to right).",
     "INTERVALs are compared and grouped by months, then days, then time: 24 hours are not one day.",
     "The length of VARCHAR(n) and CHAR(n) is not checked.",
     "Literals of TIMESTAMP are between the years 1677 and 2262.",
