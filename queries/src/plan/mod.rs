@@ -38,6 +38,7 @@ mod planned_alert;
 mod prune;
 mod query;
 mod recursion;
+mod refused;
 mod registry;
 mod relational;
 mod same;

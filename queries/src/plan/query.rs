@@ -32,6 +32,7 @@ use super::dependent;
 use super::distinct_on::first_of_each;
 use super::errors::Place;
 use super::recursion;
+use super::refused;
 use super::sets::counted;
 use super::subqueries;
 use super::temporal;
@@ -44,7 +45,7 @@ use crate::functions;
 pub(super) fn raw_plan(query: &Query, context: &Context, place: &Place<'_>) -> Result<LogicalPlan, Diagnostic> {
     let mut query = query.clone();
     context.macros.inline(&mut query, place)?;
-    recursion::refuse_order(&query, place)?;
+    refused::check(&query, place)?;
     using::written_out(&mut query, context, place);
     unique::inside(&mut query);
     asof::mark(&mut query).map_err(|error| place.diagnose(&error))?;

@@ -6,7 +6,6 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
@@ -19,49 +18,12 @@ use datafusion_expr::{
     UserDefinedLogicalNodeCore, WindowUDF,
 };
 use datafusion_sql::planner::{ParserOptions, SqlToRel};
-use datafusion_sql::sqlparser::ast::{
-    ColumnDef, Cte, Expr as SqlExpr, LimitClause, Query, Statement, Value, Visit, Visitor,
-};
+use datafusion_sql::sqlparser::ast::{ColumnDef, Cte, Expr as SqlExpr, Query, Statement, Value};
 
 use super::context::{Context, Relation, RelationSource};
 use super::errors::Place;
-use super::names::relations;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::sql::{RECURSION_LIMIT, normal};
-
-/// ORDER BY, LIMIT and the like of a recursion are of no round: DataFusion would leave them out.
-pub(super) fn refuse_order(query: &Query, place: &Place<'_>) -> Result<(), Diagnostic> {
-    let ordered = Visit::visit(query, &mut Ordered);
-    let ControlFlow::Break((name, word)) = ordered else { return Ok(()) };
-    let message = format!("{} in a recursive query is not supported", word.to_uppercase());
-    let hint = format!("write it behind the query that reads \"{name}\"");
-    Err(Diagnostic::new(Code::Unsupported, message, place.find(word)).with_hint(hint))
-}
-
-/// Looks for a recursion that is ordered or cut: its name, and the word.
-struct Ordered;
-
-impl Visitor for Ordered {
-    type Break = (String, &'static str);
-
-    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Self::Break> {
-        let recursive = query.with.as_ref().filter(|with| with.recursive);
-        for cte in recursive.iter().flat_map(|with| &with.cte_tables) {
-            let (name, body) = (normal(&cte.alias.name), cte.query.as_ref());
-            let word = match body {
-                Query { limit_clause: Some(LimitClause::LimitOffset { limit: None, .. }), .. } => "offset",
-                Query { limit_clause: Some(_), .. } => "limit",
-                Query { fetch: Some(_), .. } => "fetch",
-                Query { order_by: Some(_), .. } => "order",
-                _ => continue,
-            };
-            if relations(body).contains(&name) {
-                return ControlFlow::Break((name, word));
-            }
-        }
-        ControlFlow::Continue(())
-    }
-}
 
 /// Rounds that a recursion may take, if the query does not say.
 const DEFAULT_LIMIT: u64 = 10_000;
