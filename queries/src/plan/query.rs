@@ -70,6 +70,7 @@ pub(super) fn optimized(plan: LogicalPlan, place: &Place<'_>) -> Result<LogicalP
         let plan = functions::rewrite(group_frames(dependent::unnested(plan)?)?)?;
         Analyzer::with_rules(vec![Arc::new(ResolveGroupingFunction::new()), Arc::new(TypeCoercion::new())])
             .execute_and_check(plan, &OPTIONS, |_, _| {})
+            .and_then(functions::constant_floats)
     };
     let plan = analyze(plan).map_err(|error| place.diagnose(&error))?;
     let plan = temporal::extract(plan, place)?;
