@@ -34,6 +34,7 @@ mod function;
 mod hash;
 mod hex;
 mod keccak256;
+mod literals;
 mod markers;
 mod now;
 mod number;
