@@ -33,6 +33,7 @@ use super::distinct_on::first_of_each;
 use super::errors::Place;
 use super::recursion;
 use super::sets::counted;
+use super::standard;
 use super::subqueries;
 use super::temporal;
 use super::unique;
@@ -44,6 +45,7 @@ use crate::functions;
 pub(super) fn raw_plan(query: &Query, context: &Context, place: &Place<'_>) -> Result<LogicalPlan, Diagnostic> {
     let mut query = query.clone();
     context.macros.inline(&mut query, place)?;
+    standard::written(&mut query, place)?;
     using::written_out(&mut query, context, place);
     unique::inside(&mut query);
     asof::mark(&mut query).map_err(|error| place.diagnose(&error))?;

@@ -33,3 +33,4 @@ pub(crate) use parser::{DIALECT, RECURSION_LIMIT, normal};
 pub use pieces::{is_complete, statement_spans};
 pub use session::{SessionStatement, SubscribeStatement, parse_session};
 pub(crate) use session::{function_name, functions_read, relations_read};
+pub(crate) use tokens::lower_first;
