@@ -1,7 +1,7 @@
 //! The statements that change tables.
 //!
-//! A statement becomes a query over the tables, made as text; what that query is told to be wrong has places in a
-//! text that nobody wrote, so places are found again in the statement.
+//! A statement becomes a query over the tables, made as text; what is wrong with that query has places in
+//! a text that nobody wrote, so places are found again in the statement.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use super::define::quoted;
 use super::table::{Table, internal};
 use super::{Answer, Session, SessionError, mistake};
 use crate::diagnostic::{Code, Diagnostic, Span};
-use crate::sql::{LineIndex, Name, is_default};
+use crate::sql::{LineIndex, Name, has_query, is_default};
 
 /// The rows of an INSERT.
 pub(super) struct Given<'t> {
@@ -227,10 +227,17 @@ fn index_of(table: &Table, name: &Name, column: &Name) -> Result<usize, SessionE
 fn cast_rows(table: &Table, columns: &[usize], values: &[Parens<Vec<Expr>>]) -> String {
     let row = |row: &Parens<Vec<Expr>>| {
         let values = row.content.iter().zip(columns).map(|(value, column)| cast_value(table, *column, value));
-        format!("({})", values.collect::<Vec<_>>().join(", "))
+        values.collect::<Vec<_>>().join(", ")
     };
-    let values: Vec<String> = values.iter().map(row).collect();
-    cast_query(table, columns, &format!("(VALUES {})", values.join(", ")), None)
+    // A subquery as a value is planned in a SELECT only.
+    let source = if values.iter().any(|row| row.content.iter().any(has_query)) {
+        let rows: Vec<String> = values.iter().map(|values| format!("SELECT {}", row(values))).collect();
+        rows.join(" UNION ALL ")
+    } else {
+        let rows: Vec<String> = values.iter().map(|values| format!("({})", row(values))).collect();
+        format!("VALUES {}", rows.join(", "))
+    };
+    cast_query(table, columns, &format!("({source})"), None)
 }
 
 fn cast_value(table: &Table, column: usize, value: &Expr) -> String {

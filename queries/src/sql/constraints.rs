@@ -1,10 +1,11 @@
 //! What `CREATE TABLE` says of its columns beside their types: keys and defaults. The rest is refused by its name.
 
-use datafusion_sql::sqlparser::ast::{
-    ColumnDef, ColumnOption, ConstraintCharacteristics, Expr, IndexColumn, NullsDistinctOption, TableConstraint, Visit,
-    Visitor,
-};
 use std::ops::ControlFlow;
+
+use datafusion_sql::sqlparser::ast::{
+    ColumnDef, ColumnOption, ConstraintCharacteristics, Expr, IndexColumn, NullsDistinctOption, Query, TableConstraint,
+    Visit, Visitor,
+};
 
 use super::ast::{Name, Unique};
 use super::parser::{Read, Reader, normal};
@@ -18,7 +19,7 @@ pub(super) struct Constraints {
     pub(super) defaults: Vec<(Name, String)>,
 }
 
-const HINT: &str = "a column may have NOT NULL, DEFAULT value, UNIQUE or PRIMARY KEY";
+const HINT: &str = "a column may have NOT NULL and PRIMARY KEY, in sessions DEFAULT and UNIQUE too";
 
 impl Reader<'_> {
     /// `changes`: whether statements change the table, so that its rows are compared and may leave columns out.
@@ -165,11 +166,12 @@ fn is_upper(word: &str) -> bool {
     !word.is_empty() && word.chars().all(|letter| letter.is_ascii_uppercase() || letter == '_')
 }
 
-fn has_query(value: &Expr) -> bool {
+/// Whether a subquery stands in an expression.
+pub(crate) fn has_query(value: &Expr) -> bool {
     struct Queries;
     impl Visitor for Queries {
         type Break = ();
-        fn pre_visit_query(&mut self, _: &datafusion_sql::sqlparser::ast::Query) -> ControlFlow<()> {
+        fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
             ControlFlow::Break(())
         }
     }

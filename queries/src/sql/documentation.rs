@@ -83,7 +83,8 @@ pub const STATEMENTS: &[StatementDoc] = &[
     ),
     session(
         "INSERT INTO table [(column, …)] query; UPDATE table SET column = value, … [WHERE …]; DELETE FROM table [WHERE …]",
-        "Changes of a table. A second row of a primary key, or of what is UNIQUE, is an error. A column that INSERT leaves out, or that is given as DEFAULT, holds its DEFAULT, else NULL; each value of VALUES is cast to its column.",
+        "Changes of a table. A second row of a primary key, or of what is UNIQUE, is an error. A column that INSERT leaves \
+         out, or that is given as DEFAULT, holds its DEFAULT, else NULL; each value of VALUES is cast to its column.",
     ),
     session("query", "Its rows, maintained as a view while the rows of its tables come. LIMIT needs no ORDER BY here."),
     session(

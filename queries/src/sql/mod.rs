@@ -26,6 +26,7 @@ pub use ast::{
     SourceStatement, Statement, TableStatement, Unique, UnitTestStatement, UnitTestStep, ViewStatement, Watermark,
 };
 pub(crate) use change::is_default;
+pub(crate) use constraints::has_query;
 pub use documentation::{STATEMENTS, StatementDoc};
 pub(crate) use location::LineIndex;
 pub use parser::parse;
