@@ -8,10 +8,12 @@ use datafusion_sql::sqlparser::ast::{
     visit_expressions_mut,
 };
 
+use super::literals;
 use super::markers::{CASE, NEGATE};
 
 /// Prepares a query or statement for planning: whole-number literals beyond BIGINT become exact
-/// decimals or UINT256 values, and CASE and unary minus get stand-ins that know 256-bit types.
+/// decimals or UINT256 values, literals of times and bytes are read as in PostgreSQL, and CASE and
+/// unary minus get stand-ins that know 256-bit types.
 pub fn prepare<V: VisitMut>(query: &mut V) {
     let _: ControlFlow<()> = visit_expressions_mut(query, |expr| {
         match expr {
@@ -27,6 +29,11 @@ pub fn prepare<V: VisitMut>(query: &mut V) {
             }
             Expr::UnaryOp { op: UnaryOperator::Minus, expr: operand } if !is_literal(operand) => {
                 *expr = call(NEGATE, vec![(**operand).clone()]);
+            }
+            Expr::Cast { .. } | Expr::TypedString(_) => {
+                if let Some(literal) = literals::read(expr) {
+                    *expr = literal;
+                }
             }
             Expr::Case { conditions, else_result, .. } => {
                 let branches = conditions.iter().map(|when| &when.result).chain(else_result.as_deref());

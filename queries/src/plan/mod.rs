@@ -45,6 +45,7 @@ mod same;
 mod series;
 mod sets;
 mod sinks;
+mod standard;
 mod subqueries;
 mod tables;
 mod temporal;

@@ -34,6 +34,7 @@ use super::errors::Place;
 use super::recursion;
 use super::refused;
 use super::sets::counted;
+use super::standard;
 use super::subqueries;
 use super::temporal;
 use super::unique;
@@ -46,6 +47,7 @@ pub(super) fn raw_plan(query: &Query, context: &Context, place: &Place<'_>) -> R
     let mut query = query.clone();
     context.macros.inline(&mut query, place)?;
     refused::check(&query, place)?;
+    standard::written(&mut query, place)?;
     using::written_out(&mut query, context, place);
     unique::inside(&mut query);
     asof::mark(&mut query).map_err(|error| place.diagnose(&error))?;
@@ -72,6 +74,7 @@ pub(super) fn optimized(plan: LogicalPlan, place: &Place<'_>) -> Result<LogicalP
         let plan = functions::rewrite(group_frames(dependent::unnested(plan)?)?)?;
         Analyzer::with_rules(vec![Arc::new(ResolveGroupingFunction::new()), Arc::new(TypeCoercion::new())])
             .execute_and_check(plan, &OPTIONS, |_, _| {})
+            .and_then(functions::constant_floats)
     };
     let plan = analyze(plan).map_err(|error| place.diagnose(&error))?;
     let plan = temporal::extract(plan, place)?;

@@ -380,6 +380,19 @@ impl<'a> Reader<'a> {
         )
     }
 
+    /// What the parser does not read at all, by its name.
+    fn unread(&self, message: &str, span: Span) -> Option<Diagnostic> {
+        if message.to_lowercase() == "expected ), found exclude" {
+            let refused = Diagnostic::new(Code::Unsupported, "EXCLUDE in a frame is not supported yet", span);
+            return Some(refused.with_hint("compute it over the whole frame and take the current row off"));
+        }
+        message.strip_prefix("no infix parser for token ")?;
+        let operator = self.lines.text_of(span);
+        let refused = Diagnostic::new(Code::Unsupported, format!("operator {operator} is not supported"), span);
+        let hint = (operator == "#").then(|| "exclusive or is (a | b) - (a & b)".to_owned());
+        Some(refused.with_hint_opt(hint))
+    }
+
     /// An error of sqlparser: its text ends in the place.
     pub(super) fn syntax(&self, error: &ParserError) -> Diagnostic {
         let text = match error {
@@ -391,6 +404,9 @@ impl<'a> Reader<'a> {
         let span = location.and_then(|location| self.lines.offset(location)).map_or(end, |at| self.lines.word_at(at));
         let message = lower_first(&message.replacen("Expected: ", "expected ", 1).replace(", found: ", ", found "))
             .replace("found EOF", "found the end of the statement");
+        if let Some(refused) = self.unread(&message, span) {
+            return refused;
+        }
         let hint = message.ends_with("found FROM").then(|| "remove the comma before FROM".to_owned());
         Diagnostic::new(Code::Syntax, message, span).with_hint_opt(hint)
     }
