@@ -33,6 +33,7 @@ mod names;
 mod narrow;
 mod node;
 mod now;
+mod null_joins;
 mod options;
 mod planned_alert;
 mod prune;

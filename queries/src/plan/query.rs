@@ -22,7 +22,7 @@ use datafusion_optimizer::push_down_filter::PushDownFilter;
 use datafusion_optimizer::rewrite_set_comparison::RewriteSetComparison;
 use datafusion_optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
 use datafusion_optimizer::simplify_expressions::SimplifyExpressions;
-use datafusion_optimizer::{Analyzer, AnalyzerRule as _, Optimizer, OptimizerContext};
+use datafusion_optimizer::{Analyzer, AnalyzerRule as _, Optimizer, OptimizerContext, OptimizerRule as _};
 use datafusion_sql::planner::{ParserOptions, SqlToRel};
 use datafusion_sql::sqlparser::ast::{Query, Statement};
 
@@ -31,6 +31,7 @@ use super::context::Context;
 use super::dependent;
 use super::distinct_on::first_of_each;
 use super::errors::Place;
+use super::null_joins::NullJoins;
 use super::recursion;
 use super::refused;
 use super::sets::counted;
@@ -69,8 +70,11 @@ pub(super) fn raw_plan(query: &Query, context: &Context, place: &Place<'_>) -> R
 pub(super) fn optimized(plan: LogicalPlan, place: &Place<'_>) -> Result<LogicalPlan, Diagnostic> {
     static OPTIONS: LazyLock<Arc<ConfigOptions>> = LazyLock::new(|| Arc::new(options()));
     static OPTIMIZER: LazyLock<Optimizer> = LazyLock::new(optimizer);
+    static KEYS: LazyLock<Optimizer> = LazyLock::new(keys);
     let analyze = |plan| -> datafusion_common::Result<LogicalPlan> {
-        let plan = subqueries::exact(first_of_each(counted(plan)?)?)?;
+        let context = OptimizerContext::new();
+        let plan = RewriteSetComparison::new().rewrite(first_of_each(counted(plan)?)?, &context)?.data;
+        let plan = subqueries::exact(dependent::marked(plan)?)?;
         let plan = functions::rewrite(group_frames(dependent::unnested(plan)?)?)?;
         Analyzer::with_rules(vec![Arc::new(ResolveGroupingFunction::new()), Arc::new(TypeCoercion::new())])
             .execute_and_check(plan, &OPTIONS, |_, _| {})
@@ -81,6 +85,7 @@ pub(super) fn optimized(plan: LogicalPlan, place: &Place<'_>) -> Result<LogicalP
     let context = OptimizerContext::new_with_config_options(OPTIONS.clone()).without_query_execution_start_time();
     let correlated = has_outer_references(&plan);
     let plan = OPTIMIZER.optimize(plan, &context, |_, _| {}).map_err(|error| place.diagnose(&error))?;
+    let plan = KEYS.optimize(plan, &context, |_, _| {}).map_err(|error| place.diagnose(&error))?;
     // A subquery knows the columns around it in the types that they had before a UNION below made its sides alike.
     match correlated {
         true => TypeCoercion::new().analyze(plan, &OPTIONS).map_err(|error| place.diagnose(&error)),
@@ -110,20 +115,30 @@ fn options() -> ConfigOptions {
 /// statistics) and what rewrites aggregates.
 fn optimizer() -> Optimizer {
     Optimizer::with_rules(vec![
-        Arc::new(RewriteSetComparison::new()),
         Arc::new(OptimizeUnions::new()),
         Arc::new(SimplifyExpressions::new()),
         Arc::new(DecorrelatePredicateSubquery::new()),
         Arc::new(ScalarSubqueryToJoin::new()),
         Arc::new(DecorrelateLateralJoin::new()),
+        Arc::new(NullJoins::Guarded),
         Arc::new(ExtractEquijoinPredicate::new()),
         Arc::new(EliminateDuplicatedExpr::new()),
         Arc::new(EliminateFilter::new()),
+        Arc::new(NullJoins::AsConditions),
         Arc::new(EliminateCrossJoin::new()),
         Arc::new(EliminateOuterJoin::new()),
         Arc::new(PushDownFilter::new()),
         Arc::new(EliminateGroupByConstant::new()),
         Arc::new(OptimizeProjections::new()),
+    ])
+}
+
+/// Keys of joins whose NULLs are equal, which must not be put in another order any more.
+fn keys() -> Optimizer {
+    Optimizer::with_rules(vec![
+        Arc::new(NullJoins::AsKeys),
+        Arc::new(NullJoins::Guarded),
+        Arc::new(ExtractEquijoinPredicate::new()),
     ])
 }
 
@@ -135,17 +150,20 @@ fn group_frames(plan: LogicalPlan) -> datafusion_common::Result<LogicalPlan> {
             let names = NamePreserver::new(&plan);
             plan.map_expressions(|expr| {
                 let name = names.save(&expr);
-                let Expr::WindowFunction(mut call) = expr else { return Ok(Transformed::no(expr)) };
-                let frame = &call.params.window_frame;
-                let far = |bound: &WindowFrameBound| match bound {
-                    WindowFrameBound::Preceding(value) | WindowFrameBound::Following(value) => !value.is_null(),
-                    WindowFrameBound::CurrentRow => false,
-                };
-                if frame.units == WindowFrameUnits::Range && !far(&frame.start_bound) && !far(&frame.end_bound) {
-                    let (start, end) = (frame.start_bound.clone(), frame.end_bound.clone());
-                    call.params.window_frame = WindowFrame::new_bounds(WindowFrameUnits::Groups, start, end);
-                }
-                Ok(Transformed::yes(name.restore(Expr::WindowFunction(call))))
+                let expr = expr.transform_up(|part| {
+                    let Expr::WindowFunction(mut call) = part else { return Ok(Transformed::no(part)) };
+                    let frame = &call.params.window_frame;
+                    let far = |bound: &WindowFrameBound| match bound {
+                        WindowFrameBound::Preceding(value) | WindowFrameBound::Following(value) => !value.is_null(),
+                        WindowFrameBound::CurrentRow => false,
+                    };
+                    if frame.units == WindowFrameUnits::Range && !far(&frame.start_bound) && !far(&frame.end_bound) {
+                        let (start, end) = (frame.start_bound.clone(), frame.end_bound.clone());
+                        call.params.window_frame = WindowFrame::new_bounds(WindowFrameUnits::Groups, start, end);
+                    }
+                    Ok(Transformed::yes(Expr::WindowFunction(call)))
+                })?;
+                Ok(Transformed::yes(name.restore(expr.data)))
             })
         }
         other => Ok(Transformed::no(other)),

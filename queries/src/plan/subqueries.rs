@@ -5,7 +5,9 @@
 //! * `NOT IN (SELECT …)` beside other conditions or with a list that depends on the row: DataFusion's mark joins
 //!   know no NULL. `x NOT IN (SELECT y …)` is true just where no row of the list may equal x, that is
 //!   `NOT EXISTS (SELECT … WHERE (y = x) IS NOT FALSE)`.
-//! * `EXISTS` and `IN (SELECT …)` outside of conditions: they ask whether a count is above zero.
+//! * `EXISTS` and `IN (SELECT …)` outside of conditions: they ask whether a count is above zero. So do those in
+//!   conditions that depend on the outer row in a way of which DataFusion makes no join, or a wrong one.
+//! * `x IN (SELECT count(*) …)` of outer rows: there is one row always, so that it is `x = (SELECT count(*) …)`.
 
 use std::sync::Arc;
 
@@ -14,8 +16,11 @@ use datafusion_common::{DFSchemaRef, JoinType, Result, ScalarValue, Spans};
 use datafusion_expr::expr::{Exists, InSubquery};
 use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::utils::{conjunction, split_conjunction_owned};
-use datafusion_expr::{Expr, ExprSchemable as _, LogicalPlan, LogicalPlanBuilder, Subquery, lit, when};
+use datafusion_expr::{
+    Distinct, Expr, ExprSchemable as _, FetchType, LogicalPlan, LogicalPlanBuilder, SkipType, Subquery, lit, when,
+};
 
+use super::dependent::{depends, hard_to_ask};
 use crate::functions;
 
 /// Rewrites the subqueries of a plan.
@@ -37,11 +42,12 @@ pub(super) fn exact(plan: LogicalPlan) -> Result<LogicalPlan> {
                     Expr::Not(inner) if matches!(inner.as_ref(), Expr::InSubquery(list) if !list.negated && plain(list)) => {
                         Ok(Expr::Not(inner))
                     }
-                    part => rewritten(part, schema),
+                    part => condition(part, schema),
                 });
                 conjunction(parts.collect::<Result<Vec<_>>>()?)
             } else {
-                let expr = if shows { as_value(expr, schema)? } else { expr };
+                let expr = of_one_row(expr)?;
+                let expr = if shows { as_value(expr, schema, |_| Ok(true))? } else { expr };
                 Some(self::rewritten(expr, schema)?)
             };
             let rewritten = rewritten.unwrap_or_else(|| lit(true));
@@ -59,7 +65,7 @@ fn below_aggregate(plan: LogicalPlan) -> Result<LogicalPlan> {
     let width = columns.len();
     let mut moved = |expr: Expr| {
         let saved = expr.schema_name().to_string();
-        let expr = as_value(expr, &schema)?.transform_up(|part| {
+        let expr = as_value(of_one_row(expr)?, &schema, |_| Ok(true))?.transform_up(|part| {
             let Expr::ScalarSubquery(subquery) = part else { return Ok(Transformed::no(part)) };
             let name = format!("subquery:{}", columns.len());
             columns.push(single(subquery)?.alias(&name));
@@ -100,6 +106,68 @@ fn above_join(plan: LogicalPlan) -> Result<LogicalPlan> {
     }
 }
 
+/// One of the conditions of a WHERE.
+fn condition(expr: Expr, schema: &DFSchemaRef) -> Result<Expr> {
+    let hard = |subquery: &Subquery| hard_to_ask(subquery, schema);
+    let expr = rewritten(of_one_row(expr)?, schema)?;
+    let expr = match expr {
+        // Whether it is false or NULL is all the same here.
+        Expr::InSubquery(list) if hard(&list.subquery)? => {
+            let (equal, subquery) = compared(list, schema)?;
+            some(filtered(&subquery, equal)?)?
+        }
+        expr => as_value(expr, schema, hard)?,
+    };
+    rewritten(expr, schema)
+}
+
+/// `EXISTS` and `IN` of outer rows where it is known that there is one row, or does not matter how rows are shown.
+fn of_one_row(expr: Expr) -> Result<Expr> {
+    let expr = expr.transform_up(|part| match part {
+        Expr::Exists(exists) if depends(&exists.subquery)? => {
+            if is_one_row(&exists.subquery.subquery) {
+                return Ok(Transformed::yes(lit(!exists.negated)));
+            }
+            let plan = asked(exists.subquery.subquery.as_ref())?;
+            let subquery = Subquery { subquery: Arc::new(plan.clone()), ..exists.subquery };
+            Ok(Transformed::yes(Expr::Exists(Exists { subquery, ..exists })))
+        }
+        Expr::InSubquery(list) if depends(&list.subquery)? && is_one_row(&list.subquery.subquery) => {
+            let value = Expr::ScalarSubquery(list.subquery);
+            Ok(Transformed::yes(if list.negated { list.expr.not_eq(value) } else { Expr::eq(*list.expr, value) }))
+        }
+        other => Ok(Transformed::no(other)),
+    })?;
+    Ok(expr.data)
+}
+
+/// Whether a plan has one row, whatever its input.
+fn is_one_row(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(projection) => is_one_row(&projection.input),
+        LogicalPlan::SubqueryAlias(alias) => is_one_row(&alias.input),
+        LogicalPlan::Sort(sort) => sort.fetch.is_none() && is_one_row(&sort.input),
+        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
+        _ => false,
+    }
+}
+
+/// What decides whether a plan has rows: not what it shows of them, nor in which order.
+fn asked(plan: &LogicalPlan) -> Result<&LogicalPlan> {
+    match plan {
+        LogicalPlan::Projection(projection) => asked(&projection.input),
+        LogicalPlan::SubqueryAlias(alias) => asked(&alias.input),
+        LogicalPlan::Distinct(Distinct::All(input)) => asked(input),
+        LogicalPlan::Window(window) => asked(&window.input),
+        LogicalPlan::Sort(sort) if sort.fetch.is_none() => asked(&sort.input),
+        LogicalPlan::Limit(limit) => match (limit.get_skip_type()?, limit.get_fetch_type()?) {
+            (SkipType::Literal(0), FetchType::Literal(fetch)) if fetch != Some(0) => asked(&limit.input),
+            _ => Ok(plan),
+        },
+        _ => Ok(plan),
+    }
+}
+
 fn rewritten(expr: Expr, schema: &DFSchemaRef) -> Result<Expr> {
     let expr = expr.transform_up(|part| match part {
         Expr::ScalarSubquery(subquery) => single(subquery).map(Transformed::yes),
@@ -135,13 +203,13 @@ fn not_in(list: InSubquery, schema: &DFSchemaRef) -> Result<Expr> {
 }
 
 /// `EXISTS` and `IN` as values, which may be NULL, by counting: DataFusion knows them as conditions only.
-fn as_value(expr: Expr, schema: &DFSchemaRef) -> Result<Expr> {
+fn as_value(expr: Expr, schema: &DFSchemaRef, which: impl Fn(&Subquery) -> Result<bool>) -> Result<Expr> {
     let expr = expr.transform_up(|part| match part {
-        Expr::Exists(Exists { subquery, negated }) => {
+        Expr::Exists(Exists { subquery, negated }) if which(&subquery)? => {
             let found = some(subquery)?;
             Ok(Transformed::yes(if negated { !found } else { found }))
         }
-        Expr::InSubquery(list) => {
+        Expr::InSubquery(list) if which(&list.subquery)? => {
             let negated = list.negated;
             let (equal, subquery) = compared(list, schema)?;
             let found = some(filtered(&subquery, equal.clone())?)?;
