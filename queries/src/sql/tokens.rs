@@ -152,10 +152,6 @@ pub(super) fn cut_watermark(mut tokens: Vec<TokenWithSpan>) -> (Vec<TokenWithSpa
     (tokens, cut)
 }
 
-pub(super) fn not_end(token: &TokenWithSpan) -> bool {
-    token.token != Token::EOF
-}
-
 /// The word in lower case, unless it is quoted.
 pub(super) fn word_of(token: &Token) -> Option<String> {
     match token {
