@@ -90,8 +90,8 @@ pub const DIFFERENCES: &[&str] = &[
      the query; a session answers it as an error.",
     "TIMESTAMP of a source is UTC with milliseconds; TEXT is compared by bytes.",
     "`now()` is the block time, and stands in filters on a time only.",
-    "0.0 and -0.0 are equal in comparisons and joins; GROUP BY, PARTITION BY, DISTINCT, UNION and INTERSECT keep them apart, \
-     as DataFusion does. `x + 0.0` is one zero.",
+    "Computed floats have one NaN and one zero (PostgreSQL prints -0). Floats as a source has them keep 0.0 and -0.0 apart \
+     in GROUP BY, PARTITION BY, DISTINCT, UNION and INTERSECT, not in comparisons and joins: `x + 0.0` is one zero.",
     "A statement has at most 500 operators, joins or set operations that follow on each other.",
     "Division of integers by integers is whole, as in PostgreSQL; DECIMAL divided by DECIMAL or an integer is DECIMAL with \
      four more digits than the dividend, and what is behind them is cut, not rounded.",
