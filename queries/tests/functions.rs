@@ -466,8 +466,11 @@ fn functions_have_no_hidden_input() {
         let hidden = function.signature().volatility != Volatility::Immutable;
         assert_eq!(hidden, function.name() == "now", "{}", function.name());
     }
-    let defaults: Vec<String> =
-        datafusion_functions::all_default_functions().iter().map(|function| function.name().to_owned()).collect();
+    let defaults: Vec<String> = datafusion_functions::all_default_functions()
+        .iter()
+        .chain(&datafusion_functions_nested::all_default_nested_functions())
+        .map(|function| function.name().to_owned())
+        .collect();
     for (name, _) in functions::EXCLUDED {
         assert!(defaults.iter().any(|default| default == name), "{name} is not DataFusion's any more");
     }

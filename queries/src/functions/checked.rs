@@ -1,4 +1,5 @@
-//! Arithmetic that fails on overflow, where DataFusion wraps around or leaves the precision of a decimal.
+//! Arithmetic that fails on overflow, where DataFusion wraps around or leaves the precision of a decimal, and that
+//! makes one NaN and one zero.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -13,8 +14,10 @@ use datafusion_expr::{ColumnarValue, Operator};
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::BinaryExpr;
 
-/// Makes `+`, `-` and `*` in an expression over these columns fail on overflow. Unary minus of integers is covered
-/// too, as [`super::rewrite()`] makes it a subtraction.
+use super::canonical::canonical;
+
+/// Makes `+`, `-` and `*` in an expression over these columns fail on overflow, and floats have one form. Unary minus
+/// of integers is covered too, as [`super::rewrite()`] makes it a subtraction.
 ///
 /// # Errors
 /// If the expression cannot be rebuilt.
@@ -27,9 +30,10 @@ pub fn checked(expr: Arc<dyn PhysicalExpr>, schema: &Schema) -> Result<Arc<dyn P
             let strict: Arc<dyn PhysicalExpr> = Arc::new(strict.with_fail_on_overflow(true));
             // A narrower decimal has room for every result.
             let widest = matches!(strict.data_type(schema)?, DataType::Decimal128(DECIMAL128_MAX_PRECISION, _));
-            return Ok(Transformed::yes(if widest { Arc::new(WithinPrecision(strict)) } else { strict }));
+            let strict = if widest { Arc::new(WithinPrecision(strict)) } else { strict };
+            return canonical(strict, schema).map(Transformed::yes);
         }
-        Ok(Transformed::no(expr))
+        canonical(expr, schema).map(Transformed::yes)
     })
     .data()
 }

@@ -197,7 +197,7 @@ fn text_as_bytes(text: &str, like: &DataType) -> Result<Vec<u8>> {
         };
     }
     let mut bytes = Vec::new();
-    match decode_hex(text, &mut bytes) {
+    match decode_hex(text.strip_prefix("\\x").unwrap_or(text), &mut bytes) {
         Ok(()) => Ok(bytes),
         Err(error) => plan_err!("{}", error.message()),
     }

@@ -8,10 +8,12 @@ use datafusion_sql::sqlparser::ast::{
     visit_expressions_mut,
 };
 
+use super::literals;
 use super::markers::{CASE, NEGATE};
 
 /// Prepares a query or statement for planning: whole-number literals beyond BIGINT become exact
-/// decimals or UINT256 values, and CASE and unary minus get stand-ins that know 256-bit types.
+/// decimals or UINT256 values, literals of times and bytes are read as in PostgreSQL, and CASE and
+/// unary minus get stand-ins that know 256-bit types.
 pub fn prepare<V: VisitMut>(query: &mut V) {
     let _: ControlFlow<()> = visit_expressions_mut(query, |expr| {
         match expr {
@@ -28,11 +30,21 @@ pub fn prepare<V: VisitMut>(query: &mut V) {
             Expr::UnaryOp { op: UnaryOperator::Minus, expr: operand } if !is_literal(operand) => {
                 *expr = call(NEGATE, vec![(**operand).clone()]);
             }
+            Expr::Cast { .. } | Expr::TypedString(_) => {
+                if let Some(literal) = literals::read(expr) {
+                    *expr = literal;
+                }
+            }
             Expr::Case { conditions, else_result, .. } => {
                 let branches = conditions.iter().map(|when| &when.result).chain(else_result.as_deref());
                 let types: Vec<Expr> = branches.flat_map(branches_of).collect();
                 let args = std::iter::once(expr.clone()).chain(types).collect();
                 *expr = call(CASE, args);
+            }
+            Expr::AnyOp { right, .. } if !matches!(**right, Expr::Subquery(_)) && !is_null(right) => {
+                let unknown = unknown_element((**right).clone());
+                *expr =
+                    Expr::BinaryOp { left: Box::new(expr.clone()), op: BinaryOperator::Or, right: Box::new(unknown) };
             }
             Expr::IsDistinctFrom(_, right) | Expr::IsNotDistinctFrom(_, right) if is_logical(right) => {
                 *expr = regrouped(expr.clone());
@@ -41,6 +53,17 @@ pub fn prepare<V: VisitMut>(query: &mut V) {
         }
         ControlFlow::Continue(())
     });
+}
+
+/// NULL if a NULL is in the array, else false: what a comparison with ANY element is if none of them is true, and what
+/// DataFusion forgets.
+fn unknown_element(array: Expr) -> Expr {
+    let place = call("array_position", vec![array, Expr::Value(Value::Null.into())]);
+    call("nullif", vec![Expr::IsNotNull(Box::new(place)), Expr::Value(Value::Boolean(true).into())])
+}
+
+fn is_null(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(ValueWithSpan { value: Value::Null, .. }))
 }
 
 fn is_logical(expr: &Expr) -> bool {

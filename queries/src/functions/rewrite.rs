@@ -16,6 +16,7 @@ use super::casts::plan_cast;
 use super::conditional::{Conditional, null, plan_conditional, tagged};
 use super::convert::{Operand, call, common_kind, into_bytes_like};
 use super::function::{Udf, sql_name};
+use super::literals::full_times;
 use super::markers::Marker;
 use super::operators::plan_binary;
 use super::sign::INT256_NEG;
@@ -78,6 +79,7 @@ fn changed(planned: Option<Expr>, original: Expr) -> Transformed<Expr> {
 }
 
 fn rewrite_one(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let Transformed { data: expr, transformed: read, .. } = full_times(expr, schema)?;
     let planned = match &expr {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => plan_binary(left, *op, right, schema)?,
         Expr::Cast(cast) => plan_cast(&cast.expr, &cast.field, false, schema)?,
@@ -93,7 +95,9 @@ fn rewrite_one(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         }
         _ => None,
     };
-    Ok(changed(planned, expr))
+    let mut rewritten = changed(planned, expr);
+    rewritten.transformed |= read;
+    Ok(rewritten)
 }
 
 fn check_same(left: Option<Wide>, right: Option<Wide>) -> Result<()> {

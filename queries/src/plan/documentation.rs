@@ -90,10 +90,20 @@ pub const DIFFERENCES: &[&str] = &[
      the query; a session answers it as an error.",
     "TIMESTAMP of a source is UTC with milliseconds; TEXT is compared by bytes.",
     "`now()` is the block time, and stands in filters on a time only.",
-    "0.0 and -0.0 are equal in comparisons and joins; GROUP BY, PARTITION BY, DISTINCT, UNION and INTERSECT keep them apart, \
-     as DataFusion does. `x + 0.0` is one zero.",
+    "Computed floats have one NaN and one zero (PostgreSQL prints -0). Floats as a source has them keep 0.0 and -0.0 apart \
+     in GROUP BY, PARTITION BY, DISTINCT, UNION and INTERSECT, not in comparisons and joins: `x + 0.0` is one zero.",
     "A statement has at most 500 operators, joins or set operations that follow on each other.",
-    "Division of integers by integers is whole, as in PostgreSQL; DECIMAL divided by an integer is DECIMAL.",
+    "Division of integers by integers is whole, as in PostgreSQL; DECIMAL divided by DECIMAL or an integer is DECIMAL with \
+     four more digits than the dividend, and what is behind them is cut, not rounded.",
+    "A number with a point in the text of a query is DOUBLE, NUMERIC in PostgreSQL: `0.1 + 0.2 = 0.3` is false. NUMERIC \
+     without digits is DECIMAL(38, 10).",
+    "A cast of DOUBLE or DECIMAL to an integer cuts what is behind the point; PostgreSQL rounds.",
+    "`^` is bitwise XOR (PostgreSQL: power, here `power(x, y)`; its XOR `#` is not read); `&` binds closer than `|`, and shifts closer \
+     than both (PostgreSQL: from left to right).",
+    "INTERVALs are compared and grouped by months, then days, then time: 24 hours are not one day.",
+    "The length of VARCHAR(n) and CHAR(n) is not checked.",
+    "Literals of TIMESTAMP are between the years 1677 and 2262.",
+    "In a session a view that reads a view with error rows shows what can be evaluated; the errors are in `<view>_errors`.",
 ];
 
 /// The table functions: how each is written, and what it does.

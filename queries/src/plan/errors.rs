@@ -8,7 +8,7 @@ use datafusion_sql::sqlparser::tokenizer::Span as TokenSpan;
 use super::registry::registry;
 use crate::diagnostic::{Code, Diagnostic, Span, did_you_mean, nearest};
 use crate::functions;
-use crate::sql::LineIndex;
+use crate::sql::{LineIndex, lower_first};
 
 /// A mistake found inside DataFusion's planner, where places are sqlparser's.
 #[derive(Debug)]
@@ -273,7 +273,5 @@ fn first_sentence(text: &str) -> String {
     for prefix in ["Error during planning: ", "This feature is not implemented: ", "Execution error: "] {
         line = line.strip_prefix(prefix).unwrap_or(line);
     }
-    let line = line.split(". ").next().unwrap_or(line).trim_end_matches(['.', ' ']);
-    let mut chars = line.chars();
-    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+    lower_first(line.split(". ").next().unwrap_or(line).trim_end_matches(['.', ' ']))
 }

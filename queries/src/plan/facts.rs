@@ -28,6 +28,13 @@ impl Moment {
         Some(Moment { offset_ms: self.offset_ms.checked_add(size_ms)?.checked_sub(step)?, step_ms: unit_ms })
     }
 
+    /// The same for the end of a session: the value and a pause, before which the latest time of a session may lie.
+    pub(super) fn after_pause(self, gap_ms: i64) -> Option<Moment> {
+        let latest = (gap_ms - 1) / self.step_ms * self.step_ms;
+        let end = self.shifted(gap_ms)?;
+        Some(Moment { offset_ms: end.offset_ms.checked_add(latest)?, ..end })
+    }
+
     /// The same for the value moved by `by_ms`.
     pub(super) fn shifted(self, by_ms: i64) -> Option<Moment> {
         let step_ms = if by_ms % self.step_ms == 0 { self.step_ms } else { 1 };

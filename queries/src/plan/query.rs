@@ -33,7 +33,9 @@ use super::distinct_on::first_of_each;
 use super::errors::Place;
 use super::null_joins::NullJoins;
 use super::recursion;
+use super::refused;
 use super::sets::counted;
+use super::standard;
 use super::subqueries;
 use super::temporal;
 use super::unique;
@@ -45,6 +47,8 @@ use crate::functions;
 pub(super) fn raw_plan(query: &Query, context: &Context, place: &Place<'_>) -> Result<LogicalPlan, Diagnostic> {
     let mut query = query.clone();
     context.macros.inline(&mut query, place)?;
+    refused::check(&query, place)?;
+    standard::written(&mut query, place)?;
     using::written_out(&mut query, context, place);
     unique::inside(&mut query);
     asof::mark(&mut query).map_err(|error| place.diagnose(&error))?;
@@ -74,6 +78,7 @@ pub(super) fn optimized(plan: LogicalPlan, place: &Place<'_>) -> Result<LogicalP
         let plan = functions::rewrite(group_frames(dependent::unnested(plan)?)?)?;
         Analyzer::with_rules(vec![Arc::new(ResolveGroupingFunction::new()), Arc::new(TypeCoercion::new())])
             .execute_and_check(plan, &OPTIONS, |_, _| {})
+            .and_then(functions::constant_floats)
     };
     let plan = analyze(plan).map_err(|error| place.diagnose(&error))?;
     let plan = temporal::extract(plan, place)?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, TimestampMillisecondArray};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, IntervalMonthDayNano, Schema, TimestampMillisecondType};
 use arrow::record_batch::RecordBatch;
 use datafusion_common::{DFSchema, Result, ScalarValue};
 use datafusion_expr::planner::RelationPlannerContext;
@@ -43,16 +43,16 @@ pub(super) fn plan(
     let step = values.get(2);
     let (bounds, data_type) = match (&values[0], &values[1]) {
         (first, last) if first.data_type().is_integer() && last.data_type().is_integer() => {
-            let step = step.map_or(Some(1), integer);
+            let step = step.map_or(Some(1), integer).map(Step::Number);
             (integer(first).zip(integer(last)).zip(step), DataType::Int64)
         }
-        (first, last) => {
-            let step = step.and_then(interval_ms).and_then(Result::ok);
-            (time_ms(first).zip(time_ms(last)).zip(step), timestamp_type())
-        }
+        (first, last) => (time_ms(first).zip(time_ms(last)).zip(step.and_then(Step::of_times)), timestamp_type()),
     };
     let Some(((first, last), step)) = bounds else {
-        return Err(refused("a series is between integers, or between times with an interval as its step").into());
+        return Err(refused(
+            "a series is between integers, or between times with an interval of whole milliseconds as its step",
+        )
+        .into());
     };
     let Some(numbers) = numbers(first, last, step) else {
         return Err(refused(&format!("a series has at most {MOST} rows and a step that is not 0")).into());
@@ -89,35 +89,75 @@ fn time_ms(value: &ScalarValue) -> Option<i64> {
     }
 }
 
+/// From one value of a series to the next.
+#[derive(Clone, Copy)]
+enum Step {
+    /// A number, or milliseconds.
+    Number(i64),
+    /// Months, whose length is that of the calendar, with days and nanoseconds.
+    Calendar(IntervalMonthDayNano),
+}
+
+impl Step {
+    fn of_times(step: &ScalarValue) -> Option<Step> {
+        match step {
+            ScalarValue::IntervalMonthDayNano(Some(step)) if step.months != 0 => Some(Step::Calendar(*step)),
+            fixed => interval_ms(fixed)?.ok().map(Step::Number),
+        }
+    }
+
+    /// Above, below or at 0, with months of 30 days as PostgreSQL compares intervals.
+    fn sign(self) -> i128 {
+        match self {
+            Step::Number(step) => step.signum().into(),
+            Step::Calendar(IntervalMonthDayNano { months, days, nanoseconds }) => {
+                let days = i128::from(months) * 30 + i128::from(days);
+                (days * 86_400_000_000_000 + i128::from(nanoseconds)).signum()
+            }
+        }
+    }
+
+    fn after(self, number: i64) -> Option<i64> {
+        match self {
+            Step::Number(step) => number.checked_add(step),
+            Step::Calendar(step) => TimestampMillisecondType::add_month_day_nano(number, step, UTC.parse().ok()?),
+        }
+    }
+}
+
+const UTC: &str = "+00:00";
+
 /// None if the step is 0 or there are too many.
-fn numbers(first: i64, last: i64, step: i64) -> Option<Vec<i64>> {
-    if step == 0 {
+fn numbers(first: i64, last: i64, step: Step) -> Option<Vec<i64>> {
+    let sign = step.sign();
+    if sign == 0 {
         return None;
     }
     let mut numbers = Vec::new();
     let mut next = Some(first);
-    while let Some(number) = next.filter(|number| if step > 0 { *number <= last } else { *number >= last }) {
+    while let Some(number) = next.filter(|number| if sign > 0 { *number <= last } else { *number >= last }) {
         if numbers.len() == MOST {
             return None;
         }
         numbers.push(number);
-        next = number.checked_add(step);
+        // A month less than its days may lead back.
+        next = step.after(number).filter(|next| (next > &number) == (sign > 0) && *next != number);
     }
     Some(numbers)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::numbers;
+    use super::{Step, numbers};
 
     #[test]
     fn both_ends_are_in_it() {
-        assert_eq!(numbers(1, 4, 1), Some(vec![1, 2, 3, 4]));
-        assert_eq!(numbers(1, 4, 2), Some(vec![1, 3]));
-        assert_eq!(numbers(4, 1, -3), Some(vec![4, 1]));
-        assert_eq!(numbers(1, 0, 1), Some(Vec::new()));
-        assert_eq!(numbers(i64::MAX - 1, i64::MAX, 1), Some(vec![i64::MAX - 1, i64::MAX]));
-        assert_eq!(numbers(1, 1, 0), None);
-        assert_eq!(numbers(0, i64::MAX, 1), None);
+        assert_eq!(numbers(1, 4, Step::Number(1)), Some(vec![1, 2, 3, 4]));
+        assert_eq!(numbers(1, 4, Step::Number(2)), Some(vec![1, 3]));
+        assert_eq!(numbers(4, 1, Step::Number(-3)), Some(vec![4, 1]));
+        assert_eq!(numbers(1, 0, Step::Number(1)), Some(Vec::new()));
+        assert_eq!(numbers(i64::MAX - 1, i64::MAX, Step::Number(1)), Some(vec![i64::MAX - 1, i64::MAX]));
+        assert_eq!(numbers(1, 1, Step::Number(0)), None);
+        assert_eq!(numbers(0, i64::MAX, Step::Number(1)), None);
     }
 }

@@ -97,11 +97,8 @@ impl Planner<'_> {
         let schema = SqlToRel::new_with_options(&self.context, options).build_schema(table.columns.clone());
         let schema = schema.map_err(|error| place.diagnose(&error))?;
         let fields = schema.fields().iter().zip(&table.columns).map(|(field, column)| {
-            let solid = column
-                .options
-                .iter()
-                .any(|option| matches!(option.option, ColumnOption::NotNull | ColumnOption::PrimaryKey(_)));
-            let field = Field::clone(field).with_nullable(!solid);
+            let not_null = column.options.iter().any(|option| matches!(option.option, ColumnOption::NotNull));
+            let field = Field::clone(field).with_nullable(!not_null && !table.primary_key.contains(field.name()));
             // What a watermark compares has the precision of block times.
             match &table.watermark {
                 Some(watermark) if watermark.column.text == *field.name() && is_timestamp(field.data_type()) => {

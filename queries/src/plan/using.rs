@@ -188,7 +188,7 @@ impl Rewriter<'_> {
             let mut right = self.columns(relation, scope)?;
             let (side, constraint) = constraint_of(join_operator)?;
             let common: Vec<String> = match constraint {
-                JoinConstraint::Using(names) => names.iter().map(last_name).collect::<Option<_>>()?,
+                JoinConstraint::Using(names) => names.iter().map(plain_name).collect::<Option<_>>()?,
                 JoinConstraint::Natural => {
                     let common = shown.iter().filter(|column| right.iter().any(|other| other.name == column.name));
                     common.map(|column| column.name.clone()).collect()
@@ -300,8 +300,9 @@ fn take(columns: &mut Vec<Column>, name: &str) -> Option<Column> {
     Some(columns.remove(place))
 }
 
-fn last_name(name: &ObjectName) -> Option<String> {
-    name.0.last()?.as_ident().map(normal)
+fn plain_name(name: &ObjectName) -> Option<String> {
+    let [part] = name.0.as_slice() else { return None };
+    part.as_ident().map(normal)
 }
 
 fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {

@@ -3,11 +3,13 @@
 use datafusion_sql::sqlparser::ast::{ColumnOption, ColumnOptionDef};
 
 use super::table::Table;
+use super::write::{Given, told};
 use super::{Answer, Session, SessionError, mistake, moved};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::plan::{plan, sql_type};
 use crate::sql::{
-    Name, SessionStatement, Statement, TableStatement, function_name, functions_read, parse_session, relations_read,
+    Name, SessionStatement, Statement, TableStatement, function_name, functions_read, normal, parse_session,
+    relations_read,
 };
 
 /// A definition as it was written.
@@ -61,6 +63,7 @@ impl Session {
                 if table.if_not_exists && self.definition(&table.name.text).is_some() {
                     return Ok(Answer::Done);
                 }
+                self.check_defaults(table, shift)?;
                 if let Some(copied) = self.copied(table)? {
                     return Ok(copied);
                 }
@@ -104,21 +107,18 @@ impl Session {
             return Ok(None);
         };
         let reads = relations_read(query);
-        let query = query.to_string();
+        let given = Given::alone(query);
         self.adopt(reads);
         let columns = match table.columns.as_slice() {
             [] => {
-                let (plan, view) = self.plan(&query, 0)?;
+                let (plan, view) = self.plan(&given.text, 0)?;
                 let fields = plan.views[view].schema.fields().clone();
                 fields.iter().map(|field| format!("{} {}", quoted(field.name()), sql_type(field))).collect()
             }
             columns => columns.iter().map(ToString::to_string).collect::<Vec<_>>(),
         };
-        let key: Vec<String> = table.primary_key.iter().map(|column| quoted(column)).collect();
-        let is_key = |option: &ColumnOptionDef| matches!(option.option, ColumnOption::PrimaryKey(_));
-        let inline = table.columns.iter().any(|column| column.options.iter().any(is_key));
-        let key = if key.is_empty() || inline { String::new() } else { format!(", PRIMARY KEY ({})", key.join(", ")) };
-        let text = format!("CREATE TABLE {} ({}{key})", quoted(&table.name.text), columns.join(", "));
+        let columns: Vec<String> = columns.into_iter().chain(keys_of(table)).collect();
+        let text = format!("CREATE TABLE {} ({})", quoted(&table.name.text), columns.join(", "));
         let Ok((_, statements)) = parse_session(&text) else { return Ok(None) };
         let Some(SessionStatement::Job(Statement::Table(declared))) = statements.into_iter().next() else {
             return Ok(None);
@@ -129,7 +129,7 @@ impl Session {
             return Ok(None);
         }
         self.definitions.push(definition);
-        let inserted = self.insert(&table.name, &[], &query);
+        let inserted = self.insert(&table.name, &[], &given);
         if inserted.is_err() {
             self.definitions.pop();
             self.tables.remove(&name);
@@ -163,13 +163,31 @@ impl Session {
     }
 
     fn add_table(&mut self, table: &TableStatement, text: &str) -> Result<(), SessionError> {
-        let types = table.columns.iter().map(|column| column.data_type.to_string()).collect();
         if table.options.is_empty() && table.values.is_none() {
             let schema = self.table_schema(text)?;
-            let key = table.primary_key.iter().filter_map(|column| schema.index_of(column).ok()).collect();
-            let watermark = table.watermark.as_ref();
-            let watermark = watermark.and_then(|mark| Some((schema.index_of(&mark.column.text).ok()?, mark.delay_ms)));
-            self.tables.insert(table.name.text.clone(), Table::new(schema, types, key, watermark));
+            self.tables.insert(table.name.text.clone(), Table::new(schema, table));
+        }
+        Ok(())
+    }
+
+    /// Each DEFAULT is a value that its column can hold.
+    fn check_defaults(&self, table: &TableStatement, shift: usize) -> Result<(), SessionError> {
+        for (name, value) in &table.defaults {
+            let column = table.columns.iter().find(|column| normal(&column.name) == name.text);
+            let Some(column) = column else { continue };
+            let text = format!("SELECT CAST({value} AS {}) AS value", column.data_type);
+            let Err(error) = self.at_once(&text).map_err(told) else { continue };
+            let SessionError::Statement(mistakes) = error else { return Err(error) };
+            let told = mistakes.into_iter().map(|mistake| match mistake.code {
+                Code::NowMisuse => Diagnostic::new(Code::Unsupported, "now() in DEFAULT is not supported", name.span),
+                _ => {
+                    let mut mistake = mistake;
+                    mistake.message = format!("the default of column \"{}\": {}", name.text, mistake.message);
+                    mistake.span = Some(name.span);
+                    mistake
+                }
+            });
+            return Err(moved(told.collect(), shift));
         }
         Ok(())
     }
@@ -229,6 +247,17 @@ pub(super) fn at(error: SessionError, offset: usize) -> SessionError {
     }
 }
 
-fn quoted(name: &str) -> String {
+/// The keys of a table that do not stand behind their columns.
+fn keys_of(table: &TableStatement) -> Vec<String> {
+    let list = |columns: &[String]| columns.iter().map(|column| quoted(column)).collect::<Vec<_>>().join(", ");
+    let is_key = |option: &ColumnOptionDef| matches!(option.option, ColumnOption::PrimaryKey(_));
+    let inline = table.columns.iter().any(|column| column.options.iter().any(is_key));
+    let primary = (!inline && !table.primary_key.is_empty()).then(|| list(&table.primary_key));
+    let unique = table.unique.iter().filter(|unique| !unique.of_column);
+    let unique = unique.map(|unique| format!("UNIQUE ({})", list(&unique.columns)));
+    primary.map(|columns| format!("PRIMARY KEY ({columns})")).into_iter().chain(unique).collect()
+}
+
+pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -14,6 +14,7 @@ mod maintain;
 mod subscribe;
 mod table;
 mod world;
+mod write;
 
 use std::collections::BTreeMap;
 
@@ -27,6 +28,7 @@ pub use subscribe::{Following, Subscription};
 use table::Table;
 use world::Outside;
 pub use world::World;
+use write::{Given, placed};
 
 use crate::diagnostic::{Code, Diagnostic, Span};
 use crate::sql::{Name, SessionStatement, parse_session};
@@ -94,9 +96,16 @@ impl Session {
         match statement {
             SessionStatement::Job(statement) => self.define(statement, whole, shift),
             SessionStatement::Query(_, span) => self.query(&whole[span.start..span.end], span.start - shift),
-            SessionStatement::Insert { table, columns, rows, .. } => self.insert(&table, &columns, &rows.to_string()),
-            SessionStatement::Update { table, values, condition } => self.update(&table, &values, condition),
-            SessionStatement::Delete { table, condition } => self.delete(&table, condition),
+            SessionStatement::Insert { table, columns, rows, span } => {
+                let given = Given::standing(&rows, whole, span);
+                self.insert(&table, &columns, &given).map_err(|error| placed(error, whole, &table, shift))
+            }
+            SessionStatement::Update { table, values, condition } => {
+                self.update(&table, &values, condition).map_err(|error| placed(error, whole, &table, shift))
+            }
+            SessionStatement::Delete { table, condition } => {
+                self.delete(&table, condition).map_err(|error| placed(error, whole, &table, shift))
+            }
             SessionStatement::Drop { name, view, if_exists, cascade } => {
                 self.drop(&name, view, if_exists, cascade).map_err(|mistakes| moved(mistakes, shift))
             }

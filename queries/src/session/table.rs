@@ -1,16 +1,16 @@
-//! What a table of a session holds, how it came to that, and the statements that change it.
+//! What a table of a session holds, how it came to that, and which rows it may hold.
 
-use arrow::array::{ArrayRef, AsArray as _, BooleanArray, UInt32Array};
+use arrow::array::{Array as _, ArrayRef, AsArray as _, BooleanArray, UInt32Array};
 use arrow::compute::{concat_batches, filter_record_batch, max, take_record_batch};
-use arrow::datatypes::{SchemaRef, TimestampMillisecondType};
+use arrow::datatypes::{FieldRef, SchemaRef, TimestampMillisecondType};
 use arrow::record_batch::RecordBatch;
 use arrow::row::{OwnedRow, RowConverter, SortField};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Answer, Session, SessionError, mistake};
+use super::{SessionError, mistake};
 use crate::diagnostic::Code;
-use crate::sql::Name;
+use crate::sql::{Name, TableStatement};
 
 /// A table whose rows statements change.
 #[derive(Debug)]
@@ -18,8 +18,10 @@ pub(super) struct Table {
     pub(super) schema: SchemaRef,
     /// The types of its columns as they were written.
     types: Vec<String>,
-    /// The columns of its primary key.
-    key: Vec<usize>,
+    /// What a column holds where a row leaves it out, as SQL; none for NULL.
+    defaults: Vec<Option<String>>,
+    /// The columns of its primary key, and of what else is unique.
+    keys: Vec<Vec<usize>>,
     /// Its time column and how late a row may be (milliseconds), if its rows become final.
     watermark: Option<(usize, i64)>,
     /// Everything that happened to it: rows that came (`1`) and went (`-1`), in order.
@@ -27,19 +29,31 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn new(
-        schema: SchemaRef,
-        types: Vec<String>,
-        key: Vec<usize>,
-        watermark: Option<(usize, i64)>,
-    ) -> Table {
-        Table { schema, types, key, watermark, history: Vec::new() }
+    /// An empty table with these columns.
+    pub(super) fn new(schema: SchemaRef, table: &TableStatement) -> Table {
+        let index = |column: &String| schema.index_of(column).ok();
+        let indices = |columns: &[String]| columns.iter().filter_map(index).collect::<Vec<_>>();
+        let primary = Some(table.primary_key.as_slice()).filter(|key| !key.is_empty());
+        let unique = table.unique.iter().map(|unique| unique.columns.as_slice());
+        let watermark = table.watermark.as_ref();
+        let default = |field: &FieldRef| {
+            let mut given = table.defaults.iter().filter(|(column, _)| column.text == *field.name());
+            given.next().map(|(_, value)| value.clone())
+        };
+        Table {
+            types: table.columns.iter().map(|column| column.data_type.to_string()).collect(),
+            defaults: schema.fields().iter().map(default).collect(),
+            keys: primary.into_iter().chain(unique).map(indices).collect(),
+            watermark: watermark.and_then(|mark| Some((index(&mark.column.text)?, mark.delay_ms))),
+            schema,
+            history: Vec::new(),
+        }
     }
 
     /// A table from outside the session: all its rows came at once.
     pub(super) fn holding(rows: RecordBatch) -> Table {
         let (schema, history) = (rows.schema(), vec![(rows, 1)]);
-        Table { schema, types: Vec::new(), key: Vec::new(), watermark: None, history }
+        Table { schema, types: Vec::new(), defaults: Vec::new(), keys: Vec::new(), watermark: None, history }
     }
 
     /// Whether its rows become final.
@@ -56,7 +70,7 @@ impl Table {
     }
 
     /// The rows that do not come too late.
-    fn in_time(&self, rows: RecordBatch) -> Result<RecordBatch, SessionError> {
+    pub(super) fn in_time(&self, rows: RecordBatch) -> Result<RecordBatch, SessionError> {
         let Some(((column, _), final_ms)) = self.watermark.zip(self.final_ms(self.history.len())) else {
             return Ok(rows);
         };
@@ -96,29 +110,43 @@ impl Table {
     }
 
     /// Refuses rows of a key that is there, or NULL where none may be.
-    fn check(&self, name: &Name, added: &RecordBatch, removed: Option<&RecordBatch>) -> Result<(), SessionError> {
+    pub(super) fn check(
+        &self,
+        name: &Name,
+        added: &RecordBatch,
+        removed: Option<&RecordBatch>,
+    ) -> Result<(), SessionError> {
         for (field, column) in self.schema.fields().iter().zip(added.columns()) {
             if !field.is_nullable() && column.null_count() > 0 {
                 let message = format!("column \"{}\" of table \"{}\" cannot be NULL", field.name(), name.text);
                 return Err(mistake(Code::TypeMismatch, message, name));
             }
         }
-        if self.key.is_empty() {
-            return Ok(());
-        }
-        let converter = self.converter(&self.key)?;
+        self.keys.iter().try_for_each(|key| self.check_key(key, name, added, removed))
+    }
+
+    fn check_key(
+        &self,
+        key: &[usize],
+        name: &Name,
+        added: &RecordBatch,
+        removed: Option<&RecordBatch>,
+    ) -> Result<(), SessionError> {
+        let converter = self.converter(key)?;
         let keys = |batch: &RecordBatch| -> Result<Vec<OwnedRow>, SessionError> {
-            let columns: Vec<ArrayRef> = self.key.iter().map(|column| batch.column(*column).clone()).collect();
+            let columns: Vec<ArrayRef> = key.iter().map(|column| batch.column(*column).clone()).collect();
             let rows = converter.convert_columns(&columns).map_err(internal)?;
-            Ok(rows.iter().map(|row| row.owned()).collect())
+            // NULL is like nothing, not even another NULL.
+            let known = |row: &usize| columns.iter().all(|column| column.is_valid(*row));
+            Ok((0..batch.num_rows()).filter(known).map(|row| rows.row(row).owned()).collect())
         };
         let mut known: BTreeSet<OwnedRow> = keys(&self.rows()?)?.into_iter().collect();
         for key in removed.map(keys).transpose()?.unwrap_or_default() {
             known.remove(&key);
         }
-        for key in keys(added)? {
-            if !known.insert(key) {
-                let names: Vec<&str> = self.key.iter().map(|key| self.schema.field(*key).name().as_str()).collect();
+        for row in keys(added)? {
+            if !known.insert(row) {
+                let names: Vec<&str> = key.iter().map(|key| self.schema.field(*key).name().as_str()).collect();
                 let message = format!("table \"{}\" has a row of this {} already", name.text, names.join(", "));
                 return Err(mistake(Code::DuplicateName, message, name));
             }
@@ -127,17 +155,22 @@ impl Table {
     }
 
     /// A column as SQL writes it.
-    fn quoted(&self, column: usize) -> String {
+    pub(super) fn quoted(&self, column: usize) -> String {
         format!("\"{}\"", self.schema.field(column).name().replace('"', "\"\""))
     }
 
     /// `CAST(x AS type)` to the type of a column.
-    fn cast(&self, column: usize, value: &str) -> String {
-        format!("CAST({value} AS {}) AS {}", self.types[column], self.quoted(column))
+    pub(super) fn cast(&self, column: usize, value: &str) -> String {
+        format!("CAST({value} AS {})", self.types[column])
+    }
+
+    /// What a column holds where a row leaves it out, as SQL.
+    pub(super) fn default(&self, column: usize) -> &str {
+        self.defaults[column].as_deref().unwrap_or("NULL")
     }
 
     /// The rows of a query with the columns of the table.
-    fn typed(&self, rows: &RecordBatch) -> Result<RecordBatch, SessionError> {
+    pub(super) fn typed(&self, rows: &RecordBatch) -> Result<RecordBatch, SessionError> {
         let columns = rows.columns().iter().zip(self.schema.fields());
         let columns = columns.map(|(column, field)| arrow::compute::cast(column, field.data_type()));
         let columns = columns.collect::<Result<Vec<_>, _>>().map_err(internal)?;
@@ -146,101 +179,9 @@ impl Table {
         RecordBatch::try_new(nullable, columns).map_err(internal)
     }
 
-    fn solid(&self, rows: &RecordBatch) -> Result<RecordBatch, SessionError> {
+    pub(super) fn solid(&self, rows: &RecordBatch) -> Result<RecordBatch, SessionError> {
         RecordBatch::try_new(self.schema.clone(), rows.columns().to_vec()).map_err(internal)
     }
-}
-
-impl Session {
-    fn table(&self, name: &Name) -> Result<&Table, SessionError> {
-        self.tables.get(&name.text).ok_or_else(|| {
-            let message = match self.names().contains(&name.text) {
-                true => format!("the rows of \"{}\" cannot be changed by statements", name.text),
-                false => format!("table \"{}\" does not exist", name.text),
-            };
-            mistake(Code::UnknownTable, message, name)
-        })
-    }
-
-    pub(super) fn insert(&mut self, name: &Name, given: &[Name], rows: &str) -> Result<Answer, SessionError> {
-        let table = self.table(name)?;
-        let width = table.schema.fields().len();
-        let mut columns: Vec<usize> = Vec::new();
-        for column in given {
-            let found = table.schema.index_of(&column.text).map_err(|_| {
-                let message = format!("table \"{}\" has no column \"{}\"", name.text, column.text);
-                mistake(Code::UnknownColumn, message, name)
-            })?;
-            if columns.contains(&found) {
-                let message = format!("column \"{}\" stands twice", column.text);
-                return Err(mistake(Code::DuplicateName, message, name));
-            }
-            columns.push(found);
-        }
-        if columns.is_empty() {
-            columns = (0..width).collect();
-        }
-        let value = |column: usize| match columns.iter().position(|given| *given == column) {
-            Some(at) => table.cast(column, &format!("v{at}")),
-            None => table.cast(column, "NULL"),
-        };
-        let values: Vec<String> = (0..width).map(value).collect();
-        let names: Vec<String> = (0..columns.len()).map(|at| format!("v{at}")).collect();
-        let text = format!("SELECT {} FROM ({rows}) AS given ({})", values.join(", "), names.join(", "));
-        let added = table.typed(&self.at_once(&text)?)?;
-        table.check(name, &added, None)?;
-        let added = table.in_time(table.solid(&added)?)?;
-        self.note(name, [(added, 1)])
-    }
-
-    pub(super) fn update(
-        &mut self,
-        name: &Name,
-        values: &[(Name, String)],
-        condition: Option<String>,
-    ) -> Result<Answer, SessionError> {
-        let table = self.table(name)?;
-        let width = table.schema.fields().len();
-        let mut new: Vec<String> = (0..width).map(|column| table.quoted(column)).collect();
-        for (column, value) in values {
-            let index = table.schema.index_of(&column.text).map_err(|_| {
-                let message = format!("table \"{}\" has no column \"{}\"", name.text, column.text);
-                mistake(Code::UnknownColumn, message, name)
-            })?;
-            new[index] = format!("CAST({value} AS {})", table.types[index]);
-        }
-        let old = (0..width).map(|column| format!("{} AS old_{column}", table.quoted(column)));
-        let new = new.iter().enumerate().map(|(column, value)| format!("{value} AS new_{column}"));
-        let shown: Vec<String> = old.chain(new).collect();
-        let rows = self.at_once(&selection(&shown.join(", "), name, condition))?;
-        let (old, new): (Vec<usize>, Vec<usize>) = ((0..width).collect(), (width..2 * width).collect());
-        let old = table.typed(&rows.project(&old).map_err(internal)?)?;
-        let new = table.typed(&rows.project(&new).map_err(internal)?)?;
-        table.check(name, &new, Some(&old))?;
-        let (old, new) = (table.solid(&old)?, table.solid(&new)?);
-        self.note(name, [(old, -1), (new, 1)])
-    }
-
-    pub(super) fn delete(&mut self, name: &Name, condition: Option<String>) -> Result<Answer, SessionError> {
-        let table = self.table(name)?;
-        let columns: Vec<String> = (0..table.schema.fields().len()).map(|column| table.quoted(column)).collect();
-        let rows = self.at_once(&selection(&columns.join(", "), name, condition))?;
-        let rows = table.solid(&table.typed(&rows)?)?;
-        self.note(name, [(rows, -1)])
-    }
-
-    fn note<const N: usize>(&mut self, name: &Name, changes: [(RecordBatch, i64); N]) -> Result<Answer, SessionError> {
-        let count = changes.iter().map(|(rows, _)| rows.num_rows()).max().unwrap_or_default();
-        if let Some(table) = self.tables.get_mut(&name.text) {
-            table.history.extend(changes.into_iter().filter(|(rows, _)| rows.num_rows() > 0));
-        }
-        Ok(Answer::Changed(count))
-    }
-}
-
-fn selection(shown: &str, table: &Name, condition: Option<String>) -> String {
-    let condition = condition.map(|condition| format!(" WHERE {condition}")).unwrap_or_default();
-    format!("SELECT {shown} FROM \"{}\"{condition}", table.text.replace('"', "\"\""))
 }
 
 pub(super) fn internal(error: arrow::error::ArrowError) -> SessionError {

@@ -118,6 +118,10 @@ pub struct TableStatement {
     pub columns: Vec<ColumnDef>,
     /// The columns of its `PRIMARY KEY`, if it has one.
     pub primary_key: Vec<String>,
+    /// Columns that no two rows have alike.
+    pub unique: Vec<Unique>,
+    /// What a column holds that an INSERT leaves out, as SQL; the columns without one hold NULL.
+    pub defaults: Vec<(Name, String)>,
     /// `IF NOT EXISTS`
     pub if_not_exists: bool,
     /// When its rows are final, if it says so.
@@ -128,6 +132,15 @@ pub struct TableStatement {
     pub values: Option<Box<Query>>,
     /// The whole statement.
     pub span: Span,
+}
+
+/// `UNIQUE` behind a column, or `UNIQUE (columns)` on its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unique {
+    /// The columns.
+    pub columns: Vec<String>,
+    /// Whether it stands behind its column.
+    pub of_column: bool,
 }
 
 /// `WATERMARK FOR column AS column - INTERVAL '…'`: rows older than the newest by more than the interval are final.

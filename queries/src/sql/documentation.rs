@@ -77,18 +77,21 @@ pub const STATEMENTS: &[StatementDoc] = &[
          newest n blocks back in the tick in which the next rows come. `AT TIME` is what `now()` is.",
     ),
     session(
-        "CREATE TABLE name (column TYPE [NOT NULL] [PRIMARY KEY], … [, WATERMARK FOR time AS time - INTERVAL '…']) [APPEND ONLY]",
+        "CREATE TABLE name (column TYPE [NOT NULL] [DEFAULT value] [UNIQUE] [PRIMARY KEY], … [, PRIMARY KEY (columns)] [, UNIQUE (columns)] [, WATERMARK FOR time AS time - INTERVAL '…']) [APPEND ONLY]",
         "A table that statements change. With a watermark, rows older than the newest by more than the interval are final: \
          rows that come later than that are left out, and windows close.",
     ),
     session(
         "INSERT INTO table [(column, …)] query; UPDATE table SET column = value, … [WHERE …]; DELETE FROM table [WHERE …]",
-        "Changes of a table. A second row of a primary key is an error.",
+        "Changes of a table. A second row of a primary key, or of what is UNIQUE, is an error. A column that INSERT leaves \
+         out, or that is given as DEFAULT, holds its DEFAULT, else NULL; each value of VALUES is cast to its column.",
     ),
     session("query", "Its rows, maintained as a view while the rows of its tables come. LIMIT needs no ORDER BY here."),
     session(
         "CREATE MATERIALIZED VIEW name [EMIT ON WINDOW CLOSE] AS query [EMIT ON WINDOW CLOSE]",
-        "With EMIT the view has only rows that are final by the watermarks of its tables.",
+        "With EMIT the view has only rows that are final by the watermarks of its tables. It shows the time that says so: \
+         the column of the watermark, or the end of its window (TUMBLE, HOP, SESSION, CUMULATE, date_trunc), which is \
+         among the keys of every GROUP BY, join and PARTITION BY on the way.",
     ),
     session("DROP TABLE | VIEW | FUNCTION [IF EXISTS] name [CASCADE]", "Takes a definition away."),
     session(

@@ -56,6 +56,11 @@ impl LineIndex {
         Span { start, end: start + len }
     }
 
+    /// The text of a place.
+    pub(crate) fn text_of(&self, span: Span) -> &str {
+        self.text.get(span.start..span.end).unwrap_or_default()
+    }
+
     /// The first place inside `within` where `word` stands as a whole word, in any case.
     pub(crate) fn find_word(&self, within: Span, word: &str) -> Option<Span> {
         if word.is_empty() {

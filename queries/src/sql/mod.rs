@@ -4,6 +4,8 @@
 //! SQL (`CREATE SOURCE`, `CREATE SINK … EMIT …`, options with secrets) is read here.
 
 mod ast;
+mod change;
+mod constraints;
 mod depth;
 mod documentation;
 mod event;
@@ -21,8 +23,10 @@ pub(crate) use ast::QUERY;
 pub use ast::{
     AlertStatement, EmitClause, EventStatement, ExplainStatement, ExplainTarget, FunctionStatement, GivenRows, Job,
     Name, OptionStatement, OptionValue, Parameter, SecretStatement, SetStatement, SinkFrom, SinkStatement,
-    SourceStatement, Statement, TableStatement, UnitTestStatement, UnitTestStep, ViewStatement, Watermark,
+    SourceStatement, Statement, TableStatement, Unique, UnitTestStatement, UnitTestStep, ViewStatement, Watermark,
 };
+pub(crate) use change::is_default;
+pub(crate) use constraints::has_query;
 pub use documentation::{STATEMENTS, StatementDoc};
 pub(crate) use location::LineIndex;
 pub use parser::parse;
@@ -30,3 +34,4 @@ pub(crate) use parser::{DIALECT, RECURSION_LIMIT, normal};
 pub use pieces::{is_complete, statement_spans};
 pub use session::{SessionStatement, SubscribeStatement, parse_session};
 pub(crate) use session::{function_name, functions_read, relations_read};
+pub(crate) use tokens::lower_first;

@@ -17,8 +17,8 @@ use super::ast::{
 };
 use super::depth::{DEPTH, too_deep};
 use super::tokens::{
-    cut_left_asof, cut_mutually, cut_on_error, cut_watermark, free_names, is_word, keep_emit, lower_first, not_end,
-    shown, split_location, word_of,
+    cut_left_asof, cut_mutually, cut_on_error, cut_watermark, free_names, is_word, keep_emit, lower_first, shown,
+    split_location, word_of,
 };
 use crate::diagnostic::{Code, Diagnostic, Span, did_you_mean};
 use crate::plan::Emit;
@@ -72,6 +72,8 @@ pub(super) struct Reader<'a> {
     on_error_stop: bool,
     /// `ERROR AT RECURSION LIMIT n`
     recursion_limit: Option<u64>,
+    /// The word TABLE of `TUMBLE(TABLE t, DESCRIPTOR(ts), …)`, which does not parse; people know it from elsewhere.
+    window_table: Option<TokenWithSpan>,
     /// `column AS expression`, what a table's WATERMARK FOR says.
     pub(super) watermark: Vec<TokenWithSpan>,
     /// Whether tables may be without rows, because statements change them.
@@ -91,8 +93,10 @@ impl<'a> Reader<'a> {
         let (solid, recursion_limit) = cut_mutually(cut_left_asof(solid));
         let (solid, watermark) = cut_watermark(solid);
         let solid = keep_emit(free_names(solid));
+        let window_table = window_table(&solid);
         let parser = Parser::new(&DIALECT).with_tokens_with_locations(solid);
-        Some(Reader { parser, lines, span, on_error_stop, recursion_limit, watermark, in_session: false })
+        let in_session = false;
+        Some(Reader { parser, lines, span, on_error_stop, recursion_limit, window_table, watermark, in_session })
     }
 
     pub(super) fn statement(&mut self) -> Read<Statement> {
@@ -292,8 +296,9 @@ impl<'a> Reader<'a> {
     pub(super) fn query(&mut self) -> Read<(Box<Query>, Span)> {
         let first = self.peek();
         let start = self.token_span(&first);
-        if let Some(mistake) = self.standard_window_form() {
-            return Err(mistake);
+        if let Some(table) = &self.window_table {
+            let mistake = self.mistake("TABLE and DESCRIPTOR are not used in a window", table);
+            return Err(mistake.with_hint("write TUMBLE(table, time_column, INTERVAL '5 minutes')"));
         }
         let mut query = self.parser.parse_query().map_err(|error| self.syntax(&error))?;
         if let Some(limit) = self.recursion_limit {
@@ -302,21 +307,6 @@ impl<'a> Reader<'a> {
         }
         let end = self.token_span(&self.parser.get_current_token().clone());
         Ok((query, start.to(end)))
-    }
-
-    /// `TUMBLE(TABLE t, DESCRIPTOR(ts), …)` does not parse; people know it from elsewhere.
-    fn standard_window_form(&self) -> Option<Diagnostic> {
-        let tokens: Vec<TokenWithSpan> = (0..).map(|n| self.parser.peek_nth_token(n)).take_while(not_end).collect();
-        let at = tokens.windows(3).position(|three| {
-            matches!(word_of(&three[0].token).as_deref(), Some("tumble" | "hop"))
-                && three[1].token == Token::LParen
-                && is_word(&three[2].token, "table")
-        })?;
-        let span = self.token_span(&tokens[at + 2]);
-        Some(
-            Diagnostic::new(Code::Syntax, "TABLE and DESCRIPTOR are not used in a window", span)
-                .with_hint("write TUMBLE(table, time_column, INTERVAL '5 minutes')"),
-        )
     }
 
     pub(super) fn word(&mut self, word: &str) -> bool {
@@ -380,6 +370,19 @@ impl<'a> Reader<'a> {
         )
     }
 
+    /// What the parser does not read at all, by its name.
+    fn unread(&self, message: &str, span: Span) -> Option<Diagnostic> {
+        if message.to_lowercase() == "expected ), found exclude" {
+            let refused = Diagnostic::new(Code::Unsupported, "EXCLUDE in a frame is not supported yet", span);
+            return Some(refused.with_hint("compute it over the whole frame and take the current row off"));
+        }
+        message.strip_prefix("no infix parser for token ")?;
+        let operator = self.lines.text_of(span);
+        let refused = Diagnostic::new(Code::Unsupported, format!("operator {operator} is not supported"), span);
+        let hint = (operator == "#").then(|| "exclusive or is (a | b) - (a & b)".to_owned());
+        Some(refused.with_hint_opt(hint))
+    }
+
     /// An error of sqlparser: its text ends in the place.
     pub(super) fn syntax(&self, error: &ParserError) -> Diagnostic {
         let text = match error {
@@ -391,9 +394,22 @@ impl<'a> Reader<'a> {
         let span = location.and_then(|location| self.lines.offset(location)).map_or(end, |at| self.lines.word_at(at));
         let message = lower_first(&message.replacen("Expected: ", "expected ", 1).replace(", found: ", ", found "))
             .replace("found EOF", "found the end of the statement");
+        if let Some(refused) = self.unread(&message, span) {
+            return refused;
+        }
         let hint = message.ends_with("found FROM").then(|| "remove the comma before FROM".to_owned());
         Diagnostic::new(Code::Syntax, message, span).with_hint_opt(hint)
     }
+}
+
+/// The word TABLE as the first argument of a window.
+fn window_table(tokens: &[TokenWithSpan]) -> Option<TokenWithSpan> {
+    let standard = |three: &&[TokenWithSpan]| {
+        matches!(word_of(&three[0].token).as_deref(), Some("tumble" | "hop"))
+            && three[1].token == Token::LParen
+            && is_word(&three[2].token, "table")
+    };
+    tokens.windows(3).find(standard).map(|three| three[2].clone())
 }
 
 /// A name as SQL compares it.

@@ -3,16 +3,13 @@
 //! A session keeps the text of its definitions; a statement is read together with them, so that every place
 //! is a place in one text.
 
-use datafusion_sql::sqlparser::ast::{
-    Assignment, AssignmentTarget, Delete, Expr, FromTable, Insert, ObjectName, Query, Statement as Parsed, TableFactor,
-    TableObject, TableWithJoins, Update, Visit,
-};
+use datafusion_sql::sqlparser::ast::{Query, Visit};
 use datafusion_sql::sqlparser::tokenizer::Token;
 
 use super::ast::{Job, Name, QUERY, SinkFrom, Statement, ViewStatement};
 use super::parser::{Read, Reader, normal, pieces};
 use super::tokens::word_of;
-use crate::diagnostic::{Code, Diagnostic, Span};
+use crate::diagnostic::{Diagnostic, Span};
 
 /// A statement of a session.
 #[derive(Debug, Clone)]
@@ -27,7 +24,7 @@ pub enum SessionStatement {
         table: Name,
         /// The columns that are given; none for all.
         columns: Vec<Name>,
-        /// The rows, and where they stand.
+        /// The rows.
         rows: Box<Query>,
         /// Where the rows stand.
         span: Span,
@@ -36,8 +33,8 @@ pub enum SessionStatement {
     Update {
         /// The table.
         table: Name,
-        /// The columns with their new values as SQL.
-        values: Vec<(Name, String)>,
+        /// The columns with their new values as SQL; none for `DEFAULT`.
+        values: Vec<(Name, Option<String>)>,
         /// The condition as SQL.
         condition: Option<String>,
     },
@@ -111,11 +108,6 @@ impl SessionStatement {
             _ => None,
         }
     }
-}
-
-fn named_twice(values: &[(Name, String)]) -> Option<&Name> {
-    let mut known = std::collections::BTreeSet::new();
-    values.iter().map(|(name, _)| name).find(|name| !known.insert(&name.text))
 }
 
 /// The plain names that a query reads, in order, and the functions it calls.
@@ -215,79 +207,6 @@ impl Reader<'_> {
             Ok(tick) => Ok(Some(tick)),
             Err(_) => Err(self.mistake("expected the number of a tick", &token)),
         }
-    }
-
-    fn change(&mut self) -> Read<SessionStatement> {
-        let first = self.peek();
-        let parsed = self.parser.parse_statement().map_err(|error| self.syntax(&error))?;
-        self.end()?;
-        let refused = |what: &str| {
-            Err(self.mistake(format!("{what} is not supported"), &first).with_hint(
-                "INSERT INTO t [(columns)] query, UPDATE t SET c = value [WHERE …], DELETE FROM t [WHERE …]",
-            ))
-        };
-        match parsed {
-            Parsed::Insert(insert) => match self.insert(insert) {
-                Some(statement) => Ok(statement),
-                None => refused("this form of INSERT"),
-            },
-            Parsed::Update(update) => match self.update(update) {
-                Some(SessionStatement::Update { ref values, .. }) if let Some(twice) = named_twice(values) => Err(
-                    Diagnostic::new(Code::DuplicateName, format!("column \"{}\" is set twice", twice.text), twice.span),
-                ),
-                Some(statement) => Ok(statement),
-                None => refused("this form of UPDATE"),
-            },
-            Parsed::Delete(delete) => match self.delete(delete) {
-                Some(statement) => Ok(statement),
-                None => refused("this form of DELETE"),
-            },
-            _ => refused("this statement"),
-        }
-    }
-
-    fn insert(&self, insert: Insert) -> Option<SessionStatement> {
-        let TableObject::TableName(table) = &insert.table else { return None };
-        let plain = insert.assignments.is_empty() && insert.on.is_none() && insert.returning.is_none();
-        let columns = insert.columns.iter().map(|column| self.name_of(column)).collect::<Option<Vec<_>>>()?;
-        Some(SessionStatement::Insert {
-            table: self.name_of(table)?,
-            columns,
-            rows: insert.source.filter(|_| plain)?,
-            span: self.span,
-        })
-    }
-
-    fn update(&self, update: Update) -> Option<SessionStatement> {
-        let plain = update.from.is_none() && update.returning.is_none() && update.limit.is_none();
-        let values = update.assignments.iter().map(|assignment| self.assignment(assignment));
-        let values = values.collect::<Option<Vec<_>>>().filter(|_| plain)?;
-        let condition = update.selection.as_ref().map(Expr::to_string);
-        Some(SessionStatement::Update { table: self.only_table(&[update.table])?, values, condition })
-    }
-
-    fn delete(&self, delete: Delete) -> Option<SessionStatement> {
-        let (FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from)) = &delete.from;
-        let plain = delete.tables.is_empty() && delete.using.is_none() && delete.limit.is_none();
-        let condition = delete.selection.as_ref().map(Expr::to_string);
-        Some(SessionStatement::Delete { table: self.only_table(from).filter(|_| plain)?, condition })
-    }
-
-    fn assignment(&self, assignment: &Assignment) -> Option<(Name, String)> {
-        let AssignmentTarget::ColumnName(column) = &assignment.target else { return None };
-        Some((self.name_of(column)?, assignment.value.to_string()))
-    }
-
-    fn only_table(&self, tables: &[TableWithJoins]) -> Option<Name> {
-        let [TableWithJoins { relation: TableFactor::Table { name, .. }, joins }] = tables else { return None };
-        self.name_of(name).filter(|_| joins.is_empty())
-    }
-
-    fn name_of(&self, name: &ObjectName) -> Option<Name> {
-        let [part] = name.0.as_slice() else { return None };
-        let ident = part.as_ident()?;
-        let text = if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() };
-        Some(Name { text, span: self.lines.span(ident.span).unwrap_or(self.span) })
     }
 
     fn drop(&mut self) -> Read<SessionStatement> {

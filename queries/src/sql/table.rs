@@ -1,12 +1,13 @@
 //! Reads CREATE TABLE.
 
-use datafusion_sql::sqlparser::ast::{BinaryOperator, ColumnDef, ColumnOption, Expr, Interval, TableConstraint, Value};
+use datafusion_sql::sqlparser::ast::{BinaryOperator, Expr, Interval, Value};
 use datafusion_sql::sqlparser::keywords::Keyword;
 use datafusion_sql::sqlparser::parser::Parser;
 use highwater_engine::options::parse_duration;
 
 use super::Name;
 use super::ast::{Statement, TableStatement, Watermark};
+use super::constraints::Constraints;
 use super::parser::{DIALECT, Read, Reader, normal};
 
 impl Reader<'_> {
@@ -36,12 +37,15 @@ impl Reader<'_> {
                 .with_hint("write WITH (connector = 'csv', path = '…') or AS VALUES (…), (…)"));
         }
         self.end()?;
-        let primary_key = self.primary_key(&columns, &constraints);
+        let changes = self.in_session && options.is_empty();
+        let Constraints { primary_key, unique, defaults } = self.constraints(&columns, &constraints, changes)?;
         let watermark = self.watermark()?;
         Ok(Statement::Table(TableStatement {
             name,
             columns,
             primary_key,
+            unique,
+            defaults,
             if_not_exists,
             watermark,
             options,
@@ -73,23 +77,6 @@ impl Reader<'_> {
         let delay_ms = delay_ms.ok_or_else(refused)?;
         let span = self.token_span(&first);
         Ok(Some(Watermark { column: Name { text: normal(&column), span }, delay_ms }))
-    }
-
-    /// The columns of `PRIMARY KEY`, behind a column or on its own.
-    fn primary_key(&self, columns: &[ColumnDef], constraints: &[TableConstraint]) -> Vec<String> {
-        let is_key = |column: &&ColumnDef| {
-            column.options.iter().any(|option| matches!(option.option, ColumnOption::PrimaryKey(_)))
-        };
-        let of_columns = columns.iter().filter(is_key).map(|column| normal(&column.name));
-        let of_table = constraints.iter().filter_map(|constraint| match constraint {
-            TableConstraint::PrimaryKey(key) => Some(key),
-            _ => None,
-        });
-        let named = of_table.flat_map(|key| &key.columns).filter_map(|column| match &column.column.expr {
-            Expr::Identifier(ident) => Some(normal(ident)),
-            _ => None,
-        });
-        of_columns.chain(named).collect()
     }
 }
 

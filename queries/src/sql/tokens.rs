@@ -152,10 +152,6 @@ pub(super) fn cut_watermark(mut tokens: Vec<TokenWithSpan>) -> (Vec<TokenWithSpa
     (tokens, cut)
 }
 
-pub(super) fn not_end(token: &TokenWithSpan) -> bool {
-    token.token != Token::EOF
-}
-
 /// The word in lower case, unless it is quoted.
 pub(super) fn word_of(token: &Token) -> Option<String> {
     match token {
@@ -175,8 +171,12 @@ pub(super) fn shown(token: &Token) -> String {
     }
 }
 
-pub(super) fn lower_first(text: &str) -> String {
+/// A text that begins with a small letter, unless its first word is all capitals: a word of SQL.
+pub(crate) fn lower_first(text: &str) -> String {
     let mut chars = text.chars();
+    if text.chars().nth(1).is_some_and(char::is_uppercase) {
+        return text.to_owned();
+    }
     chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 

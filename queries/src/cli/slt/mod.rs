@@ -288,7 +288,10 @@ fn failed(error: &SessionError) -> Fate {
         _ => None,
     };
     match refusal {
-        Some(mistake) => Fate::Refused(mistake.message.clone()),
+        Some(mistake) => {
+            let hint = mistake.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            Fate::Refused(format!("{}{hint}", mistake.message))
+        }
         None => Fate::Differs(highwater_engine::error::chain(error)),
     }
 }

@@ -33,11 +33,6 @@ impl Lowerer<'_> {
             return Err(self.unsupported(&format!("the aggregate {name}"), name));
         };
         let mut function = definition.function;
-        let constant = |argument: &Expr| matches!(argument, Expr::Literal(..));
-        if function == AggregateFunction::Count && call.params.distinct && call.params.args.iter().all(constant) {
-            let mistake = self.unsupported("count(DISTINCT *)", name);
-            return Err(mistake.with_hint("write SELECT count(*) FROM (SELECT DISTINCT … FROM …)"));
-        }
         let arity = function.arity().min(call.params.args.len());
         let (mut values, constants) = call.params.args.split_at(arity);
         let parameters = self.parameters(definition, constants, call.params.null_treatment, schema)?;

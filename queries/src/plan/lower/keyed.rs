@@ -57,7 +57,7 @@ impl Lowerer<'_> {
             fields.push(Field::new(name, timestamp_type(), false));
         }
         let inner = fields.len() - 2;
-        let facts = session_facts(&input.facts, inner, moment);
+        let facts = session_facts(&input.facts, inner, moment.and_then(|moment| moment.after_pause(gap_ms)));
         let kind = NodeKind::Session { id, input: Box::new(input.node), time, key, gap_ms, final_offset_ms };
         let whole = Lowered { node: Node { kind, schema: Arc::new(Schema::new(fields)) }, facts };
         let kept = node.kept().into_iter().filter(|column| *column < width).chain([inner, inner + 1]);
