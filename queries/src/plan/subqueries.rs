@@ -17,7 +17,8 @@ use datafusion_expr::expr::{Exists, InSubquery};
 use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion_expr::{
-    Distinct, Expr, ExprSchemable as _, FetchType, LogicalPlan, LogicalPlanBuilder, SkipType, Subquery, lit, when,
+    BinaryExpr, Distinct, Expr, ExprSchemable as _, FetchType, LogicalPlan, LogicalPlanBuilder, Operator, SkipType,
+    Subquery, binary_expr, lit, when,
 };
 
 use super::dependent::{depends, hard_to_ask};
@@ -38,16 +39,17 @@ pub(super) fn exact(plan: LogicalPlan) -> Result<LogicalPlan> {
             let Some(schema) = &schema else { return Ok(Transformed::no(expr)) };
             let rewritten = if filter {
                 let parts = split_conjunction_owned(expr).into_iter().map(|part| match part {
-                    Expr::InSubquery(list) if list.negated && plain(&list) => Ok(Expr::InSubquery(list)),
-                    Expr::Not(inner) if matches!(inner.as_ref(), Expr::InSubquery(list) if !list.negated && plain(list)) => {
-                        Ok(Expr::Not(inner))
-                    }
+                    Expr::InSubquery(list) if list.negated && plain(&list)? => Ok(Expr::InSubquery(list)),
+                    Expr::Not(inner) => match *inner {
+                        Expr::InSubquery(list) if !list.negated && plain(&list)? => Ok(!Expr::InSubquery(list)),
+                        inner => condition(!inner, schema),
+                    },
                     part => condition(part, schema),
                 });
                 conjunction(parts.collect::<Result<Vec<_>>>()?)
             } else {
                 let expr = of_one_row(expr)?;
-                let expr = if shows { as_value(expr, schema, |_| Ok(true))? } else { expr };
+                let expr = if shows { as_value(expr, schema)? } else { expr };
                 Some(self::rewritten(expr, schema)?)
             };
             let rewritten = rewritten.unwrap_or_else(|| lit(true));
@@ -65,7 +67,7 @@ fn below_aggregate(plan: LogicalPlan) -> Result<LogicalPlan> {
     let width = columns.len();
     let mut moved = |expr: Expr| {
         let saved = expr.schema_name().to_string();
-        let expr = as_value(of_one_row(expr)?, &schema, |_| Ok(true))?.transform_up(|part| {
+        let expr = as_value(of_one_row(expr)?, &schema)?.transform_up(|part| {
             let Expr::ScalarSubquery(subquery) = part else { return Ok(Transformed::no(part)) };
             let name = format!("subquery:{}", columns.len());
             columns.push(single(subquery)?.alias(&name));
@@ -83,8 +85,8 @@ fn below_aggregate(plan: LogicalPlan) -> Result<LogicalPlan> {
 }
 
 /// Whether DataFusion's own null-aware join does: the list is one for all rows, the value depends on the row.
-fn plain(list: &InSubquery) -> bool {
-    list.subquery.outer_ref_columns.is_empty() && !list.expr.column_refs().is_empty()
+fn plain(list: &InSubquery) -> Result<bool> {
+    Ok(!depends(&list.subquery)? && !list.expr.column_refs().is_empty())
 }
 
 /// Subqueries among the conditions of an inner join as conditions on its pairs.
@@ -108,17 +110,44 @@ fn above_join(plan: LogicalPlan) -> Result<LogicalPlan> {
 
 /// One of the conditions of a WHERE.
 fn condition(expr: Expr, schema: &DFSchemaRef) -> Result<Expr> {
+    rewritten(asking(of_one_row(expr)?, schema, true)?, schema)
+}
+
+/// A condition that keeps a row where it is true, so that false and NULL are all the same: with `EXISTS` and `IN` of
+/// which DataFusion makes joins, among AND and OR, and with values in the place of all others.
+fn asking(expr: Expr, schema: &DFSchemaRef, alone: bool) -> Result<Expr> {
     let hard = |subquery: &Subquery| hard_to_ask(subquery, schema);
-    let expr = rewritten(of_one_row(expr)?, schema)?;
-    let expr = match expr {
-        // Whether it is false or NULL is all the same here.
-        Expr::InSubquery(list) if hard(&list.subquery)? => {
-            let (equal, subquery) = compared(list, schema)?;
-            some(filtered(&subquery, equal)?)?
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::And | Operator::Or), right }) => {
+            let alone = alone && op == Operator::And;
+            Ok(binary_expr(asking(*left, schema, alone)?, op, asking(*right, schema, alone)?))
         }
-        expr => as_value(expr, schema, hard)?,
-    };
-    rewritten(expr, schema)
+        Expr::Not(inner) => match *inner {
+            Expr::InSubquery(list) => {
+                asking(Expr::InSubquery(InSubquery { negated: !list.negated, ..list }), schema, alone)
+            }
+            Expr::Exists(exists) => asking(Expr::Exists(Exists { negated: !exists.negated, ..exists }), schema, alone),
+            inner => Ok(!as_value(inner, schema)?),
+        },
+        Expr::InSubquery(list) if list.negated => asking(not_in(list, schema)?, schema, alone),
+        // Beside OR it would call two columns the same.
+        Expr::InSubquery(list) if hard(&list.subquery)? || !alone && calls(&list.subquery.subquery)? => {
+            let (equal, subquery) = compared(list, schema)?;
+            some(filtered(&subquery, equal)?)
+        }
+        Expr::Exists(Exists { subquery, negated }) if hard(&subquery)? => {
+            let found = some(subquery)?;
+            Ok(if negated { !found } else { found })
+        }
+        Expr::InSubquery(list) => Ok(Expr::InSubquery(list)),
+        Expr::Exists(exists) => Ok(Expr::Exists(exists)),
+        other => as_value(other, schema),
+    }
+}
+
+/// Whether a plan has aggregates or window functions, which are called as they are written.
+fn calls(plan: &LogicalPlan) -> Result<bool> {
+    plan.exists(|plan| Ok(matches!(plan, LogicalPlan::Aggregate(_) | LogicalPlan::Window(_))))
 }
 
 /// `EXISTS` and `IN` of outer rows where it is known that there is one row, or does not matter how rows are shown.
@@ -203,13 +232,13 @@ fn not_in(list: InSubquery, schema: &DFSchemaRef) -> Result<Expr> {
 }
 
 /// `EXISTS` and `IN` as values, which may be NULL, by counting: DataFusion knows them as conditions only.
-fn as_value(expr: Expr, schema: &DFSchemaRef, which: impl Fn(&Subquery) -> Result<bool>) -> Result<Expr> {
+fn as_value(expr: Expr, schema: &DFSchemaRef) -> Result<Expr> {
     let expr = expr.transform_up(|part| match part {
-        Expr::Exists(Exists { subquery, negated }) if which(&subquery)? => {
+        Expr::Exists(Exists { subquery, negated }) => {
             let found = some(subquery)?;
             Ok(Transformed::yes(if negated { !found } else { found }))
         }
-        Expr::InSubquery(list) if which(&list.subquery)? => {
+        Expr::InSubquery(list) => {
             let negated = list.negated;
             let (equal, subquery) = compared(list, schema)?;
             let found = some(filtered(&subquery, equal.clone())?)?;
