@@ -167,6 +167,15 @@ impl Place<'_> {
         if text.contains("must be in GROUP BY") || text.contains("must appear in the GROUP BY") {
             return self.not_grouped(text, span);
         }
+        if text.contains("LATERAL syntax is not supported") {
+            return Diagnostic::new(
+                Code::Unsupported,
+                "LATERAL is the right side of CROSS, INNER and LEFT JOIN only",
+                span,
+            )
+            .or_at(self.find("lateral"))
+            .with_hint("write LEFT JOIN LATERAL, or UNION ALL with the rows that have no partner");
+        }
         if text.contains("Unsupported SQL type") {
             return self.unknown_type(text, span);
         }

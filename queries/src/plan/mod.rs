@@ -24,6 +24,7 @@ mod explain;
 mod facts;
 mod ir;
 mod job;
+mod join_subqueries;
 mod keyed;
 mod lower;
 mod macro_checks;

@@ -75,7 +75,7 @@ pub(super) fn optimized(plan: LogicalPlan, place: &Place<'_>) -> Result<LogicalP
         let context = OptimizerContext::new();
         let plan = RewriteSetComparison::new().rewrite(first_of_each(counted(plan)?)?, &context)?.data;
         let plan = subqueries::exact(dependent::marked(plan)?)?;
-        let plan = functions::rewrite(group_frames(dependent::unnested(plan)?)?)?;
+        let plan = functions::rewrite(group_frames(dependent::checked(dependent::unnested(plan)?)?)?)?;
         Analyzer::with_rules(vec![Arc::new(ResolveGroupingFunction::new()), Arc::new(TypeCoercion::new())])
             .execute_and_check(plan, &OPTIONS, |_, _| {})
             .and_then(functions::constant_floats)

@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use datafusion_common::tree_node::{Transformed, TreeNode as _};
-use datafusion_common::{DFSchemaRef, JoinType, Result, ScalarValue, Spans};
+use datafusion_common::{DFSchemaRef, Result, ScalarValue, Spans};
 use datafusion_expr::expr::{Exists, InSubquery};
 use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::utils::{conjunction, split_conjunction_owned};
@@ -22,12 +22,13 @@ use datafusion_expr::{
 };
 
 use super::dependent::{depends, hard_to_ask};
+use super::join_subqueries::moved_out;
 use crate::functions;
 
 /// Rewrites the subqueries of a plan.
 pub(super) fn exact(plan: LogicalPlan) -> Result<LogicalPlan> {
     let plan = plan.transform_up_with_subqueries(|plan| {
-        let plan = above_join(below_aggregate(plan)?)?;
+        let plan = moved_out(below_aggregate(plan)?)?;
         let names = NamePreserver::new(&plan);
         let (filter, shows) = (matches!(plan, LogicalPlan::Filter(_)), matches!(plan, LogicalPlan::Projection(_)));
         let schema = match &plan {
@@ -48,9 +49,7 @@ pub(super) fn exact(plan: LogicalPlan) -> Result<LogicalPlan> {
                 });
                 conjunction(parts.collect::<Result<Vec<_>>>()?)
             } else {
-                let expr = of_one_row(expr)?;
-                let expr = if shows { as_value(expr, schema)? } else { expr };
-                Some(self::rewritten(expr, schema)?)
+                Some(if shows { value(expr, schema)? } else { self::rewritten(of_one_row(expr)?, schema)? })
             };
             let rewritten = rewritten.unwrap_or_else(|| lit(true));
             Ok(Transformed::yes(name.restore(rewritten)))
@@ -89,28 +88,14 @@ fn plain(list: &InSubquery) -> Result<bool> {
     Ok(!depends(&list.subquery)? && !list.expr.column_refs().is_empty())
 }
 
-/// Subqueries among the conditions of an inner join as conditions on its pairs.
-fn above_join(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let LogicalPlan::Join(mut join) = plan else { return Ok(plan) };
-    if join.join_type != JoinType::Inner {
-        return Ok(LogicalPlan::Join(join));
-    }
-    let is_subquery = |part: &Expr| matches!(part, Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_));
-    let (mut above, mut below) = (Vec::new(), Vec::new());
-    for part in join.filter.take().into_iter().flat_map(split_conjunction_owned) {
-        let asks = part.exists(|part| Ok(is_subquery(part)))?;
-        if asks { &mut above } else { &mut below }.push(part);
-    }
-    join.filter = conjunction(below);
-    match conjunction(above) {
-        Some(condition) => LogicalPlanBuilder::from(LogicalPlan::Join(join)).filter(condition)?.build(),
-        None => Ok(LogicalPlan::Join(join)),
-    }
+/// One of the conditions of a WHERE.
+pub(super) fn condition(expr: Expr, schema: &DFSchemaRef) -> Result<Expr> {
+    rewritten(asking(of_one_row(expr)?, schema, true)?, schema)
 }
 
-/// One of the conditions of a WHERE.
-fn condition(expr: Expr, schema: &DFSchemaRef) -> Result<Expr> {
-    rewritten(asking(of_one_row(expr)?, schema, true)?, schema)
+/// An expression that is shown, or asked for NULL.
+pub(super) fn value(expr: Expr, schema: &DFSchemaRef) -> Result<Expr> {
+    rewritten(as_value(of_one_row(expr)?, schema)?, schema)
 }
 
 /// A condition that keeps a row where it is true, so that false and NULL are all the same: with `EXISTS` and `IN` of

@@ -75,6 +75,54 @@ pub(super) fn depends(query: &Subquery) -> Result<bool> {
     Ok(!reads::of_plan(&query.subquery)?.is_empty())
 }
 
+/// Whether an expression has a subquery.
+pub(super) fn asks(expr: &Expr) -> Result<bool> {
+    expr.exists(|part| Ok(reads::subquery(part).is_some()))
+}
+
+/// The columns around it that an expression reads, itself and in its subqueries.
+pub(super) fn columns(expr: &Expr) -> Result<BTreeSet<Column>> {
+    let mut columns = reads::of_expr(expr, &[])?;
+    columns.extend(expr.column_refs().into_iter().cloned());
+    Ok(columns)
+}
+
+/// Whether the right side of a join reads rows of its left side.
+pub(super) fn is_lateral(join: &Join) -> bool {
+    reads::lateral(join).is_some()
+}
+
+/// Refuses what is left of subqueries where nothing takes them apart.
+pub(super) fn checked(plan: LogicalPlan) -> Result<LogicalPlan> {
+    plan.apply_with_subqueries(|node| {
+        let place = match node {
+            LogicalPlan::Sort(_) => "ORDER BY",
+            LogicalPlan::Window(_) => "the window of a function",
+            LogicalPlan::Values(_) => "VALUES",
+            LogicalPlan::Join(_) => "ON",
+            _ => return Ok(TreeNodeRecursion::Continue),
+        };
+        for expr in node.expressions() {
+            let reads = reads::of_expr(&expr, &[])?;
+            if asks(&expr)? && !reads.is_empty() {
+                let message = format!("a subquery that depends on the outer row is not supported in {place} yet");
+                let hint = "make it a column of a subquery in FROM: (SELECT …, (SELECT …) AS x FROM …)";
+                return Err(refused(Code::Unsupported, &message, hint, reads.iter()));
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    let reads = reads::of_plan(&plan)?;
+    match reads.iter().next() {
+        Some(column) => {
+            let message = format!("\"{}\" of an outer row cannot be read here yet", column.flat_name());
+            let hint = "join the outer table inside the subquery, and join the result to it by its key";
+            Err(refused(Code::Unsupported, &message, hint, reads.iter()))
+        }
+        None => Ok(plan),
+    }
+}
+
 fn within(reads: &BTreeSet<Column>, schema: &DFSchema) -> bool {
     reads.iter().all(|column| schema.has_column(column))
 }
@@ -224,7 +272,12 @@ fn empty_call(call: &Expr, input: &LogicalPlan) -> Result<Expr> {
 }
 
 /// A subquery that cannot be taken apart, at the outer columns that it reads.
-fn refused<'c>(code: Code, message: &str, hint: &str, mut reads: impl Iterator<Item = &'c Column>) -> DataFusionError {
+pub(super) fn refused<'c>(
+    code: Code,
+    message: &str,
+    hint: &str,
+    mut reads: impl Iterator<Item = &'c Column>,
+) -> DataFusionError {
     let issue = PlanIssue::new(code, message, Span::empty()).hint(hint);
     let span = reads.find_map(|column| column.spans.first());
     DataFusionError::from(issue).with_diagnostic(PlaceOfError::new_error(message, span))

@@ -24,6 +24,10 @@ use crate::diagnostic::Code;
 /// Numbers the rows of each outer row for a LIMIT.
 const PLACE: &str = "place in subquery";
 
+/// What to write instead of a subquery that depends on the outer row.
+const ELSEWHERE: &str =
+    "join the outer table inside the subquery, GROUP BY its columns too, and join the result to it by them";
+
 /// The values of the outer relation that a subquery reads, each combination once.
 pub(super) struct Pushing<'p> {
     /// The relation of them.
@@ -95,11 +99,13 @@ impl Pushing<'_> {
                     let node = Arc::new(SetNode { left, right, except: sets.except });
                     Ok(LogicalPlan::Extension(Extension { node }))
                 }
-                None => Err(self.unsupported("this table function or construct")),
+                None => Err(self.unsupported("this table function or construct", ELSEWHERE)),
             },
-            LogicalPlan::Unnest(_) => Err(self.unsupported("UNNEST")),
-            LogicalPlan::Values(_) => Err(self.unsupported("VALUES of outer columns")),
-            _ => Err(self.unsupported("this construct")),
+            LogicalPlan::Unnest(_) => Err(self.unsupported("UNNEST", ELSEWHERE)),
+            LogicalPlan::Values(_) => {
+                Err(self.unsupported("VALUES of outer columns", "write SELECT … UNION ALL SELECT …"))
+            }
+            _ => Err(self.unsupported("this construct", ELSEWHERE)),
         }
     }
 
@@ -126,7 +132,12 @@ impl Pushing<'_> {
         let columns = aggregate.schema.columns();
         for (expr, column) in aggregate.group_expr.iter().zip(&columns) {
             match sets {
-                Some(_) if expr.contains_outer() => return Err(self.unsupported("GROUPING SETS of outer columns")),
+                Some(_) if expr.contains_outer() => {
+                    return Err(self.unsupported(
+                        "GROUPING SETS of outer columns",
+                        "group by columns of the tables inside the subquery",
+                    ));
+                }
                 Some(_) => groups.push(expr.clone()),
                 None => groups.push(self.named(expr, column.clone(), input.schema())?),
             }
@@ -145,7 +156,7 @@ impl Pushing<'_> {
         match of_all_rows(aggregate) {
             0 => self.shown(grouped, shown),
             1 => self.completed(aggregate, grouped, shown),
-            _ => Err(self.unsupported("the grouping () twice")),
+            _ => Err(self.unsupported("the grouping () twice", "write () once and UNION ALL")),
         }
     }
 
@@ -210,7 +221,10 @@ impl Pushing<'_> {
     fn limited(&self, limit: &Limit) -> Result<LogicalPlan> {
         let (SkipType::Literal(skip), FetchType::Literal(fetch)) = (limit.get_skip_type()?, limit.get_fetch_type()?)
         else {
-            return Err(self.unsupported("a LIMIT that is not a number"));
+            return Err(self.unsupported(
+                "a LIMIT that is not a number",
+                "number the rows in a subquery, row_number() OVER (ORDER BY …), and compare the number",
+            ));
         };
         self.first(&limit.input, skip as u64, fetch.map(|fetch| fetch as u64))
     }
@@ -278,10 +292,15 @@ impl Pushing<'_> {
             T::Inner => (in_left || !in_right, in_right),
             T::Left | T::LeftSemi | T::LeftAnti => (true, in_right),
             T::Right | T::RightSemi | T::RightAnti => (in_left, true),
-            T::Full | T::LeftMark | T::RightMark => return Err(self.unsupported("FULL JOIN")),
+            T::Full | T::LeftMark | T::RightMark => {
+                return Err(self.unsupported(
+                    "FULL JOIN",
+                    "write a LEFT JOIN, and UNION ALL the rows of the right side that have no partner",
+                ));
+            }
         };
         if join.null_aware {
-            return Err(self.unsupported("NOT IN as a join"));
+            return Err(self.unsupported("NOT IN as a join", ELSEWHERE));
         }
         let mut left = if to_left { self.below(&join.left)? } else { join.left.as_ref().clone() };
         let mut right = if to_right { self.below(&join.right)? } else { join.right.as_ref().clone() };
@@ -354,10 +373,8 @@ impl Pushing<'_> {
         reads::own(expr, &seen, &[schema])
     }
 
-    fn unsupported(&self, what: &str) -> DataFusionError {
+    fn unsupported(&self, what: &str, hint: &str) -> DataFusionError {
         let message = format!("{what} in a subquery that depends on the outer row is not supported yet");
-        let hint =
-            "join the outer table inside the subquery, GROUP BY its columns too, and join the result to it by them";
         refused(Code::Unsupported, &message, hint, self.places.keys())
     }
 }

@@ -51,7 +51,7 @@ pub(super) fn of_expr(expr: &Expr, scope: &[&DFSchema]) -> Result<BTreeSet<Colum
 }
 
 /// The subquery that an expression is.
-fn subquery(expr: &Expr) -> Option<&Subquery> {
+pub(super) fn subquery(expr: &Expr) -> Option<&Subquery> {
     match expr {
         Expr::ScalarSubquery(subquery)
         | Expr::Exists(Exists { subquery, .. })

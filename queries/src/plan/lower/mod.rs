@@ -176,7 +176,9 @@ impl<'a> Lowerer<'a> {
             }
             LogicalPlan::Window(window) => self.over(window),
             LogicalPlan::Unnest(_) => Err(self.unsupported("UNNEST", "unnest")),
-            LogicalPlan::Subquery(_) => Err(self.unsupported("a subquery here", "select")),
+            LogicalPlan::Subquery(_) => Err(self
+                .unsupported("a subquery here", "select")
+                .with_hint("join the outer table inside the subquery, and join the result to it by its key")),
             _ => Err(Diagnostic::new(Code::Unsupported, "this statement cannot be a view", self.place.start())),
         }
     }

@@ -33,7 +33,7 @@ impl Lowerer<'_> {
         if let Some(name) = subquery(expr) {
             return Err(self
                 .unsupported(name, "select")
-                .with_hint("join to a reference TABLE, or use IN (SELECT …) of one"));
+                .with_hint("make it a column of a subquery in FROM: (SELECT …, (SELECT …) AS x FROM …)"));
         }
         let context = PhysicalPlanningContext::default();
         let expression = create_physical_expr(expr, schema, &ExecutionProps::new(), &context)
