@@ -16,16 +16,23 @@ pub(super) struct PlanIssue {
     code: Code,
     message: String,
     span: TokenSpan,
+    words: Vec<String>,
     hint: Option<String>,
 }
 
 impl PlanIssue {
     pub(super) fn new(code: Code, message: impl Into<String>, span: TokenSpan) -> PlanIssue {
-        PlanIssue { code, message: message.into(), span, hint: None }
+        PlanIssue { code, message: message.into(), span, words: Vec::new(), hint: None }
     }
 
     pub(super) fn hint(mut self, hint: &str) -> PlanIssue {
         self.hint = Some(hint.to_owned());
+        self
+    }
+
+    /// Words of which the first that stands in the query is the place, where there is no span.
+    pub(super) fn near(mut self, words: impl IntoIterator<Item = String>) -> PlanIssue {
+        self.words.extend(words);
         self
     }
 }
@@ -107,6 +114,7 @@ impl Place<'_> {
             let own = if self.made { None } else { self.lines.span(issue.span) };
             return Diagnostic::new(issue.code, &issue.message, own)
                 .or_at(span)
+                .or_at(issue.words.iter().find_map(|word| self.word(word)))
                 .or_at(self.start())
                 .with_hint_opt(issue.hint.clone());
         }

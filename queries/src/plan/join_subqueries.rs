@@ -72,5 +72,5 @@ fn beside(mut join: Join, parts: Vec<Expr>) -> Result<LogicalPlan> {
 fn of_both<'c>(columns: impl IntoIterator<Item = &'c Column>) -> datafusion_common::DataFusionError {
     let message = "a subquery about both sides of an outer join is not supported in its ON yet";
     let hint = "write an inner JOIN with this condition in a subquery, and LEFT JOIN to that by a key of the left side";
-    dependent::refused(Code::Unsupported, message, hint, columns.into_iter())
+    dependent::refused(Code::Unsupported, message, hint, columns)
 }

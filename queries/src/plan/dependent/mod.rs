@@ -13,9 +13,7 @@ mod reads;
 use std::collections::{BTreeMap, BTreeSet};
 
 use datafusion_common::tree_node::{Transformed, TreeNode as _, TreeNodeRecursion};
-use datafusion_common::{
-    Column, DFSchema, DataFusionError, Diagnostic as PlaceOfError, JoinType, NullEquality, Result, ScalarValue,
-};
+use datafusion_common::{Column, DFSchema, DataFusionError, JoinType, NullEquality, Result, ScalarValue};
 use datafusion_expr::expr::Case;
 use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::utils::conjunction;
@@ -67,7 +65,8 @@ fn hard(query: &Subquery, schema: &DFSchema) -> Result<bool> {
 /// one.
 pub(super) fn hard_to_ask(query: &Subquery, schema: &DFSchema) -> Result<bool> {
     let reads = reads::of_plan(&query.subquery)?;
-    Ok(!reads.is_empty() && !(within(&reads, schema) && easy(&query.subquery, Above::ASKED)?))
+    let simple = reads.is_empty() || within(&reads, schema) && easy(&query.subquery, Above::ASKED)?;
+    Ok(!simple)
 }
 
 /// Whether a subquery depends on outer rows.
@@ -107,7 +106,7 @@ pub(super) fn checked(plan: LogicalPlan) -> Result<LogicalPlan> {
             if asks(&expr)? && !reads.is_empty() {
                 let message = format!("a subquery that depends on the outer row is not supported in {place} yet");
                 let hint = "make it a column of a subquery in FROM: (SELECT …, (SELECT …) AS x FROM …)";
-                return Err(refused(Code::Unsupported, &message, hint, reads.iter()));
+                return Err(refused(Code::Unsupported, &message, hint, &reads));
             }
         }
         Ok(TreeNodeRecursion::Continue)
@@ -117,7 +116,7 @@ pub(super) fn checked(plan: LogicalPlan) -> Result<LogicalPlan> {
         Some(column) => {
             let message = format!("\"{}\" of an outer row cannot be read here yet", column.flat_name());
             let hint = "join the outer table inside the subquery, and join the result to it by its key";
-            Err(refused(Code::Unsupported, &message, hint, reads.iter()))
+            Err(refused(Code::Unsupported, &message, hint, &reads))
         }
         None => Ok(plan),
     }
@@ -271,14 +270,15 @@ fn empty_call(call: &Expr, input: &LogicalPlan) -> Result<Expr> {
     }
 }
 
-/// A subquery that cannot be taken apart, at the outer columns that it reads.
+/// A subquery that cannot be taken apart, at the keyword of the message or at an outer column that it reads.
 pub(super) fn refused<'c>(
     code: Code,
     message: &str,
     hint: &str,
-    mut reads: impl Iterator<Item = &'c Column>,
+    reads: impl IntoIterator<Item = &'c Column>,
 ) -> DataFusionError {
-    let issue = PlanIssue::new(code, message, Span::empty()).hint(hint);
-    let span = reads.find_map(|column| column.spans.first());
-    DataFusionError::from(issue).with_diagnostic(PlaceOfError::new_error(message, span))
+    let is_keyword = |word: &&str| word.len() > 1 && word.chars().all(|c| c.is_ascii_uppercase());
+    let keyword = message.split(' ').find(is_keyword).map(str::to_owned);
+    let columns = reads.into_iter().map(Column::flat_name);
+    PlanIssue::new(code, message, Span::empty()).hint(hint).near(keyword.into_iter().chain(columns)).into()
 }

@@ -87,11 +87,8 @@ impl Pushing<'_> {
             LogicalPlan::Limit(limit) => self.limited(limit),
             LogicalPlan::Union(union) => {
                 let mut sides = union.inputs.iter().map(|input| self.aligned(input));
-                let Some(first) = sides.next().transpose()? else {
-                    return datafusion_common::internal_err!("a union has inputs");
-                };
-                let union = sides.try_fold(LogicalPlanBuilder::from(first), |all, side| all.union(side?))?;
-                union.build()
+                let first = sides.next().unwrap_or_else(|| datafusion_common::internal_err!("a union has inputs"))?;
+                sides.try_fold(LogicalPlanBuilder::from(first), |all, side| all.union(side?))?.build()
             }
             LogicalPlan::Extension(extension) => match extension.node.as_any().downcast_ref::<SetNode>() {
                 Some(sets) => {
@@ -101,10 +98,10 @@ impl Pushing<'_> {
                 }
                 None => Err(self.unsupported("this table function or construct", ELSEWHERE)),
             },
-            LogicalPlan::Unnest(_) => Err(self.unsupported("UNNEST", ELSEWHERE)),
             LogicalPlan::Values(_) => {
                 Err(self.unsupported("VALUES of outer columns", "write SELECT … UNION ALL SELECT …"))
             }
+            LogicalPlan::Unnest(_) => Err(self.unsupported("UNNEST", ELSEWHERE)),
             _ => Err(self.unsupported("this construct", ELSEWHERE)),
         }
     }

@@ -104,7 +104,7 @@ fn marked_join(mut join: Join, around: &[DFSchemaRef]) -> Result<LogicalPlan> {
     columns.retain(|column| schema.has_column(column));
     if let Some(column) = columns.iter().find(|column| around.iter().any(|outer| outer.has_column(column))) {
         let message = format!("\"{}\" may be of either of two relations around this subquery", column.flat_name());
-        return Err(refused(Code::AmbiguousColumn, &message, "give one of them another alias", [column].into_iter()));
+        return Err(refused(Code::AmbiguousColumn, &message, "give one of them another alias", [column]));
     }
     let Some(column) = columns.iter().next() else { return Ok(LogicalPlan::Join(join)) };
     let field = schema.field_from_column(column)?.clone();
