@@ -1,10 +1,13 @@
 //! `run` and `replay`: from a job file to running threads.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::io::Write as _;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 
 use highwater_engine::job::{Job, JobError, JobOutput, JobSource, JobState, Summary, run as run_job};
 use highwater_engine::metrics::{Counter, Registry};
@@ -351,10 +354,19 @@ impl SourceReader for OneBlock {
 pub(super) fn stop_on_interrupt() -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
+    let (heard, hearing) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
         runtime.block_on(async {
-            if tokio::signal::ctrl_c().await.is_ok() {
+            // Listening begins when it is first polled.
+            let mut first = pin!(tokio::signal::ctrl_c());
+            let early = poll_fn(|context| Poll::Ready(first.as_mut().poll(context))).await;
+            let _ = heard.send(());
+            let first = match early {
+                Poll::Ready(first) => first,
+                Poll::Pending => first.await,
+            };
+            if first.is_ok() {
                 flag.store(true, Ordering::Relaxed);
                 tracing::info!("stopping: finishing the ticks in flight; press Ctrl-C again to end at once");
             }
@@ -363,6 +375,9 @@ pub(super) fn stop_on_interrupt() -> Arc<AtomicBool> {
             }
         });
     });
+    // Until someone listens an interrupt would end the process without its last tick; a thread that could not listen
+    // has hung up.
+    let _ = hearing.recv();
     stop
 }
 
