@@ -22,7 +22,7 @@ pub(crate) struct ReplayArguments {
     #[arg(long, default_value_t = 1000)]
     blocks_per_tick: usize,
     /// Ticks in flight; CPU of single ticks is exact with 1 only
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 4)]
     in_flight: usize,
     /// Where the rows go (default: a folder that is removed)
     #[arg(long)]

@@ -28,8 +28,9 @@ use super::watch::Watch;
 use crate::plan::{Emit, JobPlan, PlannedSink, SinkInput};
 use crate::render::{OutputPlan, Rendered, render};
 
-/// Ticks in flight in catch-up; live ticks come one by one.
-const IN_FLIGHT: usize = 8;
+/// Ticks in flight in catch-up; live ticks come one by one. Enough to keep the workers busy, and few enough that what
+/// was read is still in the processor's cache when it is worked on.
+const IN_FLIGHT: usize = 4;
 
 /// Where in the state directory alert channels note what they send.
 pub(super) const LEDGER: &str = "alerts.db";
