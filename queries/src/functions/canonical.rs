@@ -1,17 +1,16 @@
 //! One NaN and one zero: the processor makes NaN of either sign, and zero too, which comparisons of rows by their
 //! bytes (GROUP BY, DISTINCT, joins, the rows of a view) would keep apart.
 
-use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{Array as _, ArrayRef, AsArray as _, PrimitiveArray};
-use arrow::datatypes::{ArrowPrimitiveType, DataType, FieldRef, Float32Type, Float64Type, Schema};
-use arrow::record_batch::RecordBatch;
+use arrow::datatypes::{ArrowPrimitiveType, DataType, Float32Type, Float64Type, Schema};
 use datafusion_common::{Result, ScalarValue};
 use datafusion_expr::{ColumnarValue, Operator};
 use datafusion_physical_expr::expressions::{BinaryExpr, CastExpr, Literal, NegativeExpr, TryCastExpr};
 use datafusion_physical_expr::{PhysicalExpr, ScalarFunctionExpr};
+
+use super::finish::Finish;
 
 /// The expression, with what may make such floats made to give those of one form.
 ///
@@ -27,9 +26,10 @@ pub(super) fn canonical(expr: Arc<dyn PhysicalExpr>, schema: &Schema) -> Result<
     if !may_make(expr.as_ref()) || !is_float(&expr.data_type(schema)?) {
         return Ok(expr);
     }
-    // Arithmetic on a NaN is a NaN whatever its sign: the outermost of a chain of operators is enough.
-    let expr = if is_arithmetic(expr.as_ref()) { bare(expr)? } else { expr };
-    Ok(Arc::new(Canonical(expr)))
+    // Arithmetic on a NaN is a NaN whatever its sign, and a sum or product with a zero is one of either sign alike: the
+    // outermost of a chain of operators is enough. A quotient by zero has the sign of that zero.
+    let expr = if is_arithmetic(expr.as_ref()) && !divides(expr.as_ref()) { bare(expr)? } else { expr };
+    Ok(Finish::OneForm.of(expr))
 }
 
 /// A constant of one form, if it has another.
@@ -53,16 +53,17 @@ fn is_arithmetic(expr: &dyn PhysicalExpr) -> bool {
             .is_some_and(|binary| matches!(binary.op(), Plus | Minus | Multiply | Divide | Modulo))
 }
 
+fn divides(expr: &dyn PhysicalExpr) -> bool {
+    expr.downcast_ref::<BinaryExpr>().is_some_and(|binary| *binary.op() == Operator::Divide)
+}
+
 fn may_make(expr: &dyn PhysicalExpr) -> bool {
     is_arithmetic(expr) || expr.is::<CastExpr>() || expr.is::<TryCastExpr>() || expr.is::<ScalarFunctionExpr>()
 }
 
 /// The expression without the checks of its operands.
 fn bare(expr: Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExpr>> {
-    let inner = |child: &Arc<dyn PhysicalExpr>| match child.downcast_ref::<Canonical>() {
-        Some(Canonical(inner)) => Arc::clone(inner),
-        None => Arc::clone(child),
-    };
+    let inner = |child: &Arc<dyn PhysicalExpr>| Finish::OneForm.taken_off(child).unwrap_or(child).clone();
     let children = expr.children().into_iter().map(inner).collect();
     expr.with_new_children(children)
 }
@@ -104,54 +105,11 @@ fn array(values: &ArrayRef) -> Option<ArrayRef> {
     }
 }
 
-/// Floats of one form.
-#[derive(Debug, Eq)]
-struct Canonical(Arc<dyn PhysicalExpr>);
-
-// Derived, it would move the value out of the other's pointer.
-impl PartialEq for Canonical {
-    fn eq(&self, other: &Canonical) -> bool {
-        *self.0 == *other.0
-    }
-}
-
-impl Hash for Canonical {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.hash(state);
-    }
-}
-
-impl fmt::Display for Canonical {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl PhysicalExpr for Canonical {
-    fn return_field(&self, input_schema: &Schema) -> Result<FieldRef> {
-        self.0.return_field(input_schema)
-    }
-
-    fn evaluate(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
-        Ok(match self.0.evaluate(batch)? {
-            ColumnarValue::Array(values) => ColumnarValue::Array(array(&values).unwrap_or(values)),
-            ColumnarValue::Scalar(value) => ColumnarValue::Scalar(scalar(&value).unwrap_or(value)),
-        })
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
-        vec![&self.0]
-    }
-
-    fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn PhysicalExpr>>) -> Result<Arc<dyn PhysicalExpr>> {
-        match children.pop() {
-            Some(child) => Ok(Arc::new(Canonical(child))),
-            None => datafusion_common::internal_err!("a float of one form has one input"),
-        }
-    }
-
-    fn fmt_sql(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt_sql(f)
+/// The values with floats of one form.
+pub(super) fn one_form(value: ColumnarValue) -> ColumnarValue {
+    match value {
+        ColumnarValue::Array(values) => ColumnarValue::Array(array(&values).unwrap_or(values)),
+        ColumnarValue::Scalar(value) => ColumnarValue::Scalar(scalar(&value).unwrap_or(value)),
     }
 }
 

@@ -11,7 +11,7 @@ use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion_expr::{BinaryExpr, Cast, ColumnarValue, Expr, ExprSchemable, LogicalPlan};
-use datafusion_physical_expr::create_physical_expr;
+use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::canonical::scalar;
 
@@ -63,11 +63,18 @@ fn is_constant(expr: &Expr) -> bool {
 
 fn value(expr: &Expr) -> Option<ScalarValue> {
     let (schema, context) = (DFSchema::empty(), PhysicalPlanningContext::default());
-    let expr = create_physical_expr(expr, &schema, &ExecutionProps::new(), &context).ok()?;
+    constant_value(&create_physical_expr(expr, &schema, &ExecutionProps::new(), &context).ok()?).ok()
+}
+
+/// The value of an expression that reads no column.
+///
+/// # Errors
+/// If it reads one, or fails.
+pub(crate) fn constant_value(expr: &Arc<dyn PhysicalExpr>) -> Result<ScalarValue> {
     let options = RecordBatchOptions::new().with_row_count(Some(1));
-    let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options).ok()?;
-    match expr.evaluate(&row).ok()? {
-        ColumnarValue::Scalar(value) => Some(value),
-        ColumnarValue::Array(values) => ScalarValue::try_from_array(&values, 0).ok(),
+    let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)?;
+    match expr.evaluate(&row)? {
+        ColumnarValue::Scalar(value) => Ok(value),
+        ColumnarValue::Array(values) => ScalarValue::try_from_array(&values, 0),
     }
 }

@@ -8,13 +8,12 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
+use datafusion_sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion_sql::sqlparser::ast::{
     BinaryOperator, Cte, Distinct, Expr, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, ObjectName,
     OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins, Value, Visit, VisitMut, Visitor,
     VisitorMut, WildcardAdditionalOptions, With,
 };
-
-use datafusion_sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion_sql::sqlparser::parser::Parser;
 
 use super::context::Context;
@@ -42,12 +41,8 @@ impl Visitor for Search {
 }
 
 fn merges(from: &TableWithJoins) -> bool {
-    let constraints = from.joins.iter().filter_map(|join| constraint_of(&join.join_operator));
-    constraints.into_iter().any(|(_, constraint)| is_merging(constraint))
-}
-
-fn is_merging(constraint: &JoinConstraint) -> bool {
-    matches!(constraint, JoinConstraint::Using(_) | JoinConstraint::Natural)
+    let mut constraints = from.joins.iter().filter_map(|join| constraint_of(&join.join_operator));
+    constraints.any(|(_, constraint)| matches!(constraint, JoinConstraint::Using(_) | JoinConstraint::Natural))
 }
 
 /// Which side a merged column is of.

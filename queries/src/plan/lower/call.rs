@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{FieldRef, Schema};
-use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::FieldRef;
 use datafusion_common::{DFSchema, ScalarValue};
 use datafusion_expr::expr::{AggregateFunction as AggregateExpr, NullTreatment};
-use datafusion_expr::{ColumnarValue, Expr, ExprSchemable as _};
+use datafusion_expr::{Expr, ExprSchemable as _};
 
 use super::super::facts::Facts;
 use super::super::ir::{AggregateCall, AggregateFunction, AggregateParameters, SortKey};
@@ -150,14 +149,7 @@ impl Lowerer<'_> {
             return Err(self.bad_constant(name, &format!("{expr} must be a constant")));
         }
         let expression = self.physical(expr, schema)?;
-        let options = RecordBatchOptions::new().with_row_count(Some(1));
-        let one_row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)
-            .expect("a batch without columns can have any number of rows");
-        let value = expression.evaluate(&one_row).and_then(|value| match value {
-            ColumnarValue::Scalar(value) => Ok(value),
-            ColumnarValue::Array(values) => ScalarValue::try_from_array(&values, 0),
-        });
-        value.map_err(|error| self.place.diagnose(&error))
+        functions::constant_value(&expression).map_err(|error| self.place.diagnose(&error))
     }
 
     fn bad_constant(&self, name: &str, what: &str) -> Diagnostic {
