@@ -14,15 +14,18 @@ pub(crate) struct Q4Arguments {
     /// Leave addresses the text that the files have
     #[arg(long)]
     text: bool,
+    /// How the written file is compressed; DuckDB's way, unless something else is asked for
+    #[arg(long, default_value = "snappy")]
+    compression: String,
 }
 
 pub(crate) fn run(arguments: &Q4Arguments) -> anyhow::Result<()> {
-    replay("q4", &arguments.replay, |data, out| job(data, out, arguments.text))
+    replay("q4", &arguments.replay, |data, out| job(data, out, arguments))
 }
 
 /// The job as a user writes it. A price may be corrected at any time, so trades are kept for ever.
-fn job(data: &Path, out: &Path, text: bool) -> String {
-    let types = if text { "" } else { ",\n  types = 'pool=ADDRESS, token=ADDRESS, token_sold=ADDRESS'" };
+fn job(data: &Path, out: &Path, arguments: &Q4Arguments) -> String {
+    let types = if arguments.text { "" } else { ",\n  types = 'pool=ADDRESS, token=ADDRESS, token_sold=ADDRESS'" };
     format!(
         "CREATE SOURCE eth WITH (connector = 'parquet', path = '{}',
   rename = 'arrive_block=block_number, block_time=block_timestamp'{types});
@@ -35,9 +38,10 @@ SELECT pool, window_start AS hour, count(*) AS total, sum(amount_sold * price) A
 FROM TUMBLE(eth.trades, block_timestamp, INTERVAL '1 hour') JOIN newest_price ON token = token_sold AND hour = window_start
 GROUP BY pool, window_start;
 
-CREATE SINK rows FROM q4 WITH (connector = 'parquet', path = '{}', mode = 'snapshot', binary = 'hex');
+CREATE SINK rows FROM q4 WITH (connector = 'parquet', path = '{}', mode = 'snapshot', binary = 'hex', compression = '{}');
 ",
         data.display(),
-        out.display()
+        out.display(),
+        arguments.compression
     )
 }

@@ -235,6 +235,39 @@ fn a_second_match_changes_nothing() {
     assert_eq!(join.size().entries, 0);
 }
 
+/// A row counts as often as it came, also where 32 bits cannot say it: while it comes, while it goes, and in a saved state.
+#[test]
+fn a_row_may_be_there_billions_of_times() {
+    let many = 3 << 32;
+    for kind in [JoinKind::Inner, JoinKind::Left] {
+        let spec = JoinSpec { output: vec![JoinColumn::Left(1), JoinColumn::Right(1)], ..simple(kind) };
+        let mut join = Join::new("join", spec.clone(), None).unwrap();
+        let mut shown = Relation::default();
+        let mut run = |join: &mut Join, tick: u64, left: i64, right: i64| {
+            let mut output = Output::default();
+            let inputs =
+                [(5, left), (7, right)].map(|(row, diff)| vec![Delta::derived(batch(&[(1, row)]), vec![diff])]);
+            join.on_tick(inputs.into(), &progress(tick), &mut output);
+            for delta in &output.deltas {
+                (0..delta.len())
+                    .for_each(|row| add(&mut shown, cells(&delta.batch, row).join("|"), delta.diffs.at(row)));
+            }
+            shown.clone()
+        };
+        let pairs = |count: i64| Relation::from([("5|7".to_owned(), count)]);
+        assert_eq!(run(&mut join, 1, many, 2), pairs(2 * many));
+        assert_eq!(run(&mut join, 2, many, 0), pairs(4 * many));
+        let mut restored = Join::new("join", spec, None).unwrap();
+        restored.load(&join.save().unwrap(), Share::ALL).unwrap();
+        assert_eq!(run(&mut restored, 3, 1 - 2 * many, 0), pairs(2));
+        let most = i64::from(i32::MAX);
+        assert_eq!(run(&mut restored, 4, most, 0), pairs(2 * (most + 1)));
+        assert_eq!(run(&mut restored, 5, -1, 0), pairs(2 * most));
+        assert_eq!(run(&mut restored, 6, -most, -2), Relation::default());
+        assert_eq!(restored.size().entries, 0);
+    }
+}
+
 /// Large deltas are taken one by one and small ones together, what only comes is not told apart from what was there:
 /// the pairs are the same.
 #[test]

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use alloy_primitives::{U256, hex};
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryBuilder, FixedSizeBinaryArray, FixedSizeBinaryBuilder, PrimitiveArray,
+    Array, ArrayRef, AsArray, BinaryBuilder, FixedSizeBinaryArray, FixedSizeBinaryBuilder, Int32Array, PrimitiveArray,
     StringViewArray, TimestampMillisecondArray,
 };
+use arrow::buffer::Buffer;
 use arrow::compute::{CastOptions, cast_with_options, take};
 use arrow::datatypes::{
     DataType, Decimal128Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
@@ -48,11 +49,31 @@ impl Converter {
             }
         };
         match &self.known.insert(known).converted {
-            Some(converted) => take(converted, dictionary.keys(), None),
+            Some(converted) => gather(converted, dictionary.keys()),
             // Rows may not have the value that does not fit.
             None => convert(&cast(array, &DataType::Utf8View)?, how),
         }
     }
+}
+
+/// The value of each key.
+fn gather(values: &ArrayRef, keys: &Int32Array) -> Result<ArrayRef, ArrowError> {
+    match values.as_fixed_size_binary_opt().filter(|values| values.null_count() == 0) {
+        Some(values) if values.value_length() == 20 => gather_fixed::<20>(values, keys),
+        Some(values) if values.value_length() == 32 => gather_fixed::<32>(values, keys),
+        _ => take(values, keys, None),
+    }
+}
+
+/// Addresses and hashes, none of which is NULL: of a width that is known here, so that none is a call.
+fn gather_fixed<const WIDTH: usize>(values: &FixedSizeBinaryArray, keys: &Int32Array) -> Result<ArrayRef, ArrowError> {
+    let (values, _) = values.value_data().as_chunks::<WIDTH>();
+    // A key that is NULL may be any number.
+    let value = |key: &i32| usize::try_from(*key).ok().and_then(|key| values.get(key)).copied().unwrap_or([0; WIDTH]);
+    let bytes: Vec<[u8; WIDTH]> = keys.values().iter().map(value).collect();
+    let width = i32::try_from(WIDTH).expect("addresses and hashes are short");
+    let bytes = Buffer::from_vec(bytes.into_flattened());
+    Ok(Arc::new(FixedSizeBinaryArray::try_new(width, bytes, keys.nulls().cloned())?))
 }
 
 /// Brings an array to its offered type; one that becomes bytes is no dictionary.

@@ -11,9 +11,9 @@ use super::Arena;
 /// Fixed, so that every run is the same; the output never depends on it.
 const SEED: u64 = 0x6869_6768_7761_7465;
 
-/// Half of the hash of a row: tells most other rows apart, and is all that an index needs to grow.
+/// The hash of a row.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Hash(u32);
+pub struct Hash(u64);
 
 impl Hash {
     /// Of a row.
@@ -21,35 +21,36 @@ impl Hash {
     pub fn of(row: &[u8]) -> Hash {
         let mut hasher = FixedState::with_seed(SEED).build_hasher();
         hasher.write(row);
-        Hash((hasher.finish() >> 32) as u32)
-    }
-
-    /// For the table: its highest bits, which are compared first, depend on all of the half.
-    #[inline]
-    fn spread(self) -> u64 {
-        u64::from(self.0).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        Hash(hasher.finish())
     }
 }
 
-/// Whether two rows are equal. Most keys have 16 to 32 bytes, for which calling out costs more than looking.
+/// Whether two rows are equal. Most have 16 to 64 bytes, for which calling out costs more than looking.
 #[inline]
 fn is_equal(one: &[u8], other: &[u8]) -> bool {
-    if !(16..=32).contains(&one.len()) || one.len() != other.len() {
-        return one == other;
+    if one.len() != other.len() {
+        return false;
     }
-    // Two halves that may overlap.
-    one.first_chunk::<16>() == other.first_chunk() && one.last_chunk::<16>() == other.last_chunk()
+    match one.len() {
+        // Two ends that may overlap.
+        16..=32 => have_same_ends::<16>(one, other),
+        33..=64 => have_same_ends::<32>(one, other),
+        _ => one == other,
+    }
+}
+
+#[inline]
+fn have_same_ends<const LEN: usize>(one: &[u8], other: &[u8]) -> bool {
+    one.first_chunk::<LEN>() == other.first_chunk() && one.last_chunk::<LEN>() == other.last_chunk()
 }
 
 /// A hash table of rows by their bytes, which are in an arena. One arena may have several.
+///
+/// It holds ids alone: to grow it hashes the rows anew, which costs less than the memory of their hashes does, above all
+/// where tables of one size follow each other.
 #[derive(Default)]
 pub struct Index {
-    table: HashTable<Entry>,
-}
-
-struct Entry {
-    hash: Hash,
-    id: u32,
+    table: HashTable<u32>,
 }
 
 impl Index {
@@ -61,19 +62,18 @@ impl Index {
     /// The id of a row, if it is there.
     #[inline]
     pub fn find(&self, arena: &Arena, hash: Hash, row: &[u8]) -> Option<u32> {
-        let found = self.table.find(hash.spread(), |entry| entry.hash == hash && is_equal(arena.get(entry.id), row));
-        found.map(|entry| entry.id)
+        self.table.find(hash.0, |id| is_equal(arena.get(*id), row)).copied()
     }
 
     /// The id of a row, which is put into the arena if it is not there, and whether it was not.
     #[inline]
     pub fn find_or_insert(&mut self, arena: &mut Arena, hash: Hash, row: &[u8]) -> (u32, bool) {
-        let is_row = |entry: &Entry| entry.hash == hash && is_equal(arena.get(entry.id), row);
-        match self.table.entry(hash.spread(), is_row, |entry| entry.hash.spread()) {
-            Occupancy::Occupied(entry) => (entry.get().id, false),
+        let is_row = |id: &u32| is_equal(arena.get(*id), row);
+        match self.table.entry(hash.0, is_row, |id| Hash::of(arena.get(*id)).0) {
+            Occupancy::Occupied(entry) => (*entry.get(), false),
             Occupancy::Vacant(entry) => {
                 let id = arena.insert(row);
-                entry.insert(Entry { hash, id });
+                entry.insert(id);
                 (id, true)
             }
         }
@@ -81,7 +81,7 @@ impl Index {
 
     /// Takes out a row, if it is there, here and from the arena.
     pub fn remove(&mut self, arena: &mut Arena, hash: Hash, id: u32) {
-        if let Ok(entry) = self.table.find_entry(hash.spread(), |entry| entry.id == id) {
+        if let Ok(entry) = self.table.find_entry(hash.0, |other| *other == id) {
             entry.remove();
             arena.remove(id);
         }
@@ -94,7 +94,7 @@ impl Index {
 
     /// Ids of the rows, in no order.
     pub fn ids(&self) -> impl Iterator<Item = u32> {
-        self.table.iter().map(|entry| entry.id)
+        self.table.iter().copied()
     }
 
     /// Rows.

@@ -1,8 +1,9 @@
 //! The groups that close together: their keys, their states, and what they looked like before this tick.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray as _, BooleanArray, LargeBinaryBuilder, make_comparator};
+use arrow::array::{Array, ArrayRef, AsArray as _, BooleanArray, Int64Array, LargeBinaryBuilder, make_comparator};
 use arrow::compute::kernels::cmp::not_distinct;
 use arrow::compute::{SortOptions, and, concat, filter};
 use arrow::record_batch::RecordBatch;
@@ -74,6 +75,13 @@ impl Presence {
     }
 }
 
+/// The states of a call.
+enum Call {
+    /// `count(*)` of all rows: how many the groups have.
+    Rows,
+    Of(Box<dyn Accumulator>),
+}
+
 /// Groups with their states.
 ///
 /// Dropping a generation forgets its groups without retracting their rows: that is how closed windows
@@ -82,7 +90,7 @@ pub(super) struct Generation {
     keys: KeyTable,
     /// By group.
     presence: Vec<Presence>,
-    accumulators: Vec<Box<dyn Accumulator>>,
+    calls: Vec<Call>,
     /// The one group of an aggregate without keys: always there.
     global: bool,
     /// Whether the row of the global group has been emitted.
@@ -91,7 +99,7 @@ pub(super) struct Generation {
     existing: Vec<u32>,
     /// Groups touched in this tick that had none.
     created: Vec<u32>,
-    /// Results of `existing` before the tick, in pieces, for each accumulator.
+    /// Results of `existing` before the tick, in pieces, for each call.
     before: Vec<Vec<ArrayRef>>,
     failed_before: Failures,
     /// Scratch: the group of each row.
@@ -100,15 +108,15 @@ pub(super) struct Generation {
 
 impl Generation {
     pub(super) fn new(spec: &AggregateSpec) -> Result<Generation, AggregateError> {
-        let mut accumulators = Vec::with_capacity(spec.calls.len());
+        let mut calls = Vec::with_capacity(spec.calls.len());
         for call in &spec.calls {
-            accumulators.push(accumulator(spec, call)?);
+            calls.push(if call.is_of_all_rows() { Call::Rows } else { Call::Of(accumulator(spec, call)?) });
         }
         let mut generation = Generation {
             keys: KeyTable::default(),
             presence: Vec::new(),
-            before: vec![Vec::new(); accumulators.len()],
-            accumulators,
+            before: vec![Vec::new(); calls.len()],
+            calls,
             global: spec.keys.is_empty(),
             published: false,
             existing: Vec::new(),
@@ -131,7 +139,8 @@ impl Generation {
         self.grow();
         self.remember(old_existing);
         self.count_rows(slice.diffs);
-        for (call, accumulator) in spec.calls.iter().zip(&mut self.accumulators) {
+        for (call, states) in spec.calls.iter().zip(&mut self.calls) {
+            let Call::Of(accumulator) = states else { continue };
             let column = |index: usize| slice.batch.column(index).clone();
             let arguments: Vec<ArrayRef> = call.arguments.iter().map(|index| column(*index)).collect();
             let order: Vec<ArrayRef> = call.order_by.iter().map(|(index, _)| column(*index)).collect();
@@ -173,18 +182,43 @@ impl Generation {
     fn grow(&mut self) {
         let slots = self.keys.slots();
         self.presence.resize(slots, Presence::default());
-        self.accumulators.iter_mut().for_each(|accumulator| accumulator.resize(slots));
+        self.accumulators_mut().for_each(|accumulator| accumulator.resize(slots));
+    }
+
+    fn accumulators(&self) -> impl Iterator<Item = &dyn Accumulator> {
+        self.calls.iter().filter_map(|call| match call {
+            Call::Rows => None,
+            Call::Of(accumulator) => Some(accumulator.as_ref()),
+        })
+    }
+
+    fn accumulators_mut(&mut self) -> impl Iterator<Item = &mut Box<dyn Accumulator>> {
+        self.calls.iter_mut().filter_map(|call| match call {
+            Call::Rows => None,
+            Call::Of(accumulator) => Some(accumulator),
+        })
+    }
+
+    /// What a call shows of these groups.
+    fn evaluate(&self, call: &Call, groups: &[u32], failures: &mut Failures) -> ArrayRef {
+        match call {
+            Call::Rows => {
+                let rows = groups.iter().map(|group| self.presence[*group as usize].rows());
+                Arc::new(Int64Array::from_iter_values(rows))
+            }
+            Call::Of(accumulator) => accumulator.evaluate(groups, failures),
+        }
     }
 
     /// Keeps the results of the newly touched groups as they were before the tick.
     fn remember(&mut self, from: usize) {
-        let groups = &self.existing[from..];
-        if groups.is_empty() {
+        if self.existing.len() == from {
             return;
         }
-        for (accumulator, before) in self.accumulators.iter().zip(&mut self.before) {
+        for place in 0..self.calls.len() {
             let mut failures = Failures::new();
-            before.push(accumulator.evaluate(groups, &mut failures));
+            let results = self.evaluate(&self.calls[place], &self.existing[from..], &mut failures);
+            self.before[place].push(results);
             self.failed_before.extend(failures.into_iter().map(|(position, why)| (from + position, why)));
         }
     }
@@ -216,8 +250,7 @@ impl Generation {
         let existing = self.existing.len();
         let touched: Vec<u32> = self.existing.iter().chain(&self.created).copied().collect();
         let mut failed = Failures::new();
-        let after: Vec<ArrayRef> =
-            self.accumulators.iter().map(|accumulator| accumulator.evaluate(&touched, &mut failed)).collect();
+        let after: Vec<ArrayRef> = self.calls.iter().map(|call| self.evaluate(call, &touched, &mut failed)).collect();
         let before: Vec<ArrayRef> =
             self.before.iter_mut().zip(&after).map(|(pieces, after)| join(std::mem::take(pieces), after)).collect();
 
@@ -277,7 +310,11 @@ impl Generation {
             let presence = &mut self.presence[group as usize];
             presence.settle();
             if presence.rows() == 0 && !self.global {
-                self.accumulators.iter_mut().for_each(|accumulator| accumulator.reset(group));
+                for call in &mut self.calls {
+                    if let Call::Of(accumulator) = call {
+                        accumulator.reset(group);
+                    }
+                }
                 self.keys.remove(group);
             }
         }
@@ -286,14 +323,14 @@ impl Generation {
 
     /// Rows of blocks up to this height are not taken back any more.
     pub(super) fn fold(&mut self, finalized_number: u64) {
-        self.accumulators.iter_mut().for_each(|accumulator| accumulator.fold(finalized_number));
+        self.accumulators_mut().for_each(|accumulator| accumulator.fold(finalized_number));
     }
 
     /// Forgets everything, keeping memory.
     pub(super) fn clear(&mut self) {
         self.keys.clear();
         self.presence.clear();
-        self.accumulators.iter_mut().for_each(|accumulator| accumulator.resize(0));
+        self.accumulators_mut().for_each(|accumulator| accumulator.resize(0));
     }
 
     /// Groups held.
@@ -305,7 +342,7 @@ impl Generation {
     pub(super) fn bytes(&self) -> usize {
         self.keys.bytes()
             + self.presence.capacity() * size_of::<Presence>()
-            + self.accumulators.iter().map(|accumulator| accumulator.bytes()).sum::<usize>()
+            + self.accumulators().map(Accumulator::bytes).sum::<usize>()
     }
 
     /// Appends the groups, in key order: key, row count, and a state for each call.
@@ -317,10 +354,14 @@ impl Generation {
         order.sort_unstable_by(|a, b| keys.row(*a).cmp(&keys.row(*b)));
         order.iter().for_each(|place| saved.keys.append_value(keys.row(*place)));
         let groups: Vec<u32> = order.iter().map(|place| groups[*place]).collect();
-        saved.counts.extend(groups.iter().map(|group| self.presence[*group as usize].rows()));
-        for (accumulator, states) in self.accumulators.iter().zip(&mut saved.states) {
-            states.extend(accumulator.save(&groups));
+        let rows = groups.iter().map(|group| self.presence[*group as usize].rows());
+        for (call, states) in self.calls.iter().zip(&mut saved.states) {
+            match call {
+                Call::Rows => states.extend(rows.clone().map(|rows| rows.to_le_bytes().to_vec())),
+                Call::Of(accumulator) => states.extend(accumulator.save(&groups)),
+            }
         }
+        saved.counts.extend(rows);
     }
 
     /// Puts back a saved group; its row has been published.
@@ -335,8 +376,11 @@ impl Generation {
         self.grow();
         self.published = true;
         self.presence[group as usize].add(count);
-        for (accumulator, state) in self.accumulators.iter_mut().zip(states) {
-            accumulator.load(group, state)?;
+        for (call, state) in self.calls.iter_mut().zip(states) {
+            match call {
+                Call::Rows => drop(state.i64()?),
+                Call::Of(accumulator) => accumulator.load(group, state)?,
+            }
         }
         Ok(())
     }

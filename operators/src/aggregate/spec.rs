@@ -48,6 +48,13 @@ pub struct AggregateCall {
     pub name: String,
 }
 
+impl AggregateCall {
+    /// Whether it counts the rows of a group, all of them.
+    pub(super) fn is_of_all_rows(&self) -> bool {
+        self.function == AggregateFunction::CountAll && self.filter.is_none()
+    }
+}
+
 /// An aggregate that cannot be built.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -32,7 +32,7 @@ use highwater_engine::rows::{KeyTable, PackedCodec};
 
 use crate::rows::all_nullable;
 use spec::{Columns, LEFT, RIGHT, Solo};
-use state::Side;
+use state::{Counted, Side};
 
 pub(crate) use changes::{Changes, refuse};
 pub use spec::{JoinColumn, JoinError, JoinKind, JoinSpec, PairCondition, Retain};
@@ -81,7 +81,7 @@ impl Join {
             name: name.to_owned(),
             keys: KeyTable::default(),
             regions: Regions::new(key_codec.schema()),
-            sides: [Side::new(false, false), Side::new(false, false)],
+            sides: [LEFT, RIGHT].map(|_| Side::new(false, Counted::default())),
             spec,
             condition,
             columns,
@@ -119,8 +119,11 @@ impl Join {
     fn clear(&mut self) {
         self.keys = KeyTable::default();
         self.sides = [LEFT, RIGHT].map(|side| {
-            let counts = self.condition.is_some() && self.spec.kind.solo(side) != Solo::Never;
-            Side::new(self.columns.kept[side].is_empty(), counts)
+            let alone = |side| self.spec.kind.solo(side) != Solo::Never;
+            let by_row = self.condition.is_some();
+            // Without a condition the rows of a key match all rows of the other side's, or none.
+            let counted = Counted { matches: by_row && alone(side), totals: !by_row && alone(1 - side) };
+            Side::new(self.columns.kept[side].is_empty(), counted)
         });
         self.closes.clear();
         self.closing.clear();

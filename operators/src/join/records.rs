@@ -1,5 +1,8 @@
 //! What is known of a row and of a key beside their bytes.
 
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
 /// No row: what stands where a list of rows ends.
 pub(super) const NONE: u32 = u32::MAX >> 1;
 /// The bit of a mark beside 31 bits of a number.
@@ -12,14 +15,17 @@ pub(super) struct Kept {
     previous: u32,
     /// The row after it, or [`NONE`].
     pub(super) next: u32,
-    /// How often it is there; of a row that the tick has touched, where it is among these.
-    pub(super) count: i64,
+    /// How often it is there, or [`MANY`]; of a row that the tick has touched, where it is among these.
+    count: i32,
 }
 
+/// The count of a row that is there more often than 32 bits can say.
+const MANY: i32 = i32::MIN;
+
 impl Kept {
-    /// A row that the tick has not touched.
-    pub(super) fn new(previous: u32, next: u32, count: i64) -> Kept {
-        Kept { previous, next, count }
+    /// A row that the tick has not touched, and that is not there.
+    pub(super) fn new(previous: u32, next: u32) -> Kept {
+        Kept { previous, next, count: 0 }
     }
 
     /// Of an id that no row has.
@@ -43,13 +49,41 @@ impl Kept {
     /// The tick touches it.
     pub(super) fn touch(&mut self, place: usize) {
         self.previous |= BIT;
-        self.count = i64::try_from(place).expect("memory ends before 2^63 rows");
+        self.count = i32::try_from(place).expect("fewer than 2^31 rows fit in memory");
     }
 
     /// The end of the tick.
-    pub(super) fn settle(&mut self, count: i64) {
+    pub(super) fn settle(&mut self) {
         self.previous &= !BIT;
-        self.count = count;
+    }
+}
+
+/// How often rows are there that the tick has not touched: beside the row, and the few large counts apart.
+#[derive(Default)]
+pub(super) struct Counts {
+    many: HashMap<u32, i64, FixedState>,
+}
+
+impl Counts {
+    #[inline]
+    pub(super) fn get(&self, id: u32, kept: &Kept) -> i64 {
+        if kept.count == MANY { self.many[&id] } else { i64::from(kept.count) }
+    }
+
+    #[inline]
+    pub(super) fn set(&mut self, id: u32, kept: &mut Kept, count: i64) {
+        if !self.many.is_empty() {
+            self.many.remove(&id);
+        }
+        kept.count = i32::try_from(count).unwrap_or(MANY);
+        if kept.count == MANY {
+            self.many.insert(id, count);
+        }
+    }
+
+    /// Bytes held, approximately.
+    pub(super) fn bytes(&self) -> usize {
+        self.many.allocation_size()
     }
 }
 
@@ -83,8 +117,6 @@ pub(super) struct Matches {
 
 /// The rows of a key.
 pub(super) struct Group {
-    /// Rows with their multiplicity before the tick.
-    pub(super) before: i64,
     /// The first row, or [`NONE`].
     pub(super) first: u32,
     /// Where it is among the keys that the tick has touched, counted from 1, 0 if it is none; and whether its rows
@@ -94,7 +126,7 @@ pub(super) struct Group {
 
 impl Default for Group {
     fn default() -> Group {
-        Group { before: 0, first: NONE, marks: 0 }
+        Group { first: NONE, marks: 0 }
     }
 }
 
@@ -124,8 +156,7 @@ impl Group {
     }
 
     /// The end of the tick.
-    pub(super) fn settle(&mut self, change: i64) {
-        self.before += change;
+    pub(super) fn settle(&mut self) {
         self.marks &= BIT;
     }
 }

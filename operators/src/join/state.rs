@@ -10,7 +10,7 @@ use std::hash::{BuildHasher as _, Hasher as _};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
-use super::records::{Group, Kept, Matches, NONE, Slot, Touched, TouchedKey};
+use super::records::{Counts, Group, Kept, Matches, NONE, Slot, Touched, TouchedKey};
 use highwater_engine::rows::Arena;
 
 /// Fixed, so that every run is the same; the output never depends on it.
@@ -29,6 +29,15 @@ struct Entry {
     id: u32,
 }
 
+/// What is counted of the rows of a side.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Counted {
+    /// For each row how many rows of the other side it matches.
+    pub(super) matches: bool,
+    /// For each key how many rows it has.
+    pub(super) totals: bool,
+}
+
 /// The rows of one side.
 pub(super) struct Side {
     rows: Arena,
@@ -38,11 +47,14 @@ pub(super) struct Side {
     eager: bool,
     /// By row id.
     kept: Vec<Kept>,
+    counts: Counts,
     /// By row id; empty unless matches are counted.
     matches: Vec<Matches>,
-    counts_matches: bool,
+    counted: Counted,
     /// By key id.
     groups: Vec<Group>,
+    /// By key id, rows with their multiplicity before the tick; empty unless they are counted.
+    totals: Vec<i64>,
     /// Rows of the tick, in the order of its changes.
     pub(super) touched: Vec<Touched>,
     /// Keys of these rows.
@@ -57,15 +69,17 @@ pub(super) struct Side {
 
 impl Side {
     /// No rows. `all_equal`: rows have no columns.
-    pub(super) fn new(all_equal: bool, counts_matches: bool) -> Side {
+    pub(super) fn new(all_equal: bool, counted: Counted) -> Side {
         Side {
             rows: Arena::default(),
             index: HashTable::new(),
-            eager: counts_matches || all_equal,
+            eager: counted.matches || all_equal,
             kept: Vec::new(),
+            counts: Counts::default(),
             matches: Vec::new(),
-            counts_matches,
+            counted,
             groups: Vec::new(),
+            totals: Vec::new(),
             touched: Vec::new(),
             touched_keys: Vec::new(),
             rematched: Vec::new(),
@@ -78,6 +92,9 @@ impl Side {
     pub(super) fn make_room(&mut self, keys: usize) {
         if keys > self.groups.len() {
             self.groups.resize_with(keys, Group::default);
+            if self.counted.totals {
+                self.totals.resize(keys, 0);
+            }
         }
     }
 
@@ -98,7 +115,7 @@ impl Side {
         if self.groups[key as usize].is_indexed() {
             return self.change_indexed(key, bytes, row, diff);
         }
-        let id = self.append(key, bytes, 0);
+        let id = self.append(key, bytes);
         self.touch(key, id, row).change = diff;
         id
     }
@@ -107,42 +124,45 @@ impl Side {
     /// tick changes no row of this side otherwise.
     #[inline]
     pub(super) fn add(&mut self, key: u32, bytes: &[u8], count: i64) -> u32 {
-        let group = &mut self.groups[key as usize];
-        group.before += count;
+        if self.counted.totals {
+            self.totals[key as usize] += count;
+        }
         self.before += count;
-        if self.eager && !group.is_indexed() {
+        if self.eager && !self.groups[key as usize].is_indexed() {
             self.index_key(key);
         }
-        if self.groups[key as usize].is_indexed() {
-            self.add_indexed(key, bytes, count)
+        let id = if self.groups[key as usize].is_indexed() {
+            self.find_or_append(key, bytes)
         } else {
-            self.append(key, bytes, count)
-        }
+            self.append(key, bytes)
+        };
+        let kept = &mut self.kept[id as usize];
+        debug_assert!(kept.touched().is_none(), "the tick changes no row of this side otherwise");
+        let before = self.counts.get(id, kept);
+        self.counts.set(id, kept, before + count);
+        id
     }
 
     #[cold]
-    fn add_indexed(&mut self, key: u32, bytes: &[u8], count: i64) -> u32 {
+    fn find_or_append(&mut self, key: u32, bytes: &[u8]) -> u32 {
         let hash = hash(key, bytes);
         let rows = &self.rows;
         if let Some(Entry { id, .. }) = self.index.find(hash, |e| e.key == key && rows.get(e.id) == bytes) {
-            let id = *id;
-            debug_assert!(!self.slot(id).touched, "the tick changes no row of this side otherwise");
-            self.kept[id as usize].count += count;
-            return id;
+            return *id;
         }
-        let id = self.append(key, bytes, count);
+        let id = self.append(key, bytes);
         self.index_row(hash, key, id);
         id
     }
 
-    /// A new row after those that the key has.
+    /// A new row, not there yet, after those that the key has.
     #[inline]
-    fn append(&mut self, key: u32, bytes: &[u8], count: i64) -> u32 {
+    fn append(&mut self, key: u32, bytes: &[u8]) -> u32 {
         let id = self.rows.insert(bytes);
         if id as usize == self.kept.len() {
             assert!(id < NONE, "fewer than 2^31 rows fit in memory");
             self.kept.push(Kept::FREE);
-            if self.counts_matches {
+            if self.counted.matches {
                 self.matches.push(Matches::default());
             }
         }
@@ -157,8 +177,8 @@ impl Side {
             self.kept[last as usize].next = id;
             last
         };
-        self.kept[id as usize] = Kept::new(last, NONE, count);
-        if self.counts_matches {
+        self.kept[id as usize] = Kept::new(last, NONE);
+        if self.counted.matches {
             self.matches[id as usize] = Matches { key, ..Matches::default() };
         }
         id
@@ -169,7 +189,7 @@ impl Side {
         let kept = &mut self.kept[id as usize];
         let place = kept.touched().unwrap_or_else(|| {
             let place = self.touched.len();
-            self.touched.push(Touched { id, key, row, before: kept.count, change: 0 });
+            self.touched.push(Touched { id, key, row, before: self.counts.get(id, kept), change: 0 });
             kept.touch(place);
             place
         });
@@ -189,7 +209,7 @@ impl Side {
                 (rest < 0 && slot.after() > 0, cancels, std::cmp::Reverse(*id))
             });
             let Some(id) = best else {
-                let id = self.append(key, bytes, 0);
+                let id = self.append(key, bytes);
                 self.touch(key, id, row).change = rest;
                 self.index_row(hash, key, id);
                 return id;
@@ -233,7 +253,7 @@ impl Side {
         let kept = &self.kept[id as usize];
         match kept.touched().map(|place| &self.touched[place]) {
             Some(Touched { before, change, .. }) => Slot { before: *before, change: *change, touched: true },
-            None => Slot { before: kept.count, change: 0, touched: false },
+            None => Slot { before: self.counts.get(id, kept), change: 0, touched: false },
         }
     }
 
@@ -244,7 +264,7 @@ impl Side {
 
     /// Whether matches are counted row by row.
     pub(super) fn counts_matches(&self) -> bool {
-        self.counts_matches
+        self.counted.matches
     }
 
     /// Changes how many rows a row matches.
@@ -277,10 +297,11 @@ impl Side {
         std::iter::successors(self.first(key), |id| self.next(*id))
     }
 
-    /// How many rows a key had before the tick and how that changes.
+    /// How many rows a key had before the tick and how that changes. Only where they are counted.
     pub(super) fn total(&self, key: u32) -> (i64, i64) {
+        debug_assert!(self.counted.totals, "rows of this side are not counted by key");
         let Some(group) = self.groups.get(key as usize) else { return (0, 0) };
-        (group.before, group.touched().map_or(0, |place| self.touched_keys[place].change))
+        (self.totals[key as usize], group.touched().map_or(0, |place| self.touched_keys[place].change))
     }
 
     /// The bytes of a row.
@@ -297,14 +318,19 @@ impl Side {
         let mut touched = std::mem::take(&mut self.touched);
         for Touched { id, key, before, change, .. } in touched.drain(..) {
             let count = before + change;
-            self.kept[id as usize].settle(count);
+            let kept = &mut self.kept[id as usize];
+            kept.settle();
+            self.counts.set(id, kept, count);
             if count == 0 {
                 self.forget(key, id);
             }
         }
         self.touched = touched;
         for TouchedKey { key, change } in &self.touched_keys {
-            self.groups[*key as usize].settle(*change);
+            self.groups[*key as usize].settle();
+            if self.counted.totals {
+                self.totals[*key as usize] += change;
+            }
         }
         self.before += self.change;
         self.change = 0;
@@ -334,7 +360,7 @@ impl Side {
 
     fn free(&mut self, id: u32) {
         self.kept[id as usize] = Kept::FREE;
-        if self.counts_matches {
+        if self.counted.matches {
             self.matches[id as usize] = Matches::default();
         }
         self.rows.remove(id);
@@ -344,11 +370,16 @@ impl Side {
     pub(super) fn drop_key(&mut self, key: u32) {
         let Some(group) = self.groups.get_mut(key as usize) else { return };
         let group = std::mem::take(group);
-        self.before -= group.before;
+        if self.counted.totals {
+            self.totals[key as usize] = 0;
+        }
         let mut next = group.first;
         while next != NONE {
             let id = next;
-            next = self.kept[id as usize].next;
+            let kept = &mut self.kept[id as usize];
+            next = kept.next;
+            self.before -= self.counts.get(id, kept);
+            self.counts.set(id, kept, 0);
             if group.is_indexed() {
                 self.unindex(key, id);
             }
@@ -369,7 +400,7 @@ impl Side {
 
     /// Sets how many rows a row matches: from saved state.
     pub(super) fn restore_matches(&mut self, id: u32, matches: i64) {
-        if self.counts_matches {
+        if self.counted.matches {
             self.matches[id as usize].before = matches;
         }
     }
@@ -385,6 +416,8 @@ impl Side {
             + self.index.allocation_size()
             + self.kept.capacity() * size_of::<Kept>()
             + self.matches.capacity() * size_of::<Matches>()
+            + self.counts.bytes()
             + self.groups.capacity() * size_of::<Group>()
+            + self.totals.capacity() * size_of::<i64>()
     }
 }

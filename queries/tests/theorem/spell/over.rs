@@ -40,7 +40,12 @@ impl Speller {
     /// them together is right in more ways than one. Windows that count rows are therefore all the same one.
     pub(super) fn over_call(&self, call: &OverCall, first: &OverCall, scope: &[Column]) -> Column {
         let (function, kind) = function(self, call, scope);
-        Column { sql: format!("{function} OVER ({})", window(call, first, scope)), kind, base: String::new() }
+        let sql = format!("{function} OVER ({})", window(call, first, scope));
+        // DataFusion takes the largest value so far for one that is in order, without asking where the order has its
+        // NULLs, and then leaves out a sort that is needed. What is computed of it has no order.
+        let is_extreme = matches!(call.function, Over::Min | Over::Max);
+        let sql = if is_extreme && !self.is_ours() { format!("nullif({sql}, NULL)") } else { sql };
+        Column { sql, kind, base: String::new() }
     }
 
     /// A rank that QUALIFY looks at.
