@@ -182,6 +182,17 @@ impl AggregateFunction {
         matches!(self, AggregateFunction::ApproxQuantile | AggregateFunction::Histogram)
     }
 
+    /// Whether the state of a group holds the values themselves, so that it grows with their number. `folds`: the rows
+    /// become final, which is when a least or greatest one takes the place of the others.
+    pub fn keeps_values(self, folds: bool) -> bool {
+        use AggregateFunction as F;
+        match self {
+            F::Min | F::Max => !folds,
+            F::PercentileCont | F::PercentileDisc | F::Mode => true,
+            _ => self.takes_order(),
+        }
+    }
+
     /// Whether seeing a value again cannot change the result.
     pub fn ignores_repetition(self) -> bool {
         use AggregateFunction as F;

@@ -29,7 +29,8 @@ pub const CONSTRUCTS: &[ConstructDoc] = &[
         "GROUP BY, DISTINCT, UNION, aggregates with FILTER, DISTINCT, ORDER BY, WITHIN GROUP",
         "Exact under retraction. With the block or the transaction among the keys each block is grouped for itself, \
          without state.",
-        "groups, until their window is final",
+        "groups, until their window is final; with their values for DISTINCT, collections, percentiles, mode, `min_by`, \
+         and `min` and `max` of rows that may go at any time",
     ),
     construct(
         "GROUPING SETS, ROLLUP, CUBE, GROUPING()",

@@ -4,7 +4,7 @@ CREATE SOURCE eth WITH (connector = 'simulator');
 CREATE SOURCE base WITH (connector = 'simulator', seed = 2);
 CREATE VIEW both_chains (chain, number, at) AS
 SELECT chain, block_number, block_timestamp FROM eth.blocks UNION ALL SELECT chain, block_number, block_timestamp FROM base.blocks;
-CREATE MATERIALIZED VIEW per_chain AS SELECT chain, count(*) AS blocks, max(number) AS head FROM both_chains GROUP BY chain;
+CREATE MATERIALIZED VIEW per_chain WITH (unbounded = 'yes') AS SELECT chain, count(*) AS blocks, max(number) AS head FROM both_chains GROUP BY chain;
 CREATE MATERIALIZED VIEW totals AS SELECT count(*) AS n, sum(gas_used) AS gas FROM eth.transactions;
 CREATE MATERIALIZED VIEW heads WITH (on_error = 'stop', retain = '30 days') AS
 WITH recent AS (SELECT * FROM both_chains WHERE at > now() - INTERVAL '10 minutes')

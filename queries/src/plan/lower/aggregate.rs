@@ -136,7 +136,12 @@ impl Lowerer<'_> {
         let closing = closing.map(|column| position_in(&mut keys, column));
         let columns: Vec<ColumnFacts> = keys.iter().map(|key| inputs.facts(*key).clone()).collect();
         let bound = output_bound(&input.facts, &columns[..shown], &names);
-        let kept = until.map(|until| format!("groups until {until} is final")).or_else(|| bound.clone());
+        // Few groups are little state only where each is small.
+        let holding = calls.iter().find(|call| holds_values(call, &input.facts));
+        let few = if holding.is_some() { input.facts.bound.clone() } else { bound.clone() };
+        let kept = until.map(|until| format!("groups until {until} is final")).or(few);
+        let of_values = holding.filter(|_| bound.is_some() && kept.is_none());
+        let of_values = of_values.map(|call| (call.function.to_string(), call.field.name().clone()));
         let (input, places) = inputs.apply(input);
         let keys: Vec<usize> = keys.iter().map(|key| places[*key]).collect();
         let calls: Vec<AggregateCall> = calls.into_iter().map(|call| call.placed(&places)).collect();
@@ -149,7 +154,12 @@ impl Lowerer<'_> {
             NodeKind::BlockAggregate { input, keys, calls }
         } else {
             let id = self.id("aggregate");
-            let key = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            let mut key = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            let mut word = word;
+            if let Some((function, call)) = &of_values {
+                key = format!("{key}, with all values of {call}");
+                word = function;
+            }
             self.keep(&id, "aggregate", key, kept, word)?;
             NodeKind::Aggregate { id, input, keys, calls, closing }
         };
@@ -168,6 +178,12 @@ impl Lowerer<'_> {
         }
         Ok(if same { lowered } else { project(lowered, columns) })
     }
+}
+
+/// Whether a call keeps what it has seen in each of its groups.
+fn holds_values(call: &AggregateCall, input: &Facts) -> bool {
+    let function = call.function;
+    (call.distinct && !function.ignores_repetition()) || function.keeps_values(input.linear)
 }
 
 /// A call in the type of the operator: sums of integers are exact there, whatever SQL calls their type.
