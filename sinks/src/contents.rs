@@ -21,7 +21,7 @@ use highwater_engine::model::{Delta, Progress, RegionColumn, Regions};
 use highwater_engine::rows::{Arena, Forms, Hash, Index, PackedCodec};
 use highwater_engine::sink::{Closing, SinkRequest};
 
-use crate::direct::{self, prefix};
+use crate::{byte_order, direct};
 
 /// Rows decoded at once: bounds the memory of a snapshot of a large view.
 const DECODE_ROWS: usize = 1 << 13;
@@ -257,7 +257,7 @@ impl Contents {
         rows.extend(generation.rows_present());
         let all = &mut rows[start..];
         if self.forms.in_order() {
-            sort(all);
+            byte_order::sort(all);
         } else {
             let portable = self.codec.portable(all);
             let mut order: Vec<(usize, &[u8])> = all.iter().copied().enumerate().collect();
@@ -271,27 +271,6 @@ impl Contents {
         let columns = self.places.iter().map(|place| batch.column(*place).clone()).collect();
         let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
         RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
-    }
-}
-
-/// Sorts rows by their bytes: first by the front of each as a number, with its place as the lower half, then the few
-/// whose fronts are equal.
-fn sort(rows: &mut [&[u8]]) {
-    const HALF: u32 = u64::BITS;
-    let mut order: Vec<u128> =
-        (0_u128..).zip(rows.iter()).map(|(place, row)| u128::from(prefix(row)) << HALF | place).collect();
-    order.sort_unstable();
-    let unsorted = rows.to_vec();
-    for (row, key) in rows.iter_mut().zip(&order) {
-        *row = unsorted[(key & u128::from(u64::MAX)) as usize];
-    }
-    let mut start = 0;
-    for alike in order.chunk_by(|one, other| one >> HALF == other >> HALF) {
-        let end = start + alike.len();
-        if alike.len() > 1 {
-            rows[start..end].sort_unstable();
-        }
-        start = end;
     }
 }
 

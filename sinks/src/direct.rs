@@ -12,6 +12,7 @@ use arrow::record_batch::RecordBatch;
 use arrow::row::{RowConverter, Rows};
 use highwater_engine::model::{Delta, Diffs};
 
+use crate::byte_order::prefix;
 use crate::contents::Sealed;
 
 /// Consecutive rows of a delta with one closing value.
@@ -125,14 +126,4 @@ fn gather(places: &[Place], deltas: &[Delta]) -> Result<RecordBatch, ArrowError>
 fn small(number: usize) -> Result<u32, ArrowError> {
     let too_many = |_| ArrowError::ComputeError("more than 2^32 rows in one tick; use fewer blocks a tick".to_owned());
     u32::try_from(number).map_err(too_many)
-}
-
-/// The first bytes as a number: decides most comparisons without touching the row.
-pub(crate) fn prefix(bytes: &[u8]) -> u64 {
-    let prefix = bytes.first_chunk().copied().unwrap_or_else(|| {
-        let mut prefix = [0; 8];
-        prefix[..bytes.len()].copy_from_slice(bytes);
-        prefix
-    });
-    u64::from_be_bytes(prefix)
 }

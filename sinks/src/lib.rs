@@ -17,6 +17,7 @@ pub mod file;
 pub mod parquet;
 pub mod stdout;
 
+mod byte_order;
 mod common;
 mod contents;
 mod direct;
