@@ -8,6 +8,7 @@ mod harness;
 mod ingest;
 mod latency;
 mod live;
+mod maintained;
 mod memory;
 mod meter;
 mod q1;
@@ -47,6 +48,8 @@ enum Command {
     Q5(q5::Q5Arguments),
     /// First alerts of failing contracts, from Parquet to Parquet
     Q6(q6::Q6Arguments),
+    /// The queries of TPC-H or Nexmark as maintained views, from Parquet to Parquet
+    Maintained(maintained::MaintainedArguments),
     /// Whether a block costs the same after fifty thousand blocks, for every operator that keeps state
     Growth(growth::GrowthArguments),
     /// Thread CPU of the dataflow for one live block
@@ -69,6 +72,7 @@ fn main() -> anyhow::Result<()> {
         Command::Q4(arguments) => q4::run(&arguments),
         Command::Q5(arguments) => q5::run(&arguments),
         Command::Q6(arguments) => q6::run(&arguments),
+        Command::Maintained(arguments) => maintained::run(&arguments),
         Command::Growth(arguments) => growth::run(&arguments),
         Command::Latency(arguments) => latency::run(&arguments),
         Command::Live(arguments) => live::run(&arguments),

@@ -14,7 +14,7 @@ use crate::report;
 pub(crate) struct ReplayArguments {
     /// Folder with the generated workload
     #[arg(long)]
-    data: PathBuf,
+    pub(crate) data: PathBuf,
     /// Worker threads
     #[arg(long, default_value_t = 1)]
     workers: usize,
@@ -67,9 +67,13 @@ pub(crate) fn replay(
 
 /// The height after which `blocks` blocks have been read.
 pub(crate) fn last_block(data: &Path, blocks: u64) -> anyhow::Result<u64> {
+    let first = meta(data)?["first_block"].as_u64().context("meta.json names no first block")?;
+    Ok(first + blocks.max(1) - 1)
+}
+
+/// What `meta.json` says of a folder with data.
+pub(crate) fn meta(data: &Path) -> anyhow::Result<serde_json::Value> {
     let path = data.join("meta.json");
     let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-    let meta: serde_json::Value = serde_json::from_str(&text)?;
-    let first = meta["first_block"].as_u64().context("meta.json names no first block")?;
-    Ok(first + blocks.max(1) - 1)
+    Ok(serde_json::from_str(&text)?)
 }

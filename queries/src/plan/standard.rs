@@ -1,4 +1,5 @@
-//! Forms of SQL that DataFusion does not plan, as those that it does: `FETCH FIRST`, and HAVING without an aggregate.
+//! Forms of SQL that DataFusion does not plan, as those that it does: `FETCH FIRST`, `GROUP BY ()`, and HAVING without
+//! an aggregate.
 
 use std::ops::ControlFlow;
 
@@ -58,6 +59,7 @@ impl Standard<'_> {
                 Some(self.refused("TOP", "top", "write LIMIT at the end of the query"))
             }
             SetExpr::Select(select) => {
+                all_rows(&mut select.group_by);
                 one_group(select);
                 None
             }
@@ -69,6 +71,16 @@ impl Standard<'_> {
     fn refused(&self, what: &str, word: &str, hint: &str) -> Diagnostic {
         let place = self.place.find(word);
         Diagnostic::new(Code::Unsupported, format!("{what} is not supported yet"), place).with_hint(hint)
+    }
+}
+
+/// `()` groups by nothing: alone it makes one group of all rows, beside other keys it adds none.
+fn all_rows(group_by: &mut GroupByExpr) {
+    let GroupByExpr::Expressions(keys, _) = group_by else { return };
+    let written = keys.len();
+    keys.retain(|key| !matches!(key, Expr::Tuple(of) if of.is_empty()));
+    if keys.is_empty() && written > 0 {
+        keys.push(Expr::GroupingSets(vec![Vec::new()]));
     }
 }
 
