@@ -78,11 +78,16 @@ MATCH_CONDITION (now.block_timestamp > previous.block_timestamp) ON now.pool = p
         "lookup join",
         "SELECT trades.block_number, trades.pool, labels.label FROM eth.trades JOIN labels ON trades.pool = labels.pool",
     ),
-    // Short pauses, so that sessions of busy addresses end: a row of a session costs as much as the session is long.
+    // Short pauses, so that sessions of busy addresses end: each row of a session is given again when its end moves.
     case(
         "session",
-        "SELECT to_address, window_start, window_end, count(*) AS total
-FROM SESSION(eth.txs, block_timestamp, INTERVAL '20 seconds', to_address) GROUP BY to_address, window_start, window_end",
+        "SELECT tx_index, window_end FROM SESSION(eth.txs, block_timestamp, INTERVAL '20 seconds', to_address)",
+    ),
+    // Pauses that busy addresses never make: their sessions get longer with every block.
+    case(
+        "session aggregate",
+        "SELECT to_address, window_start, window_end, count(*) AS total, sum(gas_used) AS gas
+FROM SESSION(eth.txs, block_timestamp, INTERVAL '1 day', to_address) GROUP BY to_address, window_start, window_end",
     ),
     case("distinct", "SELECT DISTINCT to_address FROM recent"),
     case("except all", "SELECT to_address FROM recent EXCEPT ALL SELECT to_address FROM recent WHERE success"),

@@ -254,7 +254,7 @@ impl AggregateSpec {
     }
 
     /// What the saved state of a call depends on.
-    pub(super) fn call_shape(&self, call: &AggregateCall) -> String {
+    pub(crate) fn call_shape(&self, call: &AggregateCall) -> String {
         let data_type = |index: &usize| self.input.field(*index).data_type().to_string();
         let arguments: Vec<String> = call.arguments.iter().map(data_type).collect();
         let distinct = if call.distinct { "DISTINCT " } else { "" };

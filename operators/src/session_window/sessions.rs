@@ -1,5 +1,6 @@
 //! The rows of one key in order of time, and the sessions they form.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ops::{Bound, RangeBounds};
@@ -17,6 +18,13 @@ pub(super) struct Session {
     pub(super) last_ms: i64,
 }
 
+impl Session {
+    /// Its part after a time.
+    fn after(self, time_ms: i64) -> Option<Session> {
+        (time_ms < self.last_ms).then(|| Session { first_ms: time_ms + 1, ..self })
+    }
+}
+
 /// Sessions that came (`+1`) and went (`-1`).
 pub(super) type SessionChanges = BTreeMap<Session, i64>;
 
@@ -24,6 +32,8 @@ pub(super) type SessionChanges = BTreeMap<Session, i64>;
 #[derive(Default)]
 pub(super) struct Sessions {
     rows: Timed,
+    /// Of all rows.
+    bytes: usize,
     /// First time to last time.
     bounds: BTreeMap<i64, i64>,
 }
@@ -32,6 +42,11 @@ impl Sessions {
     /// Whether no row is left.
     pub(super) fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+
+    /// How many rows there are, and how many bytes they have.
+    pub(super) fn size(&self) -> (usize, usize) {
+        (self.rows.len(), self.bytes)
     }
 
     /// All rows in order of time.
@@ -45,9 +60,9 @@ impl Sessions {
         let mut changes = changes.iter().peekable();
         while let Some(((time_ms, row), diff)) = changes.next() {
             let was_there = self.has(*time_ms);
-            add(&mut self.rows, *time_ms, row, *diff);
+            self.add(*time_ms, row, *diff);
             while let Some(((_, row), diff)) = changes.next_if(|((next_ms, _), _)| next_ms == time_ms) {
-                add(&mut self.rows, *time_ms, row, *diff);
+                self.add(*time_ms, row, *diff);
             }
             match (was_there, self.has(*time_ms)) {
                 (false, true) => self.join(*time_ms, gap_ms, &mut sessions),
@@ -68,15 +83,7 @@ impl Sessions {
         emit: &mut impl FnMut(Session, &'a Row, i64),
     ) {
         for (session, _) in sessions.iter().filter(|(_, diff)| **diff < 0) {
-            for (key, count) in self.rows.range(times(session)) {
-                let before = count - changes.get(key).unwrap_or(&0);
-                if before != 0 {
-                    emit(*session, &key.1, -before);
-                }
-            }
-            for (key, diff) in changes.range(times(session)).filter(|(key, _)| !self.rows.contains_key(key)) {
-                emit(*session, &key.1, *diff);
-            }
+            self.rows_before(changes, session, &mut |row, count| emit(*session, row, -count));
         }
         for (session, _) in sessions.iter().filter(|(_, diff)| **diff > 0) {
             self.rows.range(times(session)).for_each(|(key, count)| emit(*session, &key.1, *count));
@@ -88,13 +95,94 @@ impl Sessions {
         }
     }
 
-    /// Forgets the rows up to this time, which must be the last of a session.
-    pub(super) fn forget(&mut self, last_ms: i64) {
-        while let Some(entry) = self.rows.first_entry().filter(|entry| entry.key().0 <= last_ms) {
-            entry.remove();
+    /// The rows whose session has another first time, as `(first time, row, change)`, and what changed in the others: a
+    /// session that grows or shrinks at its end moves no row but those that came and went.
+    pub(super) fn moved_rows<'a>(
+        &'a self,
+        changes: &'a Timed,
+        sessions: &SessionChanges,
+        emit: &mut impl FnMut(i64, &'a Row, i64),
+    ) {
+        // What is left of a session that went, and what was there of one that came, under the same first time.
+        let mut stayed: BTreeMap<i64, i64> = BTreeMap::new();
+        for (session, _) in sessions.iter().filter(|(_, diff)| **diff < 0) {
+            let first_ms = session.first_ms;
+            let mut gone = *session;
+            if let Some(last_ms) = self.bounds.get(&first_ms) {
+                let stays = Session { first_ms, last_ms: session.last_ms.min(*last_ms) };
+                changes.range(times(&stays)).for_each(|((_, row), diff)| emit(first_ms, row, *diff));
+                stayed.insert(first_ms, stays.last_ms);
+                let Some(after) = session.after(stays.last_ms) else { continue };
+                gone = after;
+            }
+            self.rows_before(changes, &gone, &mut |row, count| emit(first_ms, row, -count));
         }
-        while let Some(entry) = self.bounds.first_entry().filter(|entry| *entry.get() <= last_ms) {
-            entry.remove();
+        for (session, _) in sessions.iter().filter(|(_, diff)| **diff > 0) {
+            let came = match stayed.get(&session.first_ms) {
+                Some(last_ms) => session.after(*last_ms),
+                None => Some(*session),
+            };
+            let Some(came) = came else { continue };
+            self.rows.range(times(&came)).for_each(|((_, row), count)| emit(session.first_ms, row, *count));
+        }
+        for ((time_ms, row), diff) in changes {
+            if let Some(session) = self.session_at(*time_ms).filter(|session| !sessions.contains_key(session)) {
+                emit(session.first_ms, row, *diff);
+            }
+        }
+    }
+
+    /// The rows in the time of a session as they were before `changes`, with how often they were there.
+    fn rows_before<'a>(&'a self, changes: &'a Timed, session: &Session, emit: &mut impl FnMut(&'a Row, i64)) {
+        for (key, count) in self.rows.range(times(session)) {
+            let before = count - changes.get(key).unwrap_or(&0);
+            if before != 0 {
+                emit(&key.1, before);
+            }
+        }
+        for (key, diff) in changes.range(times(session)).filter(|(key, _)| !self.rows.contains_key(key)) {
+            emit(&key.1, -*diff);
+        }
+    }
+
+    /// The last time of the session with this first time.
+    pub(super) fn last_of(&self, first_ms: i64) -> Option<i64> {
+        self.bounds.get(&first_ms).copied()
+    }
+
+    /// All rows, each with the first time of its session.
+    pub(super) fn rows_with_start(&self) -> impl Iterator<Item = (i64, &Row, i64)> {
+        self.bounds.iter().flat_map(|bounds| {
+            let session = session(bounds);
+            self.rows.range(times(&session)).map(move |((_, row), count)| (session.first_ms, row, *count))
+        })
+    }
+
+    /// The last time of the first session.
+    pub(super) fn first_last(&self) -> Option<i64> {
+        self.bounds.first_key_value().map(|(_, last_ms)| *last_ms)
+    }
+
+    /// Forgets the first session if its last time is one of those, and gives its rows.
+    pub(super) fn forget_first(&mut self, is_final: impl Fn(i64) -> bool) -> Option<(Session, Vec<(Row, i64)>)> {
+        let bounds = self.bounds.first_entry().filter(|bounds| is_final(*bounds.get()))?;
+        let (first_ms, last_ms) = bounds.remove_entry();
+        let mut rows = Vec::new();
+        while let Some(entry) = self.rows.first_entry().filter(|entry| entry.key().0 <= last_ms) {
+            let ((_, row), count) = entry.remove_entry();
+            self.bytes -= row.len();
+            rows.push((row, count));
+        }
+        Some((Session { first_ms, last_ms }, rows))
+    }
+
+    fn add(&mut self, time_ms: i64, row: &Row, diff: i64) {
+        let before = self.rows.len();
+        add(&mut self.rows, time_ms, row, diff);
+        match self.rows.len().cmp(&before) {
+            Ordering::Greater => self.bytes += row.len(),
+            Ordering::Less => self.bytes -= row.len(),
+            Ordering::Equal => {}
         }
     }
 

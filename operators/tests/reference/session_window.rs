@@ -11,7 +11,14 @@ use highwater_operators::session_window::{SessionWindow, SessionWindowSpec};
 
 use crate::harness::{Relation, cells, relation, text};
 
+#[allow(dead_code, reason = "session aggregates take the rows themselves")]
 pub(crate) fn session_window(spec: &SessionWindowSpec, input: &RecordBatch) -> Relation {
+    let output = session_rows(spec, input);
+    relation((0..output.num_rows()).map(|row| text(&output, row)))
+}
+
+/// The rows with their windows.
+pub(crate) fn session_rows(spec: &SessionWindowSpec, input: &RecordBatch) -> RecordBatch {
     let keys = input.project(&spec.key).expect("keys exist");
     let times = cast(input.column(spec.time), &DataType::Int64).expect("a time");
     let times = times.as_primitive::<Int64Type>();
@@ -32,6 +39,5 @@ pub(crate) fn session_window(spec: &SessionWindowSpec, input: &RecordBatch) -> R
     let bounds = [starts, ends].map(|times| Arc::new(TimestampMillisecondArray::from(times).with_timezone("UTC")));
     let columns = input.columns().iter().cloned().chain(bounds.map(|bound| bound as ArrayRef)).collect();
     let schema = SessionWindow::new("reference", spec.clone()).expect("a valid window").output_schema().clone();
-    let output = RecordBatch::try_new(schema, columns).expect("columns fit");
-    relation((0..output.num_rows()).map(|row| text(&output, row)))
+    RecordBatch::try_new(schema, columns).expect("columns fit")
 }

@@ -184,6 +184,14 @@ impl UserDefinedLogicalNodeCore for AsofNode {
         self.schema.fields().iter().map(|field| field.name().clone()).collect()
     }
 
+    fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
+        // The columns of `expressions()` are added by the optimizer. Of the right side all are read: of rows of one time
+        // the greatest counts, whichever of its columns are shown.
+        let width = self.left.schema().fields().len();
+        let of_left = output_columns.iter().copied().filter(|column| *column < width).collect();
+        Some(vec![of_left, (0..self.right.schema().fields().len()).collect()])
+    }
+
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "AsofJoin: {:?} on {:?}", self.condition, self.exprs)
     }

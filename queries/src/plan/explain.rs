@@ -181,11 +181,13 @@ fn describe(node: &Node, names: &Names) -> String {
             let (id, result) = (&recursion.id, bindings[recursion.result]);
             format!("Recursion {id} {result} of [{}] within {} rounds", bindings.join(", "), recursion.limit)
         }
-        NodeKind::Session { id, input, time, key, gap_ms, .. } => format!(
-            "Session {id} of {} for each [{}], paused for {}",
-            input.schema.field(*time).name(),
-            listed(&input.schema, key),
-            duration(*gap_ms)
+        NodeKind::Session { id, input, time, key, gap_ms, .. } => {
+            format!("Session {id} {}", session_parts(&input.schema, *time, key, *gap_ms))
+        }
+        NodeKind::SessionAggregate { id, input, time, key, gap_ms, calls, .. } => format!(
+            "SessionAggregate {id} {} [{}]",
+            session_parts(&input.schema, *time, key, *gap_ms),
+            call_parts(calls)
         ),
         NodeKind::Components { id, input, ends, hub_limit } => {
             let hubs = hub_limit.map(|limit| format!(", hubs beyond {limit} neighbours")).unwrap_or_default();
@@ -357,8 +359,16 @@ fn describe_join(node: &Node) -> String {
 }
 
 fn aggregate_parts(schema: &Schema, keys: &[usize], calls: &[AggregateCall]) -> String {
+    format!("by [{}] [{}]", listed(schema, keys), call_parts(calls))
+}
+
+fn call_parts(calls: &[AggregateCall]) -> String {
     let calls: Vec<&str> = calls.iter().map(|call| call.field.name().as_str()).collect();
-    format!("by [{}] [{}]", listed(schema, keys), calls.join(", "))
+    calls.join(", ")
+}
+
+fn session_parts(schema: &Schema, time: usize, key: &[usize], gap_ms: i64) -> String {
+    format!("of {} for each [{}], paused for {}", schema.field(time).name(), listed(schema, key), duration(gap_ms))
 }
 
 /// A number of rows in words.

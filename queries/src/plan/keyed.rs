@@ -99,6 +99,15 @@ impl UserDefinedLogicalNodeCore for KeyedNode {
         self.schema.fields().iter().map(|field| field.name().clone()).collect()
     }
 
+    fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
+        // The columns of `expressions()` are added by the optimizer.
+        let kept = match self.function {
+            Keyed::Session { .. } => self.kept(),
+            Keyed::Components { .. } => Vec::new(),
+        };
+        Some(vec![output_columns.iter().filter_map(|column| kept.get(*column).copied()).collect()])
+    }
+
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?} of {:?}", self.function, self.exprs)
     }

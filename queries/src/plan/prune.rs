@@ -95,6 +95,7 @@ impl Node {
             | NodeKind::DecodeEvent { input, .. }
             | NodeKind::Expand { input, .. }
             | NodeKind::Session { input, .. }
+            | NodeKind::SessionAggregate { input, .. }
             | NodeKind::Final { input, .. }
             | NodeKind::Components { input, .. }
             | NodeKind::Project { input, .. }
@@ -132,6 +133,7 @@ impl Node {
             | NodeKind::DecodeEvent { input, .. }
             | NodeKind::Expand { input, .. }
             | NodeKind::Session { input, .. }
+            | NodeKind::SessionAggregate { input, .. }
             | NodeKind::Final { input, .. }
             | NodeKind::Components { input, .. }
             | NodeKind::Project { input, .. }

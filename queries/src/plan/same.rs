@@ -46,6 +46,11 @@ impl Node {
             (K::BlockAggregate { keys, calls, .. }, K::BlockAggregate { keys: k, calls: c, .. }) => {
                 (keys, calls) == (k, c)
             }
+            (
+                K::Session { time, key, gap_ms, final_offset_ms, .. },
+                K::Session { time: t, key: k, gap_ms: g, final_offset_ms: f, .. },
+            ) => (time, key, gap_ms, final_offset_ms) == (t, k, g, f),
+            (K::SessionAggregate { .. }, K::SessionAggregate { .. }) => same_sessions(&self.kind, &other.kind),
             (K::TopK { .. }, K::TopK { .. }) => same_top_k(&self.kind, &other.kind),
             (K::Multiset { operation, .. }, K::Multiset { operation: o, .. }) => operation == o,
             (K::Join(ours), K::Join(theirs)) => same_join(ours, theirs),
@@ -63,6 +68,8 @@ impl Node {
         matches!(
             self.kind,
             NodeKind::Aggregate { .. }
+                | NodeKind::Session { .. }
+                | NodeKind::SessionAggregate { .. }
                 | NodeKind::TopK { .. }
                 | NodeKind::Multiset { .. }
                 | NodeKind::Join(_)
@@ -75,6 +82,8 @@ impl Node {
     pub(super) fn state_id(&self) -> Option<&str> {
         match &self.kind {
             NodeKind::Aggregate { id, .. }
+            | NodeKind::Session { id, .. }
+            | NodeKind::SessionAggregate { id, .. }
             | NodeKind::TopK { id, .. }
             | NodeKind::Multiset { id, .. }
             | NodeKind::TemporalFilter { id, .. } => Some(id),
@@ -83,6 +92,15 @@ impl Node {
             _ => None,
         }
     }
+}
+
+fn same_sessions(ours: &NodeKind, theirs: &NodeKind) -> bool {
+    let NodeKind::SessionAggregate { time, key, gap_ms, final_offset_ms, keys, calls, .. } = ours else { return false };
+    let NodeKind::SessionAggregate { time: t, key: k, gap_ms: g, final_offset_ms: f, keys: n, calls: c, .. } = theirs
+    else {
+        return false;
+    };
+    (time, key, gap_ms, final_offset_ms) == (t, k, g, f) && keys == n && calls == c
 }
 
 fn same_top_k(ours: &NodeKind, theirs: &NodeKind) -> bool {

@@ -180,7 +180,8 @@ pub(super) const FUNCTIONS: &[TableFunction] = &[
         arguments: (3, usize::MAX),
         usage: "write SESSION(table, time_column, INTERVAL '30 minutes', key_column, …)",
         doc: "Rows of a key less than the gap apart are one window, which ends a gap after the last. Windows merge when a \
-              row comes between and split when one is taken back.",
+              row comes between and split when one is taken back. Where the window's end moves, every row of it is given \
+              again; GROUP BY the keys, window_start and window_end is kept in time proportional to the change.",
     },
     TableFunction {
         name: "connected_components",

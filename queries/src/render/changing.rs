@@ -16,9 +16,9 @@ use highwater_operators::join::{Join, JoinSpec, PairCondition};
 use highwater_operators::multiset::Multiset;
 use highwater_operators::over::{Over, OverSpec};
 
-use highwater_operators::session_window::{SessionWindow, SessionWindowSpec};
+use highwater_operators::session_window::{SessionAggregate, SessionAggregateSpec, SessionWindow, SessionWindowSpec};
 
-use super::operators::{RenderError, Stateful};
+use super::operators::{RenderError, Stateful, aggregate_calls};
 use super::stage::reason;
 use crate::plan::{AsofJoinNode, JoinNode, Node, NodeKind, OverNode};
 
@@ -89,6 +89,18 @@ pub(super) fn keyed(node: &Node) -> Result<Stateful, RenderError> {
                 final_offset_ms: *final_offset_ms,
             };
             let operator = SessionWindow::new(id, spec).map_err(|error| RenderError::of(id)(error.into()))?;
+            Ok(Stateful::new(id, operator.route(), Box::new(operator)))
+        }
+        NodeKind::SessionAggregate { id, input, time, key, gap_ms, final_offset_ms, keys, calls } => {
+            let sessions = SessionWindowSpec {
+                input: input.schema.clone(),
+                time: *time,
+                key: key.clone(),
+                gap_ms: *gap_ms,
+                final_offset_ms: *final_offset_ms,
+            };
+            let spec = SessionAggregateSpec { sessions, keys: keys.clone(), calls: aggregate_calls(calls) };
+            let operator = SessionAggregate::new(id, spec).map_err(|error| RenderError::of(id)(error.into()))?;
             Ok(Stateful::new(id, operator.route(), Box::new(operator)))
         }
         NodeKind::Components { id, input, ends, hub_limit } => {

@@ -116,7 +116,9 @@ pub(super) fn make(node: &Node) -> Result<Made, RenderError> {
         NodeKind::Recursion(node) => recursion::make(node).map(|_| Made::None),
         NodeKind::Multiset { .. } => changing::multiset(node).map(|_| Made::None),
         NodeKind::Over(node) => changing::over(node).map(Made::Stateful),
-        NodeKind::Session { .. } | NodeKind::Components { .. } => changing::keyed(node).map(Made::Stateful),
+        NodeKind::Session { .. } | NodeKind::SessionAggregate { .. } | NodeKind::Components { .. } => {
+            changing::keyed(node).map(Made::Stateful)
+        }
         NodeKind::Stories { .. }
         | NodeKind::Findings { .. }
         | NodeKind::Notifications { .. }
@@ -192,6 +194,10 @@ pub(super) fn aggregate_spec(
     calls: &[AggregateCall],
     closing: Option<usize>,
 ) -> AggregateSpec {
+    AggregateSpec { input: input.schema.clone(), keys: keys.to_vec(), calls: aggregate_calls(calls), closing }
+}
+
+pub(super) fn aggregate_calls(calls: &[AggregateCall]) -> Vec<aggregate::AggregateCall> {
     let calls = calls.iter().map(|call| aggregate::AggregateCall {
         function: call.function,
         arguments: call.arguments.clone(),
@@ -201,7 +207,7 @@ pub(super) fn aggregate_spec(
         filter: call.filter,
         name: call.field.name().clone(),
     });
-    AggregateSpec { input: input.schema.clone(), keys: keys.to_vec(), calls: calls.collect(), closing }
+    calls.collect()
 }
 
 impl Stateful {

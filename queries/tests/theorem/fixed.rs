@@ -5,8 +5,9 @@ use crate::history::{History, history};
 use crate::runner;
 use crate::spell::{Spelled, stamp};
 
-/// Windows as `{tumble}` (60 seconds) and `{hop}` (20 and 60 seconds), block time as `{now}`.
-const VIEWS: [&str; 6] = [
+/// Windows as `{tumble}` (60 seconds), `{hop}` (20 and 60 seconds) and `{session}` (30 seconds, by k), block time as
+/// `{now}`.
+const VIEWS: [&str; 9] = [
     "SELECT window_start, window_end, k, count(*) AS n, count(*) FILTER (WHERE b) AS f, sum(a) AS total, \
      avg(a) AS mean, min(a) AS least, max(w) AS most, count(DISTINCT s) AS kinds FROM {tumble} \
      GROUP BY window_start, window_end, k HAVING count(*) > 1",
@@ -15,6 +16,10 @@ const VIEWS: [&str; 6] = [
     "SELECT k, s, a FROM {events} WHERE block_timestamp > {now} - INTERVAL '45 seconds' AND a > 0",
     "SELECT count(*) AS n, sum(a) AS total FROM {events} WHERE block_timestamp >= {now} - INTERVAL '1 minute'",
     "SELECT s, n FROM (SELECT s, count(*) AS n FROM {events} GROUP BY s) WHERE n > 2 UNION ALL SELECT s, 0 FROM {events} WHERE a > 90",
+    "SELECT k, window_start, window_end, count(*) AS n, sum(a) AS total, max(w) AS most, count(DISTINCT s) AS kinds, \
+     count(*) FILTER (WHERE b AND a > 0) AS f FROM {session} GROUP BY window_end, k, window_start",
+    "SELECT DISTINCT k, window_start, window_end FROM {session}",
+    "SELECT window_start, window_end, s, count(*) AS n FROM {session} GROUP BY window_start, window_end, s",
 ];
 
 fn ours(view: &str) -> String {
@@ -22,6 +27,7 @@ fn ours(view: &str) -> String {
         .replace("{now}", "now()")
         .replace("{tumble}", "TUMBLE(eth.events, block_timestamp, INTERVAL '60 seconds')")
         .replace("{hop}", "HOP(eth.events, block_timestamp, INTERVAL '20 seconds', INTERVAL '60 seconds')")
+        .replace("{session}", "SESSION(eth.events, block_timestamp, INTERVAL '30 seconds', k)")
 }
 
 fn theirs(view: &str, now_ms: i64) -> String {
@@ -29,6 +35,7 @@ fn theirs(view: &str, now_ms: i64) -> String {
         .replace("{now}", &stamp(&now_ms.to_string()))
         .replace("{tumble}", &crate::spell::shifted("events", "block_timestamp", 60, 60, None))
         .replace("{hop}", &crate::spell::shifted("events", "block_timestamp", 20, 60, None))
+        .replace("{session}", &crate::spell::sessions("events", "k, s, a, b, w", "block_timestamp", 30, "k"))
 }
 
 /// Holds views against the oracle at every tick of a history.

@@ -5,12 +5,17 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion_common::DFSchema;
 use datafusion_expr::{Aggregate, Expr, LogicalPlan};
+use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::cast;
+use highwater_engine::model::wide::timestamp_type;
+use highwater_operators::session_window::SessionKey;
 
 use super::super::facts::{ColumnFacts, Facts};
 use super::super::ir::{AggregateCall, AggregateFunction, Node, NodeKind};
+use super::super::window::{WINDOW_END, WINDOW_START};
 use super::super::words::sql_text;
 use super::scalar::{Computed, is_time, keep_columns, moved, project};
+use super::session_groups::session_groups;
 use super::{Lower, Lowered, Lowerer};
 
 /// The columns an operator reads: each expression once.
@@ -76,6 +81,15 @@ impl<'s> Inputs<'s> {
         &self.columns[position].field
     }
 
+    /// Over the columns of the input.
+    pub(super) fn expression(&self, position: usize) -> &Arc<dyn PhysicalExpr> {
+        &self.columns[position].expression
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.columns.len()
+    }
+
     /// The input with these columns, and where each of them is.
     fn apply(self, input: Lowered) -> (Lowered, Vec<usize>) {
         let plain: Option<Vec<usize>> = self.columns.iter().map(|column| column.from).collect();
@@ -129,6 +143,9 @@ impl Lowerer<'_> {
         word: &str,
     ) -> Lower<Lowered> {
         let shown = keys.len();
+        if let Some(kind) = session_groups(&input.node, &inputs, &keys, &calls) {
+            return self.of_sessions(&input.facts, &inputs, &keys, kind);
+        }
         let block_local = input.facts.block_local && keys.iter().any(|key| inputs.facts(*key).block);
         let closing = if block_local { None } else { inputs.closing(self, &keys, &input.facts)? };
         let names: Vec<String> = keys.iter().map(|key| inputs.field(*key).name().clone()).collect();
@@ -166,9 +183,42 @@ impl Lowerer<'_> {
         let all = facts.columns.len();
         let hidden = facts.columns.len() - shown - facts_calls(&kind);
         let lowered = Lowered { node: Node { kind, schema }, facts };
-        let mut columns = keep_columns(&lowered, (0..shown).chain(shown + hidden..all));
-        let mut same = hidden == 0;
-        for (column, wanted) in columns[shown..].iter_mut().zip(&wanted) {
+        let columns = keep_columns(&lowered, (0..shown).chain(shown + hidden..all));
+        self.as_called(lowered, columns, &wanted)
+    }
+
+    /// Sessions with their results: `kind` is the step, which keeps the state that the sessions would have kept.
+    fn of_sessions(&self, input: &Facts, inputs: &Inputs<'_>, keys: &[usize], mut kind: NodeKind) -> Lower<Lowered> {
+        let NodeKind::SessionAggregate { input: rows, key, keys: given, calls, .. } = &mut kind else {
+            unreachable!("sessions are grouped by nothing else")
+        };
+        let wanted: Vec<DataType> = calls.iter().map(|call| call.field.data_type().clone()).collect();
+        *calls = std::mem::take(calls).into_iter().map(exactly).collect();
+        let fields = given.iter().map(|given| match given {
+            SessionKey::Key(index) => rows.schema.field(key[*index]).clone(),
+            SessionKey::WindowStart => Field::new(WINDOW_START, timestamp_type(), false),
+            SessionKey::WindowEnd => Field::new(WINDOW_END, timestamp_type(), false),
+        });
+        let fields = fields.chain(calls.iter().map(|call| call.field.as_ref().clone()));
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let columns: Vec<ColumnFacts> = keys.iter().map(|key| inputs.facts(*key).clone()).collect();
+        let names: Vec<String> = keys.iter().map(|key| inputs.field(*key).name().clone()).collect();
+        let bound = output_bound(input, &columns, &names);
+        let facts = grouped_facts(columns, keys.len(), calls.len(), false, bound);
+        let lowered = Lowered { node: Node { kind, schema }, facts };
+        let mut columns = keep_columns(&lowered, 0..lowered.width());
+        for (column, key) in columns.iter_mut().zip(keys) {
+            column.field = column.field.clone().with_name(inputs.field(*key).name());
+        }
+        self.as_called(lowered, columns, &wanted)
+    }
+
+    /// These columns, the last of them with the types that SQL gives the calls.
+    fn as_called(&self, lowered: Lowered, mut columns: Vec<Computed>, wanted: &[DataType]) -> Lower<Lowered> {
+        let fields = lowered.schema().fields().iter().map(AsRef::as_ref);
+        let mut same = columns.iter().map(|column| &column.field).eq(fields);
+        let shown = columns.len() - wanted.len();
+        for (column, wanted) in columns[shown..].iter_mut().zip(wanted) {
             if column.field.data_type() != wanted {
                 column.expression = cast(column.expression.clone(), lowered.schema(), wanted.clone())
                     .map_err(|error| self.place.diagnose(&error))?;

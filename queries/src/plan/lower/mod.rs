@@ -15,6 +15,7 @@ mod over;
 mod recursion;
 mod relation;
 mod scalar;
+mod session_groups;
 mod sets;
 mod shown;
 mod statics;

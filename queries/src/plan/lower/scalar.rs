@@ -80,7 +80,7 @@ pub(super) fn project(input: Lowered, columns: Vec<Computed>) -> Lowered {
 }
 
 /// Two projections as one, where one of them only picks columns.
-fn merged(input: Node, outer: Vec<Arc<dyn PhysicalExpr>>) -> (Node, Vec<Arc<dyn PhysicalExpr>>) {
+pub(super) fn merged(input: Node, outer: Vec<Arc<dyn PhysicalExpr>>) -> (Node, Vec<Arc<dyn PhysicalExpr>>) {
     let NodeKind::Project { input: below, expressions: inner } = &input.kind else { return (input, outer) };
     let picked: Option<Vec<usize>> = outer.iter().map(picked_column).collect();
     if let Some(picked) = picked {
@@ -98,7 +98,7 @@ fn merged(input: Node, outer: Vec<Arc<dyn PhysicalExpr>>) -> (Node, Vec<Arc<dyn 
     }
 }
 
-fn picked_column(expression: &Arc<dyn PhysicalExpr>) -> Option<usize> {
+pub(super) fn picked_column(expression: &Arc<dyn PhysicalExpr>) -> Option<usize> {
     expression.downcast_ref::<PhysicalColumn>().map(PhysicalColumn::index)
 }
 

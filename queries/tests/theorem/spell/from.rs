@@ -103,7 +103,7 @@ impl Speller {
             (_, TimeWindow::Hop { slide, size }) => shifted(name, &time, *slide, *size, None),
             (_, TimeWindow::Cumulate { step, steps }) => shifted(name, &time, *step, step * steps, Some(*steps)),
             (_, TimeWindow::Session { gap, .. }) => {
-                sessions(name, &relation.columns, &time, *gap, &key.unwrap_or_else(|| "1".to_owned()))
+                sessions(name, &list(&relation.columns), &time, *gap, &key.unwrap_or_else(|| "1".to_owned()))
             }
         };
         let mut columns = relation.columns;
@@ -228,9 +228,9 @@ pub(crate) fn shifted(name: &str, time: &str, slide: i64, size: i64, growing: Op
 }
 
 /// Sessions as gaps and islands.
-fn sessions(name: &str, columns: &[Column], time: &str, gap: i64, key: &str) -> String {
+pub(crate) fn sessions(name: &str, columns: &str, time: &str, gap: i64, key: &str) -> String {
     let gap_ms = gap * 1000;
-    let (columns, millis) = (list(columns), format!("arrow_cast({}, 'Int64')", stamp(time)));
+    let millis = format!("arrow_cast({}, 'Int64')", stamp(time));
     let before = format!("lag({millis}) OVER (PARTITION BY {key} ORDER BY {time})");
     let marked = format!(
         "SELECT *, CASE WHEN {before} IS NULL OR {millis} - {before} >= {gap_ms} THEN 1 ELSE 0 END AS begins \

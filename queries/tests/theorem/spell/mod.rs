@@ -8,7 +8,7 @@ mod from;
 mod over;
 mod select;
 
-pub(crate) use from::shifted;
+pub(crate) use from::{sessions, shifted};
 
 use crate::ast::{Aggregate, Body, Call, Pick, Query};
 
