@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Answers the queries of TPC-H or Nexmark with DuckDB, once over all rows, and compares what `maintained --out OUT` wrote.
+"""Answers the queries of TPC-H or Nexmark with DuckDB, once over all rows; compares what `maintained --out OUT` wrote.
 
 python3 benches/check_maintained.py tpch|nexmark --data DIR --out OUT [--only q05,q17]
 
-Needs the package duckdb. Prints one JSON object a query: DuckDB's CPU seconds (one thread, Parquet to Parquet), and how
-many rows differ. Fails if any do. Numbers are the same if they agree in nine digits or in seven after the point, because a
-quotient of decimals has eight of ours and is a float of DuckDB's.
+Needs the package duckdb. Prints one JSON object a query: DuckDB's CPU seconds (one thread, Parquet to Parquet), and
+how many rows differ. Fails if any do. Numbers are the same if they agree in nine digits or in seven after the point,
+because a quotient of decimals has eight of ours and is a float of DuckDB's.
 """
 
 import argparse
@@ -44,8 +44,8 @@ def sessions(relation, time, gap, key):
         f"(SELECT *, min({time}) OVER (PARTITION BY {key}, session) AS window_start,"
         f" max({time}) OVER (PARTITION BY {key}, session) + {gap} AS window_end FROM"
         f" (SELECT *, sum(fresh) OVER (PARTITION BY {key} ORDER BY {time} RANGE UNBOUNDED PRECEDING) AS session FROM"
-        f" (SELECT *, CASE WHEN lag({time}) OVER (PARTITION BY {key} ORDER BY {time}) + {gap} > {time} THEN 0 ELSE 1 END"
-        f" AS fresh FROM {relation})))"
+        f" (SELECT *, CASE WHEN lag({time}) OVER (PARTITION BY {key} ORDER BY {time}) + {gap} > {time} THEN 0"
+        f" ELSE 1 END AS fresh FROM {relation})))"
     )
 
 
@@ -68,7 +68,8 @@ def answer(tables, data, text, out, pipe):
     connection = duckdb.connect()
     connection.execute("SET threads = 1; SET TimeZone = 'UTC'; SET enable_progress_bar = false")
     for table in tables:
-        connection.execute(f"CREATE VIEW {table} AS SELECT * EXCLUDE (block_number, block_timestamp) FROM '{data}/{table}.parquet'")
+        rows = f"SELECT * EXCLUDE (block_number, block_timestamp) FROM '{data}/{table}.parquet'"
+        connection.execute(f"CREATE VIEW {table} AS {rows}")
     before = cpu()
     connection.execute(f"COPY ({text}) TO '{out}' (FORMAT parquet)")
     used = cpu() - before
@@ -123,7 +124,8 @@ def main():
             there.close()
             used, peak = here.recv()
             process.join()
-            result = {"engine": "duckdb", "query": f"{arguments.workload} {query}", "cpu_s": round(used, 3), "peak_rss_mb": round(peak, 1)}
+            result = {"engine": "duckdb", "query": f"{arguments.workload} {query}"}
+            result |= {"cpu_s": round(used, 3), "peak_rss_mb": round(peak, 1)}
             if arguments.out:
                 manifest = json.loads((arguments.out / query / "_manifest.json").read_text())
                 ours = [str(arguments.out / query / part["file"]) for part in manifest["files"]]
