@@ -109,6 +109,7 @@ pub(crate) fn add_costs(result: &mut serde_json::Value, ran: &Ran, seconds: f64)
     let costs = json!({
         "events": events,
         "blocks": ran.summary.blocks,
+        "ticks": ran.tick_cpu.len(),
         "seconds": thousandths(seconds),
         "cpu_user_s": cost.user_s,
         "cpu_sys_s": cost.system_s,
