@@ -14,7 +14,7 @@ use arrow::array::{
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
-use harness::{History, Random, Shape, Workers, assert_same};
+use harness::{History, Random, Shape, Workers, assert_same, messages};
 use highwater_engine::error::StateError;
 use highwater_engine::model::wide::{
     ADDRESS_TYPE, int256_field, int256_to_bytes, timestamp_type, uint256_field, uint256_to_bytes,
@@ -151,17 +151,6 @@ fn make(spec: &AggregateSpec) -> impl Fn() -> Box<dyn TickOperator> + use<> {
 
 fn route(spec: &AggregateSpec) -> Option<Vec<usize>> {
     (!spec.keys.is_empty()).then(|| spec.keys.clone())
-}
-
-/// The messages of an error relation, in order.
-fn messages(errors: &harness::Relation) -> Vec<String> {
-    let message = |(row, count): (&String, &i64)| {
-        let count = usize::try_from(*count).expect("an error never has a negative count");
-        vec![row.split('|').next().unwrap_or_default().to_owned(); count]
-    };
-    let mut messages: Vec<String> = errors.iter().flat_map(message).collect();
-    messages.sort();
-    messages
 }
 
 fn check_history(shape: Shape, workers: usize) {

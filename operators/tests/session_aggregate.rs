@@ -12,7 +12,7 @@ use alloy_primitives::U256;
 use arrow::array::{ArrayRef, BooleanArray, FixedSizeBinaryArray, Int64Array, StringArray, TimestampMillisecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
-use harness::{History, Random, Relation, Shape, Step, Workers, assert_same, relation};
+use harness::{History, Random, Relation, Shape, Step, Workers, assert_same, messages, relation};
 use highwater_engine::error::StateError;
 use highwater_engine::model::wide::{timestamp_type, uint256_field, uint256_to_bytes};
 use highwater_engine::model::{BlockHash, BlockRef, Delta, Progress};
@@ -133,17 +133,6 @@ fn workers(spec: &SessionAggregateSpec, count: usize) -> Workers<impl Fn() -> Bo
     let key = (!spec.sessions.key.is_empty()).then(|| spec.sessions.key.clone());
     let spec = spec.clone();
     Workers::new(count, key, move || Box::new(SessionAggregate::new("view", spec.clone()).expect("a valid aggregate")))
-}
-
-/// The messages of an error relation, in order.
-fn messages(errors: &Relation) -> Vec<String> {
-    let message = |(row, count): (&String, &i64)| {
-        let count = usize::try_from(*count).expect("an error never has a negative count");
-        vec![row.split('|').next().unwrap_or_default().to_owned(); count]
-    };
-    let mut messages: Vec<String> = errors.iter().flat_map(message).collect();
-    messages.sort();
-    messages
 }
 
 proptest! {

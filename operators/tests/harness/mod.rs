@@ -250,6 +250,17 @@ pub(crate) fn add(relation: &mut Relation, row: String, diff: i64) {
     }
 }
 
+/// The messages of an error relation, in order.
+pub(crate) fn messages(errors: &Relation) -> Vec<String> {
+    let message = |(row, count): (&String, &i64)| {
+        let count = usize::try_from(*count).expect("an error never has a negative count");
+        vec![row.split('|').next().unwrap_or_default().to_owned(); count]
+    };
+    let mut messages: Vec<String> = errors.iter().flat_map(message).collect();
+    messages.sort();
+    messages
+}
+
 /// Several workers that run one operator, and everything they have emitted, added up.
 pub(crate) struct Workers<M> {
     make: M,

@@ -14,7 +14,7 @@ use super::ir::{
 use super::lower::duration;
 use super::node::Ranking;
 use super::prune::OpenSource;
-use super::relational::{AsofCondition, AsofJoinNode, JoinNode, OverNode, Retain};
+use super::relational::{AsofCondition, AsofJoinNode, JoinNode, OverNode, Retain, SessionNode};
 use super::words::{Sql, sql_type};
 
 /// The steps of all views of a job.
@@ -181,14 +181,7 @@ fn describe(node: &Node, names: &Names) -> String {
             let (id, result) = (&recursion.id, bindings[recursion.result]);
             format!("Recursion {id} {result} of [{}] within {} rounds", bindings.join(", "), recursion.limit)
         }
-        NodeKind::Session { id, input, time, key, gap_ms, .. } => {
-            format!("Session {id} {}", session_parts(&input.schema, *time, key, *gap_ms))
-        }
-        NodeKind::SessionAggregate { id, input, time, key, gap_ms, calls, .. } => format!(
-            "SessionAggregate {id} {} [{}]",
-            session_parts(&input.schema, *time, key, *gap_ms),
-            call_parts(calls)
-        ),
+        NodeKind::Session(session) => describe_session(session),
         NodeKind::Components { id, input, ends, hub_limit } => {
             let hubs = hub_limit.map(|limit| format!(", hubs beyond {limit} neighbours")).unwrap_or_default();
             format!("Components {id} of [{}]{hubs}", listed(&input.schema, ends))
@@ -367,8 +360,15 @@ fn call_parts(calls: &[AggregateCall]) -> String {
     calls.join(", ")
 }
 
-fn session_parts(schema: &Schema, time: usize, key: &[usize], gap_ms: i64) -> String {
-    format!("of {} for each [{}], paused for {}", schema.field(time).name(), listed(schema, key), duration(gap_ms))
+fn describe_session(session: &SessionNode) -> String {
+    let (id, schema) = (&session.id, &session.input.schema);
+    let (time, key, pause) =
+        (schema.field(session.time).name(), listed(schema, &session.key), duration(session.gap_ms));
+    let parts = format!("{id} of {time} for each [{key}], paused for {pause}");
+    match &session.groups {
+        None => format!("Session {parts}"),
+        Some(groups) => format!("SessionAggregate {parts} [{}]", call_parts(&groups.calls)),
+    }
 }
 
 /// A number of rows in words.

@@ -71,7 +71,7 @@ pub(crate) use names::{functions_called, relations};
 pub use planned_alert::PlannedAlert;
 pub use relational::{
     AsofClosing, AsofColumn, AsofCondition, AsofJoinNode, ChangingJoin, JoinColumn, JoinNode, OverCall, OverNode,
-    RecursionNode, RecursiveBinding, Retain, SetOperation,
+    RecursionNode, RecursiveBinding, Retain, SessionGroups, SessionKey, SessionNode, SetOperation,
 };
 pub(crate) use unique::columns as unique_columns;
 pub use words::sql_type;

@@ -9,13 +9,12 @@ use highwater_operators::alert::notification::Dispatch;
 use highwater_operators::alert::rate_limit::Limit;
 use highwater_operators::alert::timeline::Clock;
 use highwater_operators::mev::{BlockRelation, MevSettings};
-use highwater_operators::session_window::SessionKey;
 pub(super) use highwater_operators::top_k::Ranking;
 
 use super::events::PlannedEvent;
 use super::ir::{AggregateCall, JoinKind, SortKey, Window};
 use super::planned_alert::PlannedAlert;
-use super::relational::{AsofJoinNode, JoinNode, OverNode, RecursionNode, SetOperation};
+use super::relational::{AsofJoinNode, JoinNode, OverNode, RecursionNode, SessionNode, SetOperation};
 
 /// One step of a view's dataflow.
 #[derive(Debug, Clone)]
@@ -179,41 +178,8 @@ pub enum NodeKind {
         /// Which.
         operation: SetOperation,
     },
-    /// Windows of rows that follow each other closely: appends `window_start` and `window_end`.
-    Session {
-        /// Name of the state.
-        id: String,
-        /// Where rows come from.
-        input: Box<Node>,
-        /// The time column, `Timestamp(ms, UTC)`.
-        time: usize,
-        /// Columns whose equal values share sessions.
-        key: Vec<usize>,
-        /// A pause that ends a session, milliseconds.
-        gap_ms: i64,
-        /// A row of time v is final once the finalised block time is v plus this; none if rows may always change.
-        final_offset_ms: Option<i64>,
-    },
-    /// Sessions with what is computed of each: a window of rows that follow each other closely, grouped by its key and
-    /// its bounds.
-    SessionAggregate {
-        /// Name of the state.
-        id: String,
-        /// Where rows come from.
-        input: Box<Node>,
-        /// The time column, `Timestamp(ms, UTC)`.
-        time: usize,
-        /// Columns whose equal values share sessions.
-        key: Vec<usize>,
-        /// A pause that ends a session, milliseconds.
-        gap_ms: i64,
-        /// As that of a session.
-        final_offset_ms: Option<i64>,
-        /// The first columns of the output.
-        keys: Vec<SessionKey>,
-        /// The aggregates.
-        calls: Vec<AggregateCall>,
-    },
+    /// Windows of rows that follow each other closely.
+    Session(Box<SessionNode>),
     /// Nodes of a graph with the least node of their component: `node`, `component`.
     Components {
         /// Name of the state.

@@ -88,14 +88,13 @@ impl Node {
             NodeKind::AsofJoin(join) => vec![&join.left, &join.right],
             NodeKind::Multiset { left, right, .. } => vec![left, right],
             NodeKind::Over(over) => vec![&over.input],
+            NodeKind::Session(session) => vec![&session.input],
             NodeKind::Recursion(recursion) => recursion.inputs.iter().collect(),
             NodeKind::Union { inputs } => inputs.iter().collect(),
             NodeKind::BlockRelation { inputs, .. } => inputs.iter().flatten().collect(),
             NodeKind::Filter { input, .. }
             | NodeKind::DecodeEvent { input, .. }
             | NodeKind::Expand { input, .. }
-            | NodeKind::Session { input, .. }
-            | NodeKind::SessionAggregate { input, .. }
             | NodeKind::Final { input, .. }
             | NodeKind::Components { input, .. }
             | NodeKind::Project { input, .. }
@@ -126,14 +125,13 @@ impl Node {
             NodeKind::AsofJoin(join) => vec![&mut join.left, &mut join.right],
             NodeKind::Multiset { left, right, .. } => vec![left, right],
             NodeKind::Over(over) => vec![&mut over.input],
+            NodeKind::Session(session) => vec![&mut session.input],
             NodeKind::Recursion(recursion) => recursion.inputs.iter_mut().collect(),
             NodeKind::Union { inputs } => inputs.iter_mut().collect(),
             NodeKind::BlockRelation { inputs, .. } => inputs.iter_mut().flatten().collect(),
             NodeKind::Filter { input, .. }
             | NodeKind::DecodeEvent { input, .. }
             | NodeKind::Expand { input, .. }
-            | NodeKind::Session { input, .. }
-            | NodeKind::SessionAggregate { input, .. }
             | NodeKind::Final { input, .. }
             | NodeKind::Components { input, .. }
             | NodeKind::Project { input, .. }

@@ -8,8 +8,9 @@ pub use highwater_operators::asof_join::{AsofClosing, AsofColumn, AsofCondition}
 pub use highwater_operators::join::{JoinColumn, JoinKind as ChangingJoin, Retain};
 pub use highwater_operators::multiset::SetOperation;
 pub use highwater_operators::over::OverCall;
+pub use highwater_operators::session_window::SessionKey;
 
-use super::ir::SortKey;
+use super::ir::{AggregateCall, SortKey};
 use super::node::Node;
 
 /// Two relations, both of which may change.
@@ -33,6 +34,34 @@ pub struct JoinNode {
     pub retain: Retain,
     /// The columns of the output.
     pub output: Vec<JoinColumn>,
+}
+
+/// Rows with the windows of their sessions, or what is computed of each session.
+#[derive(Debug, Clone)]
+pub struct SessionNode {
+    /// Name of the state.
+    pub id: String,
+    /// Where rows come from.
+    pub input: Node,
+    /// The time column, `Timestamp(ms, UTC)`.
+    pub time: usize,
+    /// Columns whose equal values share sessions.
+    pub key: Vec<usize>,
+    /// A pause that ends a session, milliseconds.
+    pub gap_ms: i64,
+    /// A row of time v is final once the finalised block time is v plus this; none if rows may always change.
+    pub final_offset_ms: Option<i64>,
+    /// None: the columns of the input, `window_start`, `window_end`.
+    pub groups: Option<SessionGroups>,
+}
+
+/// Sessions as groups: these columns, then those of the calls.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SessionGroups {
+    /// The keys of the session and both bounds.
+    pub keys: Vec<SessionKey>,
+    /// The aggregates, over the columns of the input.
+    pub calls: Vec<AggregateCall>,
 }
 
 /// Each left row with the right row of its key that is nearest in time.

@@ -4,7 +4,7 @@
 //! of equal steps of a view; names of state are not compared, everything that decides rows is.
 
 use super::node::{Node, NodeKind};
-use super::relational::{JoinNode, OverNode};
+use super::relational::{JoinNode, OverNode, SessionNode};
 
 impl Node {
     /// Whether the node gives the same rows as another, whatever their state is called. False where that is not
@@ -46,11 +46,7 @@ impl Node {
             (K::BlockAggregate { keys, calls, .. }, K::BlockAggregate { keys: k, calls: c, .. }) => {
                 (keys, calls) == (k, c)
             }
-            (
-                K::Session { time, key, gap_ms, final_offset_ms, .. },
-                K::Session { time: t, key: k, gap_ms: g, final_offset_ms: f, .. },
-            ) => (time, key, gap_ms, final_offset_ms) == (t, k, g, f),
-            (K::SessionAggregate { .. }, K::SessionAggregate { .. }) => same_sessions(&self.kind, &other.kind),
+            (K::Session(ours), K::Session(theirs)) => same_session(ours, theirs),
             (K::TopK { .. }, K::TopK { .. }) => same_top_k(&self.kind, &other.kind),
             (K::Multiset { operation, .. }, K::Multiset { operation: o, .. }) => operation == o,
             (K::Join(ours), K::Join(theirs)) => same_join(ours, theirs),
@@ -68,8 +64,7 @@ impl Node {
         matches!(
             self.kind,
             NodeKind::Aggregate { .. }
-                | NodeKind::Session { .. }
-                | NodeKind::SessionAggregate { .. }
+                | NodeKind::Session(_)
                 | NodeKind::TopK { .. }
                 | NodeKind::Multiset { .. }
                 | NodeKind::Join(_)
@@ -82,25 +77,21 @@ impl Node {
     pub(super) fn state_id(&self) -> Option<&str> {
         match &self.kind {
             NodeKind::Aggregate { id, .. }
-            | NodeKind::Session { id, .. }
-            | NodeKind::SessionAggregate { id, .. }
             | NodeKind::TopK { id, .. }
             | NodeKind::Multiset { id, .. }
             | NodeKind::TemporalFilter { id, .. } => Some(id),
             NodeKind::Join(join) => Some(&join.id),
             NodeKind::Over(over) => Some(&over.id),
+            NodeKind::Session(session) => Some(&session.id),
             _ => None,
         }
     }
 }
 
-fn same_sessions(ours: &NodeKind, theirs: &NodeKind) -> bool {
-    let NodeKind::SessionAggregate { time, key, gap_ms, final_offset_ms, keys, calls, .. } = ours else { return false };
-    let NodeKind::SessionAggregate { time: t, key: k, gap_ms: g, final_offset_ms: f, keys: n, calls: c, .. } = theirs
-    else {
-        return false;
-    };
-    (time, key, gap_ms, final_offset_ms) == (t, k, g, f) && keys == n && calls == c
+fn same_session(ours: &SessionNode, theirs: &SessionNode) -> bool {
+    (ours.time, &ours.key, ours.gap_ms, ours.final_offset_ms)
+        == (theirs.time, &theirs.key, theirs.gap_ms, theirs.final_offset_ms)
+        && ours.groups == theirs.groups
 }
 
 fn same_top_k(ours: &NodeKind, theirs: &NodeKind) -> bool {

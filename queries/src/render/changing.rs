@@ -20,7 +20,7 @@ use highwater_operators::session_window::{SessionAggregate, SessionAggregateSpec
 
 use super::operators::{RenderError, Stateful, aggregate_calls};
 use super::stage::reason;
-use crate::plan::{AsofJoinNode, JoinNode, Node, NodeKind, OverNode};
+use crate::plan::{AsofJoinNode, JoinNode, Node, NodeKind, OverNode, SessionGroups, SessionNode};
 
 /// The operator of a join of two relations that change.
 pub(super) fn join(node: &JoinNode) -> Result<Join, RenderError> {
@@ -77,39 +77,33 @@ pub(super) fn over(node: &OverNode) -> Result<Stateful, RenderError> {
     Ok(Stateful::new(&node.id, route, Box::new(operator)))
 }
 
-/// The operator of a table function with state.
-pub(super) fn keyed(node: &Node) -> Result<Stateful, RenderError> {
-    match &node.kind {
-        NodeKind::Session { id, input, time, key, gap_ms, final_offset_ms } => {
-            let spec = SessionWindowSpec {
-                input: input.schema.clone(),
-                time: *time,
-                key: key.clone(),
-                gap_ms: *gap_ms,
-                final_offset_ms: *final_offset_ms,
-            };
-            let operator = SessionWindow::new(id, spec).map_err(|error| RenderError::of(id)(error.into()))?;
-            Ok(Stateful::new(id, operator.route(), Box::new(operator)))
-        }
-        NodeKind::SessionAggregate { id, input, time, key, gap_ms, final_offset_ms, keys, calls } => {
-            let sessions = SessionWindowSpec {
-                input: input.schema.clone(),
-                time: *time,
-                key: key.clone(),
-                gap_ms: *gap_ms,
-                final_offset_ms: *final_offset_ms,
-            };
-            let spec = SessionAggregateSpec { sessions, keys: keys.clone(), calls: aggregate_calls(calls) };
-            let operator = SessionAggregate::new(id, spec).map_err(|error| RenderError::of(id)(error.into()))?;
-            Ok(Stateful::new(id, operator.route(), Box::new(operator)))
-        }
-        NodeKind::Components { id, input, ends, hub_limit } => {
-            let spec = ComponentsSpec { input: input.schema.clone(), ends: *ends, hub_limit: *hub_limit };
-            let operator = Components::new(id, spec).map_err(|error| RenderError::of(id)(error.into()))?;
-            Ok(Stateful::new(id, operator.route(), Box::new(operator)))
-        }
-        _ => unreachable!("called for table functions with state alone"),
-    }
+/// The operator of sessions, or of what is computed of them.
+pub(super) fn session(node: &SessionNode) -> Result<Stateful, RenderError> {
+    let id = &node.id;
+    let spec = SessionWindowSpec {
+        input: node.input.schema.clone(),
+        time: node.time,
+        key: node.key.clone(),
+        gap_ms: node.gap_ms,
+        final_offset_ms: node.final_offset_ms,
+    };
+    let Some(SessionGroups { keys, calls }) = &node.groups else {
+        let operator = SessionWindow::new(id, spec).map_err(|error| RenderError::of(id)(error.into()))?;
+        return Ok(Stateful::new(id, operator.route(), Box::new(operator)));
+    };
+    let spec = SessionAggregateSpec { sessions: spec, keys: keys.clone(), calls: aggregate_calls(calls) };
+    let operator = SessionAggregate::new(id, spec).map_err(|error| RenderError::of(id)(error.into()))?;
+    Ok(Stateful::new(id, operator.route(), Box::new(operator)))
+}
+
+/// The operator of connected components.
+pub(super) fn components(node: &Node) -> Result<Stateful, RenderError> {
+    let NodeKind::Components { id, input, ends, hub_limit } = &node.kind else {
+        unreachable!("called for components alone")
+    };
+    let spec = ComponentsSpec { input: input.schema.clone(), ends: *ends, hub_limit: *hub_limit };
+    let operator = Components::new(id, spec).map_err(|error| RenderError::of(id)(error.into()))?;
+    Ok(Stateful::new(id, operator.route(), Box::new(operator)))
 }
 
 /// A condition on pairs of rows.

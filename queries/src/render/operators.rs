@@ -116,9 +116,8 @@ pub(super) fn make(node: &Node) -> Result<Made, RenderError> {
         NodeKind::Recursion(node) => recursion::make(node).map(|_| Made::None),
         NodeKind::Multiset { .. } => changing::multiset(node).map(|_| Made::None),
         NodeKind::Over(node) => changing::over(node).map(Made::Stateful),
-        NodeKind::Session { .. } | NodeKind::SessionAggregate { .. } | NodeKind::Components { .. } => {
-            changing::keyed(node).map(Made::Stateful)
-        }
+        NodeKind::Session(node) => changing::session(node).map(Made::Stateful),
+        NodeKind::Components { .. } => changing::components(node).map(Made::Stateful),
         NodeKind::Stories { .. }
         | NodeKind::Findings { .. }
         | NodeKind::Notifications { .. }

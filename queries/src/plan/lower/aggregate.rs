@@ -8,10 +8,10 @@ use datafusion_expr::{Aggregate, Expr, LogicalPlan};
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::cast;
 use highwater_engine::model::wide::timestamp_type;
-use highwater_operators::session_window::SessionKey;
 
 use super::super::facts::{ColumnFacts, Facts};
 use super::super::ir::{AggregateCall, AggregateFunction, Node, NodeKind};
+use super::super::relational::{SessionGroups, SessionKey, SessionNode};
 use super::super::window::{WINDOW_END, WINDOW_START};
 use super::super::words::sql_text;
 use super::scalar::{Computed, is_time, keep_columns, moved, project};
@@ -143,8 +143,8 @@ impl Lowerer<'_> {
         word: &str,
     ) -> Lower<Lowered> {
         let shown = keys.len();
-        if let Some(kind) = session_groups(&input.node, &inputs, &keys, &calls) {
-            return self.of_sessions(&input.facts, &inputs, &keys, kind);
+        if let Some(sessions) = session_groups(&input.node, &inputs, &keys, &calls) {
+            return self.of_sessions(&input.facts, &inputs, &keys, sessions);
         }
         let block_local = input.facts.block_local && keys.iter().any(|key| inputs.facts(*key).block);
         let closing = if block_local { None } else { inputs.closing(self, &keys, &input.facts)? };
@@ -187,15 +187,21 @@ impl Lowerer<'_> {
         self.as_called(lowered, columns, &wanted)
     }
 
-    /// Sessions with their results: `kind` is the step, which keeps the state that the sessions would have kept.
-    fn of_sessions(&self, input: &Facts, inputs: &Inputs<'_>, keys: &[usize], mut kind: NodeKind) -> Lower<Lowered> {
-        let NodeKind::SessionAggregate { input: rows, key, keys: given, calls, .. } = &mut kind else {
-            unreachable!("sessions are grouped by nothing else")
+    /// Sessions with their results, in the state that the sessions would have kept.
+    fn of_sessions(
+        &self,
+        input: &Facts,
+        inputs: &Inputs<'_>,
+        keys: &[usize],
+        mut sessions: SessionNode,
+    ) -> Lower<Lowered> {
+        let Some(SessionGroups { keys: given, calls }) = &mut sessions.groups else {
+            unreachable!("the sessions are groups")
         };
         let wanted: Vec<DataType> = calls.iter().map(|call| call.field.data_type().clone()).collect();
         *calls = std::mem::take(calls).into_iter().map(exactly).collect();
         let fields = given.iter().map(|given| match given {
-            SessionKey::Key(index) => rows.schema.field(key[*index]).clone(),
+            SessionKey::Key(index) => sessions.input.schema.field(sessions.key[*index]).clone(),
             SessionKey::WindowStart => Field::new(WINDOW_START, timestamp_type(), false),
             SessionKey::WindowEnd => Field::new(WINDOW_END, timestamp_type(), false),
         });
@@ -205,6 +211,7 @@ impl Lowerer<'_> {
         let names: Vec<String> = keys.iter().map(|key| inputs.field(*key).name().clone()).collect();
         let bound = output_bound(input, &columns, &names);
         let facts = grouped_facts(columns, keys.len(), calls.len(), false, bound);
+        let kind = NodeKind::Session(Box::new(sessions));
         let lowered = Lowered { node: Node { kind, schema }, facts };
         let mut columns = keep_columns(&lowered, 0..lowered.width());
         for (column, key) in columns.iter_mut().zip(keys) {

@@ -8,6 +8,7 @@ use highwater_engine::model::wide::timestamp_type;
 use super::super::facts::{ColumnFacts, Facts, Moment};
 use super::super::ir::{Node, NodeKind};
 use super::super::keyed::{Keyed, KeyedNode};
+use super::super::relational::SessionNode;
 use super::super::window::{WINDOW_END, WINDOW_START};
 use super::aggregate::duration;
 use super::scalar::{column_of, is_time, keep_columns, moved, project};
@@ -58,7 +59,8 @@ impl Lowerer<'_> {
         }
         let inner = fields.len() - 2;
         let facts = session_facts(&input.facts, inner, moment.and_then(|moment| moment.after_pause(gap_ms)));
-        let kind = NodeKind::Session { id, input: Box::new(input.node), time, key, gap_ms, final_offset_ms };
+        let session = SessionNode { id, input: input.node, time, key, gap_ms, final_offset_ms, groups: None };
+        let kind = NodeKind::Session(Box::new(session));
         let whole = Lowered { node: Node { kind, schema: Arc::new(Schema::new(fields)) }, facts };
         let kept = node.kept().into_iter().filter(|column| *column < width).chain([inner, inner + 1]);
         let kept = keep_columns(&whole, kept);

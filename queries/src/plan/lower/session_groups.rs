@@ -13,9 +13,10 @@ use datafusion_physical_expr::expressions::{
     BinaryExpr, CaseExpr, Column, IsNotNullExpr, IsNullExpr, Literal, NotExpr,
 };
 use datafusion_physical_expr::utils::collect_columns;
-use highwater_operators::session_window::{SessionAggregateSpec, SessionKey};
+use highwater_operators::session_window::SessionAggregateSpec;
 
 use super::super::ir::{AggregateCall, Node, NodeKind};
+use super::super::relational::{SessionGroups, SessionKey, SessionNode};
 use super::aggregate::Inputs;
 use super::scalar::{merged, picked_column};
 
@@ -26,9 +27,9 @@ pub(super) fn session_groups(
     columns: &Inputs<'_>,
     keys: &[usize],
     calls: &[AggregateCall],
-) -> Option<NodeKind> {
+) -> Option<SessionNode> {
     let (session, through) = over_session(input)?;
-    let NodeKind::Session { id, input: rows, time, key, gap_ms, final_offset_ms } = &session.kind else { return None };
+    let SessionNode { input: rows, key, .. } = session;
     let width = rows.schema.fields().len();
     let over_session = |column: usize| replaced(columns.expression(column), &through).filter(never_fails);
     let session_key = |column: usize| {
@@ -47,7 +48,7 @@ pub(super) fn session_groups(
     }
     // The rows as the step reads them: their time, their key, what the calls read.
     let mut read = Read { rows, columns: Vec::new() };
-    let time = read.column(*time);
+    let time = read.column(session.time);
     let key = key.iter().map(|key| read.column(*key)).collect();
     let mut places = vec![0; columns.len()];
     for column in calls.iter().flat_map(columns_of) {
@@ -58,19 +59,19 @@ pub(super) fn session_groups(
         places[column] = read.place(expression, || columns.field(column).clone());
     }
     let calls = calls.iter().map(|call| call.clone().placed(&places)).collect();
-    let (id, input) = (id.clone(), Box::new(read.node()));
-    let (gap_ms, final_offset_ms) = (*gap_ms, *final_offset_ms);
-    Some(NodeKind::SessionAggregate { id, input, time, key, gap_ms, final_offset_ms, keys, calls })
+    let groups = Some(SessionGroups { keys, calls });
+    let (gap_ms, final_offset_ms) = (session.gap_ms, session.final_offset_ms);
+    Some(SessionNode { id: session.id.clone(), input: read.node(), time, key, gap_ms, final_offset_ms, groups })
 }
 
 /// The session window that a node shows, and how each of the node's columns is computed from the window's.
-fn over_session(node: &Node) -> Option<(&Node, Vec<Arc<dyn PhysicalExpr>>)> {
+fn over_session(node: &Node) -> Option<(&SessionNode, Vec<Arc<dyn PhysicalExpr>>)> {
     match &node.kind {
-        NodeKind::Session { .. } => {
+        NodeKind::Session(session) if session.groups.is_none() => {
             let column = |(index, field): (usize, &Arc<Field>)| {
                 Arc::new(Column::new(field.name(), index)) as Arc<dyn PhysicalExpr>
             };
-            Some((node, node.schema.fields().iter().enumerate().map(column).collect()))
+            Some((session, node.schema.fields().iter().enumerate().map(column).collect()))
         }
         NodeKind::Project { input, expressions } => {
             let (session, through) = over_session(input)?;
