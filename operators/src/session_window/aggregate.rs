@@ -57,6 +57,21 @@ pub enum SessionKey {
     WindowEnd,
 }
 
+impl SessionKey {
+    /// Whether these are all keys of sessions that have so many, and both bounds, each of them once.
+    pub fn are_whole(keys: &[SessionKey], count: usize) -> bool {
+        let mut all = (0..count).map(SessionKey::Key).chain([SessionKey::WindowStart, SessionKey::WindowEnd]);
+        keys.len() == count + 2 && all.all(|wanted| keys.contains(&wanted))
+    }
+}
+
+impl SessionAggregateSpec {
+    /// Whether sessions by a key of this type can be grouped by it.
+    pub fn allows(key: &DataType) -> bool {
+        !key.is_floating() && !key.is_nested()
+    }
+}
+
 /// A session aggregate that cannot be built.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -142,8 +157,7 @@ impl SessionAggregate {
                 return Err(SessionAggregateError::KeyType { index, data_type: data_type.clone() });
             }
         }
-        let all = (0..key.len()).map(SessionKey::Key).chain([SessionKey::WindowStart, SessionKey::WindowEnd]);
-        if keys.len() != key.len() + 2 || !all.into_iter().all(|wanted| keys.contains(&wanted)) {
+        if !SessionKey::are_whole(&keys, key.len()) {
             return Err(SessionAggregateError::Keys { keys, count: key.len() });
         }
         let fields = store.spec.input.fields();
@@ -176,7 +190,7 @@ impl SessionAggregate {
     }
 
     /// Gives rows to the calls; tells what became of the results of the sessions they are in.
-    fn count(&mut self, rows: Counted, progress: &Progress, output: &mut Output) -> BySession<Results> {
+    fn count(&mut self, rows: StartedRows, progress: &Progress, output: &mut Output) -> BySession<Results> {
         let mut inner = Output::default();
         self.aggregate.on_tick(
             rows.delta(&self.store, &self.grouping.input).into_iter().collect(),
@@ -204,7 +218,7 @@ impl SessionAggregate {
     }
 
     /// Brings what is shown of a key up to date, and notes the rows that went and came.
-    fn show(&mut self, key: &Row, changed: BTreeMap<i64, Results>, rows: &mut Rows) {
+    fn show(&mut self, key: &Row, changed: BTreeMap<i64, Results>, rows: &mut ShownRows) {
         let sessions = self.store.sessions(key);
         let shown = self.shown.entry(key.clone()).or_default();
         for (start_ms, results) in changed {
@@ -237,7 +251,7 @@ impl SessionAggregate {
         }
     }
 
-    fn delta(&self, rows: Rows) -> Option<Delta> {
+    fn delta(&self, rows: ShownRows) -> Option<Delta> {
         if rows.diffs.is_empty() {
             return None;
         }
@@ -257,7 +271,7 @@ impl SessionAggregate {
 
     /// Forgets the sessions that are final. Their rows stay published, so what the calls say of it is not told.
     fn close(&mut self, progress: &Progress) {
-        let mut gone = Counted::default();
+        let mut gone = StartedRows::default();
         self.store.close(progress.finalized_ms, |key, session, rows| {
             if let Some(shown) = self.shown.get_mut(key) {
                 if let Some(old) = shown.remove(&session.first_ms) {
@@ -285,14 +299,14 @@ impl TickOperator for SessionAggregate {
         let touched = self.store.sorted(&input, output);
         if !touched.is_empty() {
             let session_changes = self.store.change(&touched);
-            let mut moved = Counted::default();
+            let mut moved = StartedRows::default();
             for ((key, changes), sessions) in touched.iter().zip(&session_changes) {
                 if let Some(live) = self.store.sessions(key) {
                     live.moved_rows(changes, sessions, &mut |start, row, diff| moved.push(start, row.clone(), diff));
                 }
             }
             let mut changed = self.count(moved, progress, output);
-            let mut rows = Rows::default();
+            let mut rows = ShownRows::default();
             for (key, sessions) in touched.keys().zip(&session_changes) {
                 let mut changed = changed.remove(key).unwrap_or_default();
                 for session in sessions.keys() {
@@ -320,14 +334,14 @@ impl TickOperator for SessionAggregate {
         self.aggregate = Aggregate::new(&self.name, self.grouping.clone())
             .expect("the same aggregate was built when the operator was");
         // The results are those of the rows, which tell them as one tick.
-        let mut all = Counted::default();
+        let mut all = StartedRows::default();
         for (_, sessions) in self.store.all() {
             sessions.rows_with_start().for_each(|(start, row, count)| all.push(start, row.clone(), count));
         }
         let before = BlockHash([0; 32]);
         let progress = Progress::at(0, &BlockRef { number: 0, hash: before, parent: before, timestamp_ms: 0 });
         let results = self.count(all, &progress, &mut Output::default());
-        results.into_iter().for_each(|(key, results)| self.show(&key, results, &mut Rows::default()));
+        results.into_iter().for_each(|(key, results)| self.show(&key, results, &mut ShownRows::default()));
         Ok(())
     }
 
@@ -350,15 +364,15 @@ fn shrink(size: &mut StateSize, shown: &Shown) {
     size.bytes -= shown.results.len() + SHOWN_BYTES;
 }
 
-/// Rows for the calls, with the first time of their session.
+/// ShownRows for the calls, with the first time of their session.
 #[derive(Default)]
-struct Counted {
+struct StartedRows {
     rows: Vec<Row>,
     starts: Vec<i64>,
     diffs: Vec<i64>,
 }
 
-impl Counted {
+impl StartedRows {
     fn push(&mut self, start_ms: i64, row: Row, diff: i64) {
         self.rows.push(row);
         self.starts.push(start_ms);
@@ -377,23 +391,16 @@ impl Counted {
     }
 }
 
-/// Rows of sessions that went and came.
+/// ShownRows of sessions that went and came.
 #[derive(Default)]
-struct Rows {
+struct ShownRows {
     shown: Vec<Shown>,
     diffs: Vec<i64>,
 }
 
-impl Rows {
+impl ShownRows {
     fn extend(&mut self, row: Option<Shown>, diff: i64) {
         self.diffs.extend(row.iter().map(|_| diff));
         self.shown.extend(row);
-    }
-}
-
-impl SessionAggregateSpec {
-    /// Whether sessions by a key of this type can be grouped by it.
-    pub fn allows(key: &DataType) -> bool {
-        !key.is_floating() && !key.is_nested()
     }
 }

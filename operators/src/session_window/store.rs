@@ -37,7 +37,7 @@ pub(super) struct Store {
 #[derive(Default)]
 struct Live {
     sessions: Sessions,
-    /// The newest of the key's times in [`Store::closing`].
+    /// The earliest of the key's times in [`Store::closing`]: no session of the key ends before it.
     due_ms: Option<i64>,
 }
 

@@ -33,7 +33,7 @@ pub const CONSTRUCTS: &[ConstructDoc] = &[
          and `min` and `max` of rows that may go at any time",
     ),
     construct(
-        "GROUPING SETS, ROLLUP, CUBE, GROUPING()",
+        "GROUPING SETS, ROLLUP, CUBE, GROUPING(), GROUP BY ()",
         "One aggregate whose key also holds the grouping; the grouping of all rows is there also without rows.",
         "as GROUP BY",
     ),

@@ -143,8 +143,8 @@ impl Lowerer<'_> {
         word: &str,
     ) -> Lower<Lowered> {
         let shown = keys.len();
-        if let Some(sessions) = session_groups(&input.node, &inputs, &keys, &calls) {
-            return self.of_sessions(&input.facts, &inputs, &keys, sessions);
+        if let Some((sessions, groups)) = session_groups(&input.node, &inputs, &keys, &calls) {
+            return self.of_sessions(&input.facts, &inputs, &keys, sessions, groups);
         }
         let block_local = input.facts.block_local && keys.iter().any(|key| inputs.facts(*key).block);
         let closing = if block_local { None } else { inputs.closing(self, &keys, &input.facts)? };
@@ -193,14 +193,12 @@ impl Lowerer<'_> {
         input: &Facts,
         inputs: &Inputs<'_>,
         keys: &[usize],
-        mut sessions: SessionNode,
+        sessions: SessionNode,
+        groups: SessionGroups,
     ) -> Lower<Lowered> {
-        let Some(SessionGroups { keys: given, calls }) = &mut sessions.groups else {
-            unreachable!("the sessions are groups")
-        };
-        let wanted: Vec<DataType> = calls.iter().map(|call| call.field.data_type().clone()).collect();
-        *calls = std::mem::take(calls).into_iter().map(exactly).collect();
-        let fields = given.iter().map(|given| match given {
+        let wanted: Vec<DataType> = groups.calls.iter().map(|call| call.field.data_type().clone()).collect();
+        let calls: Vec<AggregateCall> = groups.calls.into_iter().map(exactly).collect();
+        let fields = groups.keys.iter().map(|key| match key {
             SessionKey::Key(index) => sessions.input.schema.field(sessions.key[*index]).clone(),
             SessionKey::WindowStart => Field::new(WINDOW_START, timestamp_type(), false),
             SessionKey::WindowEnd => Field::new(WINDOW_END, timestamp_type(), false),
@@ -211,7 +209,8 @@ impl Lowerer<'_> {
         let names: Vec<String> = keys.iter().map(|key| inputs.field(*key).name().clone()).collect();
         let bound = output_bound(input, &columns, &names);
         let facts = grouped_facts(columns, keys.len(), calls.len(), false, bound);
-        let kind = NodeKind::Session(Box::new(sessions));
+        let groups = Some(SessionGroups { calls, ..groups });
+        let kind = NodeKind::Session(Box::new(SessionNode { groups, ..sessions }));
         let lowered = Lowered { node: Node { kind, schema }, facts };
         let mut columns = keep_columns(&lowered, 0..lowered.width());
         for (column, key) in columns.iter_mut().zip(keys) {

@@ -20,14 +20,14 @@ use super::super::relational::{SessionGroups, SessionKey, SessionNode};
 use super::aggregate::Inputs;
 use super::scalar::{merged, picked_column};
 
-/// The step, if every key is one of the sessions or a bound of the window, each of them once, and what is computed of
+/// The sessions and their groups, if every key is one of the sessions or a bound of the window, each of them once, and what is computed of
 /// the rows says nothing of the window. `columns` are those that keys and calls count, over `input`.
 pub(super) fn session_groups(
     input: &Node,
     columns: &Inputs<'_>,
     keys: &[usize],
     calls: &[AggregateCall],
-) -> Option<SessionNode> {
+) -> Option<(SessionNode, SessionGroups)> {
     let (session, through) = over_session(input)?;
     let SessionNode { input: rows, key, .. } = session;
     let width = rows.schema.fields().len();
@@ -41,9 +41,8 @@ pub(super) fn session_groups(
         }
     };
     let keys: Vec<SessionKey> = keys.iter().map(|column| session_key(*column)).collect::<Option<_>>()?;
-    let all = (0..key.len()).map(SessionKey::Key).chain([SessionKey::WindowStart, SessionKey::WindowEnd]);
     let allowed = key.iter().all(|key| SessionAggregateSpec::allows(rows.schema.field(*key).data_type()));
-    if !allowed || keys.len() != key.len() + 2 || !all.into_iter().all(|wanted| keys.contains(&wanted)) {
+    if !allowed || !SessionKey::are_whole(&keys, key.len()) {
         return None;
     }
     // The rows as the step reads them: their time, their key, what the calls read.
@@ -59,9 +58,10 @@ pub(super) fn session_groups(
         places[column] = read.place(expression, || columns.field(column).clone());
     }
     let calls = calls.iter().map(|call| call.clone().placed(&places)).collect();
-    let groups = Some(SessionGroups { keys, calls });
-    let (gap_ms, final_offset_ms) = (session.gap_ms, session.final_offset_ms);
-    Some(SessionNode { id: session.id.clone(), input: read.node(), time, key, gap_ms, final_offset_ms, groups })
+    let SessionNode { gap_ms, final_offset_ms, .. } = *session;
+    let id = session.id.clone();
+    let rows = SessionNode { id, input: read.node(), time, key, gap_ms, final_offset_ms, groups: None };
+    Some((rows, SessionGroups { keys, calls }))
 }
 
 /// The session window that a node shows, and how each of the node's columns is computed from the window's.
